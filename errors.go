@@ -1,0 +1,105 @@
+package thump
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/thumpmq/thump/internal/amqpconn"
+	"github.com/thumpmq/thump/internal/amqpproto"
+)
+
+// ErrClosed is the error of a Client, Publisher or Consumer after its Close.
+var ErrClosed = errors.New("closed")
+
+// ErrSettled is the error of settling a delivery that was settled already.
+var ErrSettled = errors.New("delivery already settled")
+
+// ErrAutoAck is the error of settling a delivery of a consumer with AutoAck.
+var ErrAutoAck = errors.New("the consumer has AutoAck: the broker has forgotten its deliveries")
+
+// BrokerError is what the broker said when it closed a channel or the
+// connection, or cancelled a consumer. errors.As finds it in the errors of this
+// package.
+type BrokerError struct {
+	Code uint16 // AMQP reply code, such as 404; 0 for a cancelled consumer
+	Text string // the broker's words
+}
+
+// Error returns the code and the broker's words.
+func (e *BrokerError) Error() string {
+	if e.Code == 0 {
+		return "the broker cancelled the consumer: " + e.Text
+	}
+	return fmt.Sprintf("the broker answered %d %s", e.Code, e.Text)
+}
+
+// IsNotFound reports whether err says that a queue or exchange is not there.
+func IsNotFound(err error) bool {
+	var broker *BrokerError
+	return errors.As(err, &broker) && broker.Code == amqpproto.NotFound
+}
+
+// OutcomeError says that messages were not confirmed, how many, and why the
+// publisher ended, if it did.
+type OutcomeError struct {
+	Target                      string // where they were published to
+	Published                   uint64 // those the counts are of
+	Rejected, Returned, Unknown uint64
+	// First is the first outcome that was not Confirmed.
+	First Outcome
+	// Err is why the publisher ended; nil if it did not.
+	Err error
+}
+
+// Error counts the messages that were not confirmed, and says why where that is
+// known.
+func (e *OutcomeError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "thump: publishing to %s: ", e.Target)
+	if bad := e.Rejected + e.Returned + e.Unknown; bad > 0 || e.Err == nil {
+		fmt.Fprintf(&b, "%d of %d messages not confirmed (%d rejected, %d returned, %d unknown)",
+			bad, e.Published, e.Rejected, e.Returned, e.Unknown)
+		if e.First.Status == Returned {
+			fmt.Fprintf(&b, ", the first with %d %s", e.First.Code, e.First.Text)
+		}
+		if e.Err != nil {
+			b.WriteString(": ")
+		}
+	} else {
+		b.WriteString("no message in flight: ")
+	}
+	if e.Err != nil {
+		b.WriteString(e.Err.Error())
+	}
+	return b.String()
+}
+
+// Unwrap returns Err.
+func (e *OutcomeError) Unwrap() error { return e.Err }
+
+// public turns an error of the connection into one of this package: the
+// broker's words as a BrokerError, the end of our own making as ErrClosed.
+func public(err error) error {
+	var server *amqpconn.ServerError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, amqpconn.ErrClosed), errors.Is(err, amqpconn.ErrCancelled):
+		return ErrClosed
+	case errors.As(err, &server):
+		return &publicError{text: err, broker: &BrokerError{Code: server.Code, Text: server.Text}}
+	default:
+		return err
+	}
+}
+
+// publicError keeps the words of an error of the connection, which say what was
+// being done, over the BrokerError that callers look for.
+type publicError struct {
+	text   error
+	broker *BrokerError
+}
+
+func (e *publicError) Error() string { return e.text.Error() }
+func (e *publicError) Unwrap() error { return e.broker }

@@ -1,0 +1,42 @@
+package amqpconn
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/thumpmq/thump/internal/amqpproto"
+)
+
+// ErrClosed is why a Conn or Channel ended after its own Close.
+var ErrClosed = errors.New("closed")
+
+// ServerError is what the broker said when it closed a channel or the
+// connection, or cancelled a consumer.
+type ServerError struct {
+	Code   uint16 // AMQP reply code; 0 for a cancelled consumer
+	Text   string // the broker's words, as they came
+	Method amqpproto.MethodID
+}
+
+// Error returns the code with its name, and the broker's text.
+func (e *ServerError) Error() string {
+	if e.Code == 0 {
+		return "broker cancelled the consumer: " + e.Text
+	}
+	return fmt.Sprintf("broker answered %d %s", e.Code, e.Text)
+}
+
+// ProtocolError says that the peer broke the protocol; nothing it says can be
+// relied on any more, so the connection ends.
+type ProtocolError struct {
+	Code   uint16 // the reply code that the peer is told
+	Reason string
+}
+
+// Error returns the reason.
+func (e *ProtocolError) Error() string { return "protocol violation: " + e.Reason }
+
+// violation makes a ProtocolError with UNEXPECTED_FRAME, the usual code.
+func violation(format string, args ...any) error {
+	return &ProtocolError{Code: amqpproto.UnexpectedFrame, Reason: fmt.Sprintf(format, args...)}
+}

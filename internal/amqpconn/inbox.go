@@ -1,0 +1,224 @@
+package amqpconn
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// inboxRoom is how many bytes of deliveries may wait for their consumer before
+// the connection stops reading. Prefetch bounds the messages that wait; this
+// bounds the memory when they are large, or when there is no prefetch.
+const inboxRoom = 8 << 20
+
+// deliveryOverhead is counted for each delivery on top of its bytes, so that
+// empty messages are bounded too.
+const deliveryOverhead = 128
+
+// Delivery is one message from the broker. Body and Properties alias a read
+// buffer that belongs to the Deliveries it came in; the strings do not.
+type Delivery struct {
+	Tag         uint64
+	Redelivered bool
+	Exchange    string
+	RoutingKey  string
+	Properties  []byte // flags and property list, for amqpproto.ParseProperties
+	Body        []byte
+}
+
+// Deliveries is what Take fills: messages in order, and the buffers that they
+// alias. The zero value is ready; reuse it to reuse its memory.
+type Deliveries struct {
+	List []Delivery
+	runs []run
+}
+
+// run is consecutive deliveries that alias one buffer, which the run holds a
+// reference to; nil where they own their memory.
+type run struct {
+	buf *readBuffer
+	n   int
+}
+
+// Release gives the buffers back: the bodies are no longer valid.
+func (d *Deliveries) Release() {
+	for _, r := range d.runs {
+		if r.buf != nil {
+			r.buf.release()
+		}
+	}
+	clear(d.List) // lets go of bodies that own their memory
+	d.List, d.runs = d.List[:0], d.runs[:0]
+}
+
+// add appends a delivery that aliases buf, retaining it once per run.
+func (d *Deliveries) add(m *Delivery, buf *readBuffer) {
+	d.List = append(d.List, *m)
+	if last := len(d.runs) - 1; last >= 0 && d.runs[last].buf == buf {
+		d.runs[last].n++
+		return
+	}
+	if buf != nil {
+		buf.retain()
+	}
+	d.runs = append(d.runs, run{buf: buf, n: 1})
+}
+
+// Inbox holds the deliveries of one consumer between the connection's reader,
+// which puts in all that one read of the socket brought, and the consumer,
+// which takes all there is: two lock operations for any number of messages.
+type Inbox struct {
+	tag string // the consumer tag
+
+	// The reader's own, without lock: most messages of a consumer share these,
+	// and comparing is cheaper than allocating.
+	exchange, routingKey string
+	arriving             Deliveries // parsed in the current read, not yet put
+
+	mu       sync.Mutex
+	changed  sync.Cond  // pending, ended or draining changed
+	pending  Deliveries // put and not taken
+	bytes    int        // of pending, about
+	draining bool       // the limit is off: what comes is the rest
+	ended    error      // why nothing more comes
+}
+
+func newInbox(tag string) *Inbox {
+	in := &Inbox{tag: tag}
+	in.changed.L = &in.mu
+	return in
+}
+
+// Tag is the consumer tag.
+func (in *Inbox) Tag() string { return in.tag }
+
+// put hands over what the reader has parsed. While more than inboxRoom waits it
+// blocks, and with it the reading of the socket: TCP slows the broker down.
+func (in *Inbox) put() {
+	if len(in.arriving.List) == 0 {
+		return
+	}
+	bytes := 0
+	for i := range in.arriving.List {
+		d := &in.arriving.List[i]
+		bytes += len(d.Body) + len(d.Properties) + deliveryOverhead
+	}
+	in.mu.Lock()
+	for in.bytes > inboxRoom && !in.draining && in.ended == nil {
+		in.changed.Wait()
+	}
+	if in.ended != nil {
+		in.mu.Unlock()
+		in.arriving.Release()
+		return
+	}
+	if len(in.pending.List) == 0 {
+		in.pending, in.arriving = in.arriving, in.pending
+	} else {
+		in.pending.List = append(in.pending.List, in.arriving.List...)
+		in.pending.runs = append(in.pending.runs, in.arriving.runs...)
+		in.arriving.List, in.arriving.runs = in.arriving.List[:0], in.arriving.runs[:0]
+	}
+	in.bytes += bytes
+	in.changed.Broadcast()
+	in.mu.Unlock()
+}
+
+// Take waits for deliveries and moves at most limit of them into d, which is
+// released first. When the consumer has ended and nothing is left, it returns
+// why.
+func (in *Inbox) Take(ctx context.Context, d *Deliveries, limit int) error {
+	d.Release()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if len(in.pending.List) == 0 && in.ended == nil {
+		if err := in.wait(ctx); err != nil {
+			return err
+		}
+	}
+	switch {
+	case len(in.pending.List) == 0:
+		return in.ended
+	case len(in.pending.List) <= limit:
+		*d, in.pending = in.pending, *d
+		in.bytes = 0
+	default:
+		in.takeSome(d, limit)
+	}
+	in.changed.Broadcast()
+	return nil
+}
+
+// wait returns once there is something to take, or the reason not to wait
+// longer. in.mu is held.
+func (in *Inbox) wait(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		in.mu.Lock()
+		in.changed.Broadcast()
+		in.mu.Unlock()
+	})
+	defer stop()
+	for len(in.pending.List) == 0 && in.ended == nil {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		in.changed.Wait()
+	}
+	return nil
+}
+
+// takeSome moves the first n deliveries into d, which is empty. in.mu is held.
+func (in *Inbox) takeSome(d *Deliveries, n int) {
+	p := &in.pending
+	for i := range p.List[:n] {
+		in.bytes -= len(p.List[i].Body) + len(p.List[i].Properties) + deliveryOverhead
+	}
+	d.List = append(d.List, p.List[:n]...)
+	p.List = p.List[:copy(p.List, p.List[n:])]
+
+	whole := 0
+	for n > 0 {
+		first := &p.runs[whole]
+		if first.n > n {
+			if first.buf != nil {
+				first.buf.retain() // d and pending share it from here
+			}
+			d.runs = append(d.runs, run{buf: first.buf, n: n})
+			first.n -= n
+			break
+		}
+		n -= first.n
+		d.runs = append(d.runs, *first)
+		whole++
+	}
+	p.runs = p.runs[:copy(p.runs, p.runs[whole:])]
+}
+
+// Waiting is the number of deliveries that are here and not taken.
+func (in *Inbox) Waiting() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return len(in.pending.List)
+}
+
+// drain lifts the limit, so that the reader gets to the broker's answer to the
+// cancel behind the deliveries that are still on their way.
+func (in *Inbox) drain() {
+	in.mu.Lock()
+	in.draining = true
+	in.changed.Broadcast()
+	in.mu.Unlock()
+}
+
+// end says that nothing more comes, and why. What is pending can be taken.
+func (in *Inbox) end(why error) {
+	in.mu.Lock()
+	if in.ended == nil {
+		in.ended = why
+	}
+	in.changed.Broadcast()
+	in.mu.Unlock()
+}
+
+// ErrCancelled ends an inbox that its own consumer cancelled.
+var ErrCancelled = errors.New("consumer cancelled")

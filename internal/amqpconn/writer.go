@@ -1,0 +1,74 @@
+package amqpconn
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/thumpmq/thump/internal/amqpproto"
+)
+
+// writeLoop is the only writer of the socket. It takes everything that waits in
+// out at once and writes it with one call; while that call is under way more
+// gathers, so the busier the connection, the larger the writes, and nothing
+// ever waits for company. Idle, it sends the heartbeats.
+func (c *Conn) writeLoop() {
+	beat := time.NewTicker(c.server.Heartbeat / 2)
+	defer beat.Stop()
+	var spare []byte
+	for {
+		c.mu.Lock()
+		for len(c.out) == 0 {
+			if c.err != nil {
+				c.mu.Unlock()
+				return
+			}
+			c.writerIdle = true
+			c.mu.Unlock()
+			beating := c.idle(beat.C)
+			c.mu.Lock()
+			c.writerIdle = false
+			if beating && len(c.out) == 0 {
+				c.out = amqpproto.AppendHeartbeat(c.out)
+			}
+		}
+		frames := c.out
+		c.out = spare
+		if c.waiting > 0 {
+			c.room.Broadcast()
+		}
+		c.mu.Unlock()
+
+		if _, err := c.net.Write(frames); err != nil {
+			c.fail(fmt.Errorf("writing to the broker: %w", err))
+			return
+		}
+		spare = frames[:0]
+		if cap(spare) > 4*outRoom { // one very large message must not stay for ever
+			spare = nil
+		}
+	}
+}
+
+// idle waits until there is something to write, and reports whether that is a
+// heartbeat.
+func (c *Conn) idle(beat <-chan time.Time) bool {
+	select {
+	case <-c.kick:
+		return false
+	case <-c.done:
+		return false
+	case <-beat:
+		return true
+	}
+}
+
+// wakeWriter tells an idle writer that out has grown. c.mu is held.
+func (c *Conn) wakeWriter() {
+	if c.writerIdle {
+		c.writerIdle = false
+		select {
+		case c.kick <- struct{}{}:
+		default:
+		}
+	}
+}
