@@ -135,12 +135,17 @@ func (ch *Channel) ask(m amqpproto.Method, answer chan reply) error {
 
 // queue appends a method frame for the writer. conn.mu is held.
 func (ch *Channel) queue(m amqpproto.Method) error {
-	frames, err := amqpproto.AppendMethodFrame(ch.conn.out, ch.id, m)
+	c := ch.conn
+	frames, err := amqpproto.AppendMethodFrame(c.out, ch.id, m)
 	if err != nil {
 		return err
 	}
-	ch.conn.out = frames
-	ch.conn.wakeWriter()
+	// Arguments come from the user, and a method cannot be split over frames.
+	if size := len(frames) - len(c.out); size > int(c.server.FrameMax) {
+		return fmt.Errorf("a frame of %d bytes is over the limit of %d that was agreed with the broker", size, c.server.FrameMax)
+	}
+	c.out = frames
+	c.wakeWriter()
 	return nil
 }
 

@@ -4,9 +4,9 @@ package amqpproto
 // 1.1, constants). The comments say what RabbitMQ uses a code for.
 const (
 	ReplySuccess       = 200 // an orderly close
-	ContentTooLarge    = 311 // not used since 2.x: too large a message is PreconditionFailed
+	ContentTooLarge    = 311 // not RabbitMQ's: too large a message is PreconditionFailed
 	NoRoute            = 312 // of a basic.return: no queue took a mandatory message
-	NoConsumers        = 313 // of a basic.return: immediate, which it no longer has
+	NoConsumers        = 313 // not RabbitMQ's: it has no immediate
 	ConnectionForced   = 320 // an operator closed the connection, or the node shuts down
 	InvalidPath        = 402 // the specification's for an unknown vhost; RabbitMQ says NotAllowed
 	AccessRefused      = 403 // wrong login, or no permission
@@ -15,10 +15,10 @@ const (
 	PreconditionFailed = 406 // declared with other arguments, unknown delivery tag, message too large
 	FrameError         = 501 // a frame that can't be read
 	SyntaxError        = 502 // a field that can't be read
-	CommandInvalid     = 503 // a method that does not fit the state of the connection
+	CommandInvalid     = 503 // a method out of turn, or an unknown login mechanism
 	ChannelError       = 504 // a channel that is not open, or already is
 	UnexpectedFrame    = 505 // such as a body frame without a header
-	ResourceError      = 506 // out of something, or a limit reached
+	ResourceError      = 506 // a lack of resources
 	NotAllowed         = 530 // unknown vhost, a limit above the server's, a consumer tag in use
 	NotImplemented     = 540 // immediate, prefetch-size
 	InternalError      = 541 // the broker's fault, or a feature that is turned off

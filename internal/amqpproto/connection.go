@@ -169,8 +169,8 @@ func (m *ConnectionTune) arguments(c codec) {
 	c.short(&m.Heartbeat)
 }
 
-// ConnectionTuneOk settles the limits. RabbitMQ closes the connection when one
-// of them is higher than what it proposed, 0 counting as the highest.
+// ConnectionTuneOk settles the limits. RabbitMQ closes the connection (530) when
+// ChannelMax or FrameMax is higher than it proposed, 0 counting as the highest.
 type ConnectionTuneOk struct {
 	ChannelMax uint16 // highest channel number
 	FrameMax   uint32 // bytes, overhead included

@@ -117,8 +117,13 @@ func describe(t *testing.T, f Frame) (text string, back []byte) {
 func formatFields(v reflect.Value) string {
 	var out strings.Builder
 	for i := range v.NumField() {
-		if f := v.Type().Field(i); f.IsExported() && !v.Field(i).IsZero() {
-			fmt.Fprintf(&out, " %s=%s", f.Name, formatValue(v.Field(i).Interface()))
+		f, value := v.Type().Field(i), v.Field(i)
+		switch {
+		case !f.IsExported() || value.IsZero():
+		case value.CanUint():
+			fmt.Fprintf(&out, " %s=%d", f.Name, value.Uint())
+		default:
+			fmt.Fprintf(&out, " %s=%s", f.Name, formatValue(value.Interface()))
 		}
 	}
 	return out.String()

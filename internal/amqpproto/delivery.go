@@ -17,7 +17,8 @@ type DeliverView struct {
 }
 
 // ParseDeliver reads the arguments of a basic.deliver, as ParseMethodID returns
-// them. It allocates nothing.
+// them. It allocates nothing. Its errors, and those of ParseAck and ParseNack,
+// are wire's, and one for bits that the specification does not define.
 func ParseDeliver(arguments []byte) (v DeliverView, err error) {
 	// v is the named result so that it is filled in where the caller wants it:
 	// copying it there took longer than all the reading.

@@ -126,8 +126,9 @@ func ParseFrame(b []byte, frameMax uint32) (f Frame, n int, err error) {
 	return f, n, nil
 }
 
-// AppendMethodFrame appends a frame with m in it. On an error (a
-// *StringTooLongError, or one of AppendTable's) it returns dst as it was.
+// AppendMethodFrame appends a frame with m in it, and keeps nothing of m. On an
+// error (a *StringTooLongError, or one of AppendTable's) it returns dst as it
+// was.
 //
 // The frame can be larger than the peer's frame-max only by its tables and long
 // strings; the caller compares the length when it sends what a user gave it.

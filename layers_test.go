@@ -1,0 +1,98 @@
+package thump_test
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/thumpmq/thump"
+
+// layers is who may import whom: dependencies point down only. It is the map of
+// the house; ARCHITECTURE.md draws the same.
+var layers = map[string][]string{
+	"internal/wire":      {},
+	"internal/amqpproto": {"internal/wire"},
+	"internal/amqpconn":  {"internal/amqpproto"},
+	"":                   {"internal/amqpconn", "internal/amqpproto"},
+
+	"internal/ledger": {},
+	"internal/broker": {},
+	"internal/result": {},
+	"internal/report": {"internal/result"},
+	"internal/load":   {"", "internal/ledger", "internal/result"},
+	"cmd/thump":       {"", "internal/broker", "internal/load", "internal/report", "internal/result"},
+
+	// Test support and measurement: nothing above imports them.
+	"internal/fakebroker":             {"internal/amqpproto"},
+	"internal/brokertest":             {"internal/broker"},
+	"internal/brokertest/withbrokers": {"internal/broker", "internal/brokertest"},
+	"bench":                           {"", "internal/broker"},
+}
+
+// pure lists the packages that turn bytes into values and back, and do nothing
+// else: no input or output, no clock, no goroutines.
+var pure = []string{"internal/wire", "internal/amqpproto"}
+
+var impure = []string{"bufio", "context", "io", "net", "os", "sync", "sync/atomic", "syscall"}
+
+func TestLayers(t *testing.T) {
+	seen := make(map[string]bool)
+	err := filepath.WalkDir(".", func(file string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			if entry != nil && entry.IsDir() && strings.HasPrefix(entry.Name(), ".") && file != "." {
+				return fs.SkipDir
+			}
+			return err
+		}
+		checkImports(t, filepath.ToSlash(file), seen)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for folder := range layers {
+		if !seen[folder] {
+			t.Errorf("layers names %q, which has no Go files", folder)
+		}
+	}
+}
+
+func checkImports(t *testing.T, file string, seen map[string]bool) {
+	t.Helper()
+	folder := path.Dir(file)
+	if folder == "." {
+		folder = ""
+	}
+	seen[folder] = true
+	allowed, known := layers[folder]
+	if !known {
+		t.Errorf("%s: package %q is not in layers", file, folder)
+		return
+	}
+	parsed, err := parser.ParseFile(token.NewFileSet(), filepath.FromSlash(file), nil, parser.ImportsOnly)
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for _, spec := range parsed.Imports {
+		imported, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if ours, ok := strings.CutPrefix(imported, module); ok {
+			if ours = strings.TrimPrefix(ours, "/"); !slices.Contains(allowed, ours) {
+				t.Errorf("%s: imports %s, which its layer may not", file, imported)
+			}
+		} else if slices.Contains(pure, folder) && slices.Contains(impure, imported) {
+			t.Errorf("%s: imports %s, and a codec is pure", file, imported)
+		}
+	}
+}
