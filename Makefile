@@ -1,0 +1,33 @@
+# make run   installs RabbitMQ where it is missing, builds, and runs the million
+# make test  runs every test, against real RabbitMQ 3.10, 4.0 and 4.3
+
+GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+FUZZTIME = 10s
+
+.PHONY: build run test race fuzz bench lint
+build:
+	go build -o bin/thump ./cmd/thump
+
+run: build
+	scripts/install-rabbitmq
+	bin/thump run
+
+test: build
+	scripts/install-rabbitmq
+	scripts/install-test-tools
+	scripts/with-brokers go test -count=1 ./...
+
+race:
+	scripts/with-brokers go test -count=1 -race ./...
+
+fuzz:
+	scripts/fuzz $(FUZZTIME)
+
+bench:
+	scripts/install-rabbitmq
+	go test -run '^$$' -bench . -benchmem ./...
+	go run ./bench
+
+lint:
+	go vet ./...
+	go run $(GOLANGCI) run ./...
