@@ -36,8 +36,8 @@ func (e *BrokerError) Error() string {
 
 // IsNotFound reports whether err says that a queue or exchange is not there.
 func IsNotFound(err error) bool {
-	var broker *BrokerError
-	return errors.As(err, &broker) && broker.Code == amqpproto.NotFound
+	broker, ok := errors.AsType[*BrokerError](err)
+	return ok && broker.Code == amqpproto.NotFound
 }
 
 // OutcomeError says that messages were not confirmed, how many, and why the
@@ -81,17 +81,13 @@ func (e *OutcomeError) Unwrap() error { return e.Err }
 // public turns an error of the connection into one of this package: the
 // broker's words as a BrokerError, the end of our own making as ErrClosed.
 func public(err error) error {
-	var server *amqpconn.ServerError
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, amqpconn.ErrClosed), errors.Is(err, amqpconn.ErrCancelled):
+	if errors.Is(err, amqpconn.ErrClosed) || errors.Is(err, amqpconn.ErrCancelled) {
 		return ErrClosed
-	case errors.As(err, &server):
-		return &publicError{text: err, broker: &BrokerError{Code: server.Code, Text: server.Text}}
-	default:
-		return err
 	}
+	if server, ok := errors.AsType[*amqpconn.ServerError](err); ok {
+		return &publicError{text: err, broker: &BrokerError{Code: server.Code, Text: server.Text}}
+	}
+	return err
 }
 
 // publicError keeps the words of an error of the connection, which say what was

@@ -7,16 +7,16 @@ import "fmt"
 type Status uint8
 
 const (
-	// Confirmed: the broker took responsibility for the message (basic.ack).
+	// Confirmed says that the broker took responsibility for the message (basic.ack).
 	// What that is worth depends on the queue: see the package documentation.
 	Confirmed Status = iota + 1
-	// Rejected: the broker refused the message (basic.nack), for instance
+	// Rejected says that the broker refused the message (basic.nack), for instance
 	// because a queue is full and its overflow policy is reject-publish.
 	Rejected
-	// Returned: the message could not be routed to any queue and was sent back
+	// Returned says that the message could not be routed to any queue and was sent back
 	// (basic.return); the broker did not keep it.
 	Returned
-	// Unknown: the channel or connection ended before the broker answered. The
+	// Unknown says that the channel or connection ended before the broker answered. The
 	// message may or may not have been stored. It is never reported as refused.
 	Unknown
 )

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/thumpmq/thump/internal/amqpconn"
 	"github.com/thumpmq/thump/internal/amqpproto"
@@ -42,7 +43,7 @@ func (c *Client) DeclareQueue(ctx context.Context, q QueueSpec) (QueueInfo, erro
 	arguments := q.Arguments
 	if q.Kind != "" {
 		// In memory of its own: the caller's table must not change.
-		arguments = append(arguments[:len(arguments):len(arguments)], Field{Key: "x-queue-type", Value: string(q.Kind)})
+		arguments = append(slices.Clip(arguments), Field{Key: "x-queue-type", Value: string(q.Kind)})
 	}
 	return c.declareQueue(ctx, "declaring", &amqpproto.QueueDeclare{
 		Queue: q.Name, Durable: !q.Transient, AutoDelete: q.AutoDelete, Arguments: arguments,

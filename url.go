@@ -52,8 +52,7 @@ func ParseURL(rawURL string) (Endpoint, error) {
 	u, err := url.Parse(rawURL)
 	if err != nil {
 		// The text of a url.Error repeats the whole URL.
-		var parse *url.Error
-		if errors.As(err, &parse) {
+		if parse, ok := errors.AsType[*url.Error](err); ok {
 			err = parse.Err
 		}
 		if strings.Contains(rawURL, "@") {

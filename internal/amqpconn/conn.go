@@ -135,8 +135,7 @@ func dialSocket(ctx context.Context, cfg Config) (net.Conn, error) {
 	secure := tls.Client(socket, cfg.TLS)
 	if err := secure.HandshakeContext(ctx); err != nil {
 		socket.Close()
-		var record tls.RecordHeaderError
-		if errors.As(err, &record) {
+		if _, plain := errors.AsType[tls.RecordHeaderError](err); plain {
 			return nil, fmt.Errorf("TLS: the server does not speak TLS on this port: %w", err)
 		}
 		return nil, fmt.Errorf("TLS: %w", err)

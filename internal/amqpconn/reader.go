@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"os"
 	"time"
 
 	"github.com/thumpmq/thump/internal/amqpproto"
@@ -60,11 +60,10 @@ func (c *Conn) readLoop(buf *readBuffer, start, end int) {
 }
 
 func readError(err error, heartbeat time.Duration) error {
-	var timeout net.Error
 	switch {
 	case errors.Is(err, io.EOF):
 		return errors.New("the broker closed the connection without a word")
-	case errors.As(err, &timeout) && timeout.Timeout():
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return fmt.Errorf("nothing heard from the broker for %v, twice the heartbeat interval", 2*heartbeat)
 	default:
 		return fmt.Errorf("reading from the broker: %w", err)
@@ -313,11 +312,9 @@ func (c *Conn) setBlocked(reason string) {
 func (r *reader) leave(err error) {
 	c := r.conn
 	var goodbye amqpproto.Method = &amqpproto.ConnectionCloseOk{}
-	var theirs *ServerError
-	if !errors.As(err, &theirs) {
+	if _, theirs := errors.AsType[*ServerError](err); !theirs {
 		code := uint16(amqpproto.SyntaxError)
-		var ours *ProtocolError
-		if errors.As(err, &ours) {
+		if ours, ok := errors.AsType[*ProtocolError](err); ok {
 			code = ours.Code
 		}
 		goodbye = &amqpproto.ConnectionClose{ReplyCode: code, ReplyText: "protocol violation"}

@@ -96,7 +96,7 @@ func inside(segment string, err error) error {
 		}
 		return segment + "." + path
 	}
-	switch e := err.(type) {
+	switch e := err.(type) { //nolint:errorlint // appendValue's own errors, never wrapped on their way up
 	case *ValueTypeError:
 		e.Path = join(e.Path)
 	case *DepthError:

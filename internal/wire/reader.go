@@ -8,6 +8,7 @@ package wire
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 )
 
 // ErrShort is reported when a read asks for more bytes than are left.
@@ -103,7 +104,7 @@ func (r *Reader) Bytes(n int) []byte {
 
 // Rest takes all the bytes left. They alias the input, as those of Bytes do.
 func (r *Reader) Rest() []byte {
-	v := r.b[:len(r.b):len(r.b)]
+	v := slices.Clip(r.b)
 	r.b = r.b[len(r.b):]
 	return v
 }
