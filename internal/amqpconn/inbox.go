@@ -107,11 +107,6 @@ func (in *Inbox) put() {
 	for in.bytes > inboxRoom && !in.draining && in.ended == nil {
 		in.changed.Wait()
 	}
-	if in.ended != nil {
-		in.mu.Unlock()
-		in.arriving.Release()
-		return
-	}
 	if len(in.pending.List) == 0 {
 		in.pending, in.arriving = in.arriving, in.pending
 	} else {

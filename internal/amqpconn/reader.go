@@ -208,7 +208,11 @@ func (ch *Channel) confirm(sequence uint64, multiple bool, status Status) error 
 }
 
 // method handles everything on a channel that is neither content nor confirm.
+//
+// What came before it goes to the consumers first: whoever hears that a
+// consumer was cancelled, or a channel closed, must find the last delivery.
 func (r *reader) method(ch *Channel, m amqpproto.Method) error {
+	r.handOver()
 	c := r.conn
 	switch m := m.(type) {
 	case *amqpproto.BasicReturn:
@@ -267,7 +271,6 @@ func (r *reader) forget(ch *Channel) {
 // case RabbitMQ 4.3 keeps the consumer until it is cancelled from here too, so
 // that is always done.
 func (r *reader) cancelled(ch *Channel, m *amqpproto.BasicCancel) error {
-	r.handOver() // what came before the cancel comes before the end
 	c := r.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
