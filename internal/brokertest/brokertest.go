@@ -1,0 +1,204 @@
+// Package brokertest gives tests real RabbitMQ nodes: the ones that
+// scripts/with-brokers has started, one per version, shared by all tests; and
+// nodes of a test's own, which it may kill, stop or fill up.
+package brokertest
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/thumpmq/thump/internal/broker"
+)
+
+// The environment that scripts/with-brokers gives its command.
+const (
+	EnvBrokers     = "THUMP_TEST_BROKERS"      // NAME=AMQP-URL entries with blanks between them
+	EnvBrokersFile = "THUMP_TEST_BROKERS_FILE" // a JSON file with a []Broker: all there is to know of each
+)
+
+// Broker is a RabbitMQ to test against. Of one that was named in the environment
+// by hand only Name and URL are known.
+type Broker struct {
+	Name    string `json:"name"`    // its release series, like "3.10"
+	Version string `json:"version"` // what it says it is, like "3.10.8"
+
+	URL           string `json:"url"` // amqp, with an administrator's name and password
+	StreamURL     string `json:"stream_url"`
+	ManagementURL string `json:"management_url"` // http, with the same name and password
+
+	// The TLS listener: its certificate is for localhost and 127.0.0.1, by the
+	// authority in CAFile. With the client certificate, EXTERNAL logs in as TLSUser,
+	// who has no password.
+	TLSURL         string `json:"tls_url"` // amqps, with name and password
+	CAFile         string `json:"ca_file"`
+	ClientCertFile string `json:"client_cert_file"`
+	ClientKeyFile  string `json:"client_key_file"`
+	TLSUser        string `json:"tls_user"`
+
+	Dir    string `json:"dir"`    // the node's folder, for broker.Open
+	Chroot string `json:"chroot"` // the tree that its RabbitMQ is in; empty for the installed one
+}
+
+// Each runs a subtest against each broker. It fails, and never skips, where there
+// is none.
+func Each(t *testing.T, test func(t *testing.T, b Broker)) {
+	t.Helper()
+	for _, b := range All(t) {
+		t.Run("rabbitmq-"+b.Name, func(t *testing.T) { test(t, b) })
+	}
+}
+
+// All returns the brokers to test against, one at least.
+func All(t testing.TB) []Broker {
+	t.Helper()
+	entries := strings.Fields(os.Getenv(EnvBrokers))
+	if len(entries) == 0 {
+		t.Fatalf("no RabbitMQ to test against: run make test, or scripts/with-brokers go test ... (%s is not set)", EnvBrokers)
+	}
+	var known []Broker
+	if path := os.Getenv(EnvBrokersFile); path != "" {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatalf("reading %s: %v", EnvBrokersFile, err)
+		}
+		if err := json.Unmarshal(data, &known); err != nil {
+			t.Fatalf("reading %s: %v", EnvBrokersFile, err)
+		}
+	}
+	var brokers []Broker
+	for _, entry := range entries {
+		name, url, found := strings.Cut(entry, "=")
+		if !found {
+			t.Fatalf("%s has an entry that is not NAME=URL", EnvBrokers) // not shown: it may hold a password
+		}
+		b := Broker{Name: name, URL: url}
+		for _, k := range known {
+			if k.Name == name && k.URL == url {
+				b = k
+			}
+		}
+		brokers = append(brokers, b)
+	}
+	return brokers
+}
+
+// Node opens the broker as a node: to run rabbitmqctl on it or to read its
+// processor time. Other tests use it at the same time: don't stop it.
+func (b Broker) Node(t testing.TB) *broker.Node {
+	t.Helper()
+	node, err := broker.Open(b.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return node
+}
+
+// Private starts a node for this test alone, of the same version as b, and kills
+// it when the test ends. Dir and Chroot of o are set here.
+func (b Broker) Private(t testing.TB, o broker.Options) *broker.Node {
+	t.Helper()
+	dir, err := TempDir(b.Chroot)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Dir, o.Chroot = dir, b.Chroot
+	t.Cleanup(func() {
+		// Opened anew: the test may have restarted it.
+		if node, err := broker.Open(dir); err == nil {
+			if err := node.Kill(); err != nil {
+				t.Errorf("stopping a private node: %v", err)
+			}
+		} else if !errors.Is(err, broker.ErrNotRunning) {
+			t.Errorf("stopping a private node: %v", err)
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Errorf("removing a private node: %v", err)
+		}
+	})
+	node, err := broker.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return node
+}
+
+// Restart starts the node of Private again, after a Stop or Kill, in its folder:
+// with its queues, its user and, where they are still free, its ports.
+func (b Broker) Restart(t testing.TB, node *broker.Node, o broker.Options) *broker.Node {
+	t.Helper()
+	o.Dir, o.Chroot = node.Dir, b.Chroot
+	again, err := broker.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return again
+}
+
+// TempDir makes a folder for a node. t.TempDir won't do: RabbitMQ's user can't
+// enter it, nor is it inside a chroot.
+func TempDir(chroot string) (string, error) {
+	parent := os.TempDir()
+	if chroot != "" {
+		parent = filepath.Join(chroot, "var", "tmp")
+	}
+	return os.MkdirTemp(parent, "thump-test-")
+}
+
+// QueueName returns a name that no other test uses, with the test's own in it.
+func QueueName(t testing.TB) string {
+	plain := regexp.MustCompile(`[^A-Za-z0-9.]+`).ReplaceAllString(t.Name(), "-")
+	return plain[:min(len(plain), 100)] + "-" + rand.Text()[:8]
+}
+
+// Manage asks a node's management API and returns the answer's body; the test
+// fails unless the status is 2xx. managementURL is a Broker's or a Node's, path
+// begins after "/api/", and body is sent as JSON unless it is nil.
+func Manage(t testing.TB, managementURL, method, path string, body any) []byte {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	answer, err := manage(ctx, managementURL, method, path, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer
+}
+
+func manage(ctx context.Context, managementURL, method, path string, body any) ([]byte, error) {
+	var content io.Reader
+	if body != nil {
+		data, err := json.Marshal(body)
+		if err != nil {
+			return nil, err
+		}
+		content = strings.NewReader(string(data))
+	}
+	request, err := http.NewRequestWithContext(ctx, method, managementURL+"api/"+path, content)
+	if err != nil {
+		return nil, err
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no proxy, no goroutine left
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	answer, err := io.ReadAll(response.Body)
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode >= 300 {
+		return nil, errors.New("management API: " + method + " " + path + ": " + response.Status + ": " + string(answer))
+	}
+	return answer, nil
+}
