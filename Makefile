@@ -4,7 +4,7 @@
 GOLANGCI = github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 FUZZTIME = 10s
 
-.PHONY: build run test race fuzz bench lint
+.PHONY: build run test race fuzz bench lint tools
 build:
 	go build -o bin/thump ./cmd/thump
 
@@ -12,13 +12,15 @@ run: build
 	scripts/install-rabbitmq
 	bin/thump run
 
-test: build
-	scripts/install-rabbitmq
-	scripts/install-test-tools
+test: build tools
 	scripts/with-brokers go test -count=1 ./...
 
-race:
+race: tools
 	scripts/with-brokers go test -count=1 -race ./...
+
+tools:
+	scripts/install-rabbitmq
+	scripts/install-test-tools
 
 fuzz:
 	scripts/fuzz $(FUZZTIME)
@@ -26,7 +28,7 @@ fuzz:
 bench:
 	scripts/install-rabbitmq
 	go test -run '^$$' -bench . -benchmem ./...
-	go run ./bench
+	cd bench && go run .
 
 lint:
 	go vet ./...

@@ -192,7 +192,11 @@ func (e Endpoint) String() string {
 	if e.TLS {
 		scheme = "amqps"
 	}
-	return fmt.Sprintf("%s://%s:***@%s/%s", scheme, url.PathEscape(e.User), e.address(), url.PathEscape(e.Vhost))
+	vhost := ""
+	if e.Vhost != "/" {
+		vhost = url.PathEscape(e.Vhost)
+	}
+	return fmt.Sprintf("%s://%s:***@%s/%s", scheme, url.PathEscape(e.User), e.address(), vhost)
 }
 
 // GoString is String, so that %#v does not show the password either.

@@ -20,10 +20,13 @@ type Channel struct {
 	// deliveries were last for.
 	content incoming
 	hot     *Inbox
+	lastTag uint64 // of the deliveries; they are numbered from 1
 
 	// Guarded by conn.mu.
 	reply     chan reply // of the call under way
 	givenUp   bool       // the caller did not wait for the reply; turn is held until it comes
+	opening   bool       // the broker was asked to open it
+	closing   bool       // the broker was asked to close it
 	consumers map[string]*Inbox
 	window    *window // nil without confirms
 	limit     int     // of the window
@@ -130,6 +133,12 @@ func (ch *Channel) ask(m amqpproto.Method, answer chan reply) error {
 		return err
 	}
 	ch.reply = answer
+	switch m.ID() {
+	case amqpproto.MethodChannelOpen:
+		ch.opening = true
+	case amqpproto.MethodChannelClose, amqpproto.MethodConnectionClose:
+		ch.closing = true
+	}
 	return nil
 }
 
@@ -162,14 +171,33 @@ func answers(reply, request amqpproto.MethodID) bool {
 }
 
 // Close closes the channel in order: once it returns nil the broker has read
-// everything that was sent on it, acks included.
+// everything that was sent on it, acks included. It ends the channel even where
+// ctx ends first, or an earlier call still waits for its answer.
 func (ch *Channel) Close(ctx context.Context) error {
-	_, err := ch.Call(ctx, &amqpproto.ChannelClose{ReplyCode: amqpproto.ReplySuccess, ReplyText: "goodbye"})
+	_, err := ch.Call(ctx, goodbyeChannel())
+	ch.abandon()
+	return err
+}
+
+func goodbyeChannel() *amqpproto.ChannelClose {
+	return &amqpproto.ChannelClose{ReplyCode: amqpproto.ReplySuccess, ReplyText: "goodbye"}
+}
+
+// abandon ends the channel without waiting for the broker. The broker is told,
+// once, if it knows of the channel: otherwise the id would be lost for good.
+func (ch *Channel) abandon() {
 	c := ch.conn
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	switch {
+	case ch.err != nil || ch.closing:
+	case !ch.opening:
+		delete(c.channels, ch.id)
+	default:
+		ch.closing = true
+		_ = ch.queue(goodbyeChannel()) // it always fits a frame
+	}
 	ch.end(ErrClosed)
-	return err
 }
 
 // end marks the channel as ended and tells everyone who waits on it. The id is

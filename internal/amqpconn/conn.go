@@ -79,6 +79,7 @@ type Conn struct {
 	waiting    int       // publishers in room.Wait
 	settled    sync.Cond // for those who wait for outcomes
 	out        []byte    // frames for the writer
+	answers    int       // frames in out that the broker made us send
 	writerIdle bool
 	channels   map[uint16]*Channel
 	lastID     uint16
@@ -175,8 +176,14 @@ func (c *Conn) UpdateSecret(ctx context.Context, secret, reason string) error {
 // the socket is just closed. Either way it returns after both goroutines have.
 // The error is nil if the broker had answered.
 func (c *Conn) Close(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() { c.fail(ErrClosed) })
+	defer stop()
 	_, err := c.session.Call(ctx, &amqpproto.ConnectionClose{ReplyCode: amqpproto.ReplySuccess, ReplyText: "goodbye"})
-	c.fail(ErrClosed)
+	if err == nil {
+		c.fail(ErrClosed)
+	}
+	// Otherwise ctx ends it, or it has ended: then the last words to the broker
+	// may still be on their way (see reader.leave).
 	c.loop.Wait()
 	return err
 }
@@ -213,6 +220,7 @@ func (c *Conn) Channel(ctx context.Context) (*Channel, error) {
 		return nil, err
 	}
 	if _, err := ch.Call(ctx, &amqpproto.ChannelOpen{}); err != nil {
+		ch.abandon()
 		return nil, fmt.Errorf("opening channel %d: %w", ch.id, err)
 	}
 	return ch, nil

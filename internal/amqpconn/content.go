@@ -14,7 +14,7 @@ const contentMax = 512 << 20
 func (r *reader) deliver(ch *Channel, arguments []byte, n int) (int, error) {
 	view, err := amqpproto.ParseDeliver(arguments)
 	if err != nil {
-		return 0, &ProtocolError{Code: amqpproto.SyntaxError, Reason: err.Error()}
+		return 0, unreadable(amqpproto.SyntaxError, err)
 	}
 	in, err := ch.inbox(view.ConsumerTag)
 	if err != nil {
@@ -24,18 +24,29 @@ func (r *reader) deliver(ch *Channel, arguments []byte, n int) (int, error) {
 	d.Exchange, d.RoutingKey = in.names(view)
 
 	used, fits, err := r.aliasContent(ch.id, n, &d)
-	if err != nil {
+	if err != nil || (fits && used == 0) {
+		return 0, err
+	}
+	if err := ch.numbered(d.Tag); err != nil {
 		return 0, err
 	}
 	if !fits {
 		ch.content = incoming{kind: contentDelivery, inbox: in, delivery: d}
 		return n, nil
 	}
-	if used > 0 {
-		r.touch(in)
-		in.arriving.add(&d, r.buf)
-	}
+	r.touch(in)
+	in.arriving.add(&d, r.buf)
 	return used, nil
+}
+
+// numbered checks that a delivery tag is the next one of its channel: whoever
+// settles counts on that (RabbitMQ numbers all it sends, acks wanted or not).
+func (ch *Channel) numbered(tag uint64) error {
+	if tag != ch.lastTag+1 {
+		return violation("delivery tag %d after %d", tag, ch.lastTag)
+	}
+	ch.lastTag = tag
+	return nil
 }
 
 // aliasContent finds the header and body behind the n bytes of a method frame.
@@ -47,20 +58,20 @@ func (r *reader) aliasContent(channel uint16, n int, d *Delivery) (used int, fit
 	frameMax := r.conn.server.FrameMax
 	frame, size, err := amqpproto.ParseFrame(b[n:], frameMax)
 	if err != nil || size == 0 {
-		return 0, len(b) < aliasMax, err
+		return 0, len(b) < aliasMax, unreadable(amqpproto.FrameError, err)
 	}
 	if frame.Type != amqpproto.FrameHeader || frame.Channel != channel {
 		return 0, false, nil
 	}
 	header, err := amqpproto.ParseContentHeader(frame.Payload)
 	if err != nil || header.BodySize > aliasMax {
-		return 0, false, err
+		return 0, false, unreadable(amqpproto.SyntaxError, err)
 	}
 	n += size
 	if header.BodySize > 0 {
 		frame, size, err = amqpproto.ParseFrame(b[n:], frameMax)
 		if err != nil || size == 0 {
-			return 0, len(b) < aliasMax, err
+			return 0, len(b) < aliasMax, unreadable(amqpproto.FrameError, err)
 		}
 		if frame.Type != amqpproto.FrameBody || frame.Channel != channel || uint64(len(frame.Payload)) != header.BodySize {
 			return 0, false, nil
@@ -148,7 +159,7 @@ func (r *reader) contentFrame(ch *Channel, frame amqpproto.Frame) error {
 	case !in.inBody && frame.Type == amqpproto.FrameHeader:
 		header, err := amqpproto.ParseContentHeader(frame.Payload)
 		if err != nil {
-			return err
+			return unreadable(amqpproto.SyntaxError, err)
 		}
 		if header.BodySize > contentMax {
 			return &ProtocolError{Code: amqpproto.FrameError, Reason: "a body over 512 MiB is announced"}
@@ -198,6 +209,9 @@ func (ch *Channel) takeReturn(m *amqpproto.BasicReturn, body []byte) error {
 	ch.conn.mu.Lock()
 	defer ch.conn.mu.Unlock()
 	if ch.window == nil {
+		if ch.returned >= ch.published {
+			return violation("%d messages came back, and only %d were published", ch.returned+1, ch.published)
+		}
 		ch.returned++
 		return nil
 	}

@@ -36,6 +36,14 @@ type ProtocolError struct {
 // Error returns the reason.
 func (e *ProtocolError) Error() string { return "protocol violation: " + e.Reason }
 
+// unreadable makes a ProtocolError of an error of the codec, and nil of nil.
+func unreadable(code uint16, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &ProtocolError{Code: code, Reason: err.Error()}
+}
+
 // violation makes a ProtocolError with UNEXPECTED_FRAME, the usual code.
 func violation(format string, args ...any) error {
 	return &ProtocolError{Code: amqpproto.UnexpectedFrame, Reason: fmt.Sprintf(format, args...)}

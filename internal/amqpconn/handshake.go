@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"slices"
 	"strings"
@@ -58,7 +59,9 @@ func (h *handshake) run() error {
 	if err != nil {
 		return err
 	}
-	h.tune(tune)
+	if err := h.tune(tune); err != nil {
+		return err
+	}
 	err = h.send(&amqpproto.ConnectionTuneOk{
 		ChannelMax: h.server.ChannelMax, FrameMax: h.server.FrameMax,
 		Heartbeat: uint16(h.server.Heartbeat / time.Second),
@@ -105,19 +108,23 @@ func (h *handshake) clientProperties() amqpproto.Table {
 
 // tune takes the smaller of what each side proposes. RabbitMQ refuses an answer
 // of 0, "no limit", where it has named a limit itself, so we never say 0.
-func (h *handshake) tune(t *amqpproto.ConnectionTune) {
+func (h *handshake) tune(t *amqpproto.ConnectionTune) error {
 	h.server.FrameMax = h.cfg.FrameMax
 	if t.FrameMax != 0 {
+		if t.FrameMax < amqpproto.FrameMinSize {
+			return fmt.Errorf("%s: %w", h.doing, violation("the broker wants frames of at most %d bytes, and AMQP asks for %d", t.FrameMax, amqpproto.FrameMinSize))
+		}
 		h.server.FrameMax = min(t.FrameMax, h.cfg.FrameMax)
 	}
 	h.server.ChannelMax = h.cfg.ChannelMax
 	if t.ChannelMax != 0 {
 		h.server.ChannelMax = min(t.ChannelMax, h.cfg.ChannelMax)
 	}
-	h.server.Heartbeat = h.cfg.Heartbeat.Round(time.Second)
+	h.server.Heartbeat = min(h.cfg.Heartbeat.Round(time.Second), math.MaxUint16*time.Second)
 	if t.Heartbeat != 0 {
 		h.server.Heartbeat = min(h.server.Heartbeat, time.Duration(t.Heartbeat)*time.Second)
 	}
+	return nil
 }
 
 func (h *handshake) send(m amqpproto.Method) error {
@@ -153,7 +160,14 @@ func expect[M amqpproto.Method](h *handshake) (M, error) {
 // next reads up to the end of the next method frame on channel 0.
 func (h *handshake) next() (amqpproto.Method, error) {
 	for {
-		if !h.sawServer && h.end >= 8 {
+		if !h.sawServer {
+			// No frame is shorter than eight bytes; a TLS alert is.
+			if h.end < 8 {
+				if err := h.read(); err != nil {
+					return nil, err
+				}
+				continue
+			}
 			if err := recognise(h.buf.bytes[:h.end]); err != nil {
 				return nil, err
 			}
@@ -191,12 +205,12 @@ func (h *handshake) read() error {
 	if n > 0 {
 		return nil
 	}
-	if errors.Is(err, io.EOF) {
-		if !h.sawServer && h.end > 0 {
-			if err := recognise(h.buf.bytes[:h.end]); err != nil {
-				return err
-			}
+	if !h.sawServer && h.end > 0 {
+		if err := recognise(h.buf.bytes[:h.end]); err != nil {
+			return err
 		}
+	}
+	if errors.Is(err, io.EOF) {
 		return errors.New("the server closed the connection")
 	}
 	return err

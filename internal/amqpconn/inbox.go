@@ -93,7 +93,8 @@ func newInbox(tag string) *Inbox {
 func (in *Inbox) Tag() string { return in.tag }
 
 // put hands over what the reader has parsed. While more than inboxRoom waits it
-// blocks, and with it the reading of the socket: TCP slows the broker down.
+// blocks, and with it the reading of the socket: TCP slows the broker down. What
+// comes after the end is kept up to that limit too.
 func (in *Inbox) put() {
 	if len(in.arriving.List) == 0 {
 		return
@@ -107,11 +108,17 @@ func (in *Inbox) put() {
 	for in.bytes > inboxRoom && !in.draining && in.ended == nil {
 		in.changed.Wait()
 	}
+	if in.ended != nil && in.bytes > inboxRoom { // a broker that goes on regardless
+		in.mu.Unlock()
+		in.arriving.Release()
+		return
+	}
 	if len(in.pending.List) == 0 {
 		in.pending, in.arriving = in.arriving, in.pending
 	} else {
 		in.pending.List = append(in.pending.List, in.arriving.List...)
 		in.pending.runs = append(in.pending.runs, in.arriving.runs...)
+		clear(in.arriving.List)
 		in.arriving.List, in.arriving.runs = in.arriving.List[:0], in.arriving.runs[:0]
 	}
 	in.bytes += bytes
@@ -169,7 +176,9 @@ func (in *Inbox) takeSome(d *Deliveries, n int) {
 		in.bytes -= len(p.List[i].Body) + len(p.List[i].Properties) + deliveryOverhead
 	}
 	d.List = append(d.List, p.List[:n]...)
-	p.List = p.List[:copy(p.List, p.List[n:])]
+	rest := copy(p.List, p.List[n:])
+	clear(p.List[rest:])
+	p.List = p.List[:rest]
 
 	whole := 0
 	for n > 0 {

@@ -104,7 +104,7 @@ func (r *reader) frames() error {
 	for {
 		frame, n, err := amqpproto.ParseFrame(r.buf.bytes[r.start:r.end], r.conn.server.FrameMax)
 		if err != nil {
-			return &ProtocolError{Code: amqpproto.FrameError, Reason: err.Error()}
+			return unreadable(amqpproto.FrameError, err)
 		}
 		if n == 0 {
 			return nil
@@ -155,7 +155,7 @@ func (r *reader) frame(ch *Channel, frame amqpproto.Frame, n int) (int, error) {
 	}
 	id, arguments, err := amqpproto.ParseMethodID(frame.Payload)
 	if err != nil {
-		return 0, &ProtocolError{Code: amqpproto.SyntaxError, Reason: err.Error()}
+		return 0, unreadable(amqpproto.SyntaxError, err)
 	}
 	switch id {
 	case amqpproto.MethodBasicDeliver:
@@ -163,19 +163,19 @@ func (r *reader) frame(ch *Channel, frame amqpproto.Frame, n int) (int, error) {
 	case amqpproto.MethodBasicAck:
 		sequence, multiple, err := amqpproto.ParseAck(arguments)
 		if err != nil {
-			return 0, err
+			return 0, unreadable(amqpproto.SyntaxError, err)
 		}
 		return n, ch.confirm(sequence, multiple, Confirmed)
 	case amqpproto.MethodBasicNack:
 		sequence, multiple, _, err := amqpproto.ParseNack(arguments)
 		if err != nil {
-			return 0, err
+			return 0, unreadable(amqpproto.SyntaxError, err)
 		}
 		return n, ch.confirm(sequence, multiple, Rejected)
 	}
 	m, err := amqpproto.ParseMethod(frame.Payload)
 	if err != nil {
-		return 0, &ProtocolError{Code: amqpproto.SyntaxError, Reason: err.Error()}
+		return 0, unreadable(amqpproto.SyntaxError, err)
 	}
 	if ch.id == 0 {
 		return n, r.conn.sessionMethod(m)
@@ -220,25 +220,30 @@ func (r *reader) method(ch *Channel, m amqpproto.Method) error {
 		return nil
 	case *amqpproto.BasicGetOk:
 		ch.content.expectGet(m)
-		return nil
+		return ch.numbered(m.DeliveryTag)
 	case *amqpproto.BasicCancel:
 		return r.cancelled(ch, m)
 	case *amqpproto.ChannelClose:
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		ch.end(&ServerError{Code: m.ReplyCode, Text: m.ReplyText, Method: amqpproto.NewMethodID(m.ClassID, m.MethodID)})
-		r.forget(ch)
+		if !ch.closing { // else the two crossed, and the broker still answers ours
+			r.forget(ch)
+		}
 		return ch.queue(&amqpproto.ChannelCloseOk{})
 	case *amqpproto.ChannelFlow:
 		// RabbitMQ has not sent it since 2.0 (it blocks instead); obeying means
 		// only to say so, since confirms and TCP bound what we send anyway.
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return ch.queue(&amqpproto.ChannelFlowOk{Active: m.Active})
+		return ch.respond(&amqpproto.ChannelFlowOk{Active: m.Active})
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if m.ID() == amqpproto.MethodChannelCloseOk {
+		if !ch.closing { // a channel that is forgotten would not hear of the end
+			return violation("%s, which answers nothing", m.ID())
+		}
 		r.forget(ch)
 	}
 	return ch.answer(reply{method: m})
@@ -280,7 +285,20 @@ func (r *reader) cancelled(ch *Channel, m *amqpproto.BasicCancel) error {
 	if ch.err != nil {
 		return nil
 	}
-	return ch.queue(&amqpproto.BasicCancel{ConsumerTag: m.ConsumerTag, NoWait: true})
+	return ch.respond(&amqpproto.BasicCancel{ConsumerTag: m.ConsumerTag, NoWait: true})
+}
+
+// answersMost is how many frames may wait to be written because the broker made
+// us send them: one that only asks and never reads must not fill the memory.
+const answersMost = 10_000
+
+// respond queues a frame that the broker made us send. conn.mu is held.
+func (ch *Channel) respond(m amqpproto.Method) error {
+	ch.conn.answers++
+	if ch.conn.answers > answersMost {
+		return violation("the broker does not read the answers it asks for")
+	}
+	return ch.queue(m)
 }
 
 // sessionMethod handles the methods of the connection itself, on channel 0.
@@ -296,8 +314,15 @@ func (c *Conn) sessionMethod(m amqpproto.Method) error {
 		return nil
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.session.answer(reply{method: m})
+	err := c.session.answer(reply{method: m})
+	over := m.ID() == amqpproto.MethodConnectionCloseOk && c.session.closing
+	c.mu.Unlock()
+	if over {
+		// The broker closes the socket now. That must not look like a failure
+		// when the reader sees it before Close does this.
+		c.end(ErrClosed)
+	}
+	return err
 }
 
 func (c *Conn) setBlocked(reason string) {

@@ -32,7 +32,7 @@ func (c *Conn) writeLoop() {
 			}
 		}
 		frames := c.out
-		c.out = spare
+		c.out, c.answers = spare, 0
 		if c.waiting > 0 {
 			c.room.Broadcast()
 		}
