@@ -1,0 +1,233 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/internal/brokertest"
+)
+
+// process is a thump that runs beside the test.
+type process struct {
+	t              *testing.T
+	cmd            *exec.Cmd
+	home           string // THUMP_HOME
+	stdout, stderr bytes.Buffer
+	lines          chan string // of stderr, as they come
+	read           chan struct{}
+}
+
+// start runs the command line with the broker in THUMP_URL.
+func start(t *testing.T, url string, args ...string) *process {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir, remove, err := home()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := remove(); err != nil {
+			t.Error(err)
+		}
+	})
+	p := &process{t: t, home: dir, cmd: exec.Command(exe, args...), lines: make(chan string, 10000), read: make(chan struct{})}
+	p.cmd.Args[0] = "thump" // TestMain then runs main
+	p.cmd.Env = append(os.Environ(), "THUMP_URL="+url, "THUMP_HOME="+dir)
+	p.cmd.Stdout = &p.stdout
+	stderr, err := p.cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.cmd.Process.Kill() })
+	go func() {
+		defer close(p.read)
+		for s := bufio.NewScanner(stderr); s.Scan(); {
+			p.stderr.WriteString(s.Text() + "\n")
+			select {
+			case p.lines <- s.Text():
+			default:
+			}
+		}
+	}()
+	return p
+}
+
+// await waits for a line of stderr that has text in it.
+func (p *process) await(text string) {
+	p.t.Helper()
+	deadline := time.After(30 * time.Second)
+	for {
+		select {
+		case line := <-p.lines:
+			if strings.Contains(line, text) {
+				return
+			}
+		case <-deadline:
+			p.t.Fatalf("no %q on standard error", text)
+		}
+	}
+}
+
+func (p *process) interrupt() {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// wait returns the exit code.
+func (p *process) wait() int {
+	p.t.Helper()
+	kill := time.AfterFunc(5*time.Minute, func() { _ = p.cmd.Process.Kill() })
+	defer kill.Stop()
+	<-p.read
+	_ = p.cmd.Wait() // the exit code says it
+	return p.cmd.ProcessState.ExitCode()
+}
+
+func TestInterruptOnceSummarizes(t *testing.T) {
+	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
+		queue := brokertest.QueueName(t)
+		file := filepath.Join(t.TempDir(), "result.json")
+		p := start(t, b.URL, "run", "--queue", queue, "--count", "100m", "--json", file)
+		p.await("Received 100000 messages")
+		p.interrupt()
+		if code := p.wait(); code != exitInterrupted {
+			t.Errorf("exit code %d, want %d\n%s", code, exitInterrupted, &p.stderr)
+		}
+		if !strings.Contains(p.stdout.String(), "\ninterrupted: ") {
+			t.Errorf("no summary:\n%s", &p.stdout)
+		}
+		var r struct {
+			Verdict                                                         string
+			Sent, Confirmed, Unknown, Unique, Lost, Duplicated, LeftInQueue uint64
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(bytes.ReplaceAll(text, []byte("left_in_queue"), []byte("LeftInQueue")), &r); err != nil {
+			t.Fatal(err)
+		}
+		if r.Verdict != "interrupted" || r.Sent < 100000 || r.Confirmed != r.Sent || r.Unknown != 0 ||
+			r.Lost != 0 || r.Duplicated != 0 || r.Unique+r.LeftInQueue != r.Confirmed {
+			t.Errorf("the record is %+v", r)
+		}
+		checkQueueGone(t, b, queue)
+	})
+}
+
+func TestInterruptTwiceEndsAtOnce(t *testing.T) {
+	b := brokertest.All(t)[0]
+	queue := brokertest.QueueName(t)
+	p := start(t, b.URL, "run", "--queue", queue, "--count", "100m", "--sequential")
+	p.await("Sent 100000 messages")
+	p.interrupt()
+	p.await("Ctrl-C again")
+	p.interrupt()
+	begin := time.Now()
+	if code := p.wait(); code != exitInterrupted {
+		t.Errorf("exit code %d, want %d\n%s", code, exitInterrupted, &p.stderr)
+	}
+	if took := time.Since(begin); took > 3*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	client, err := thump.Dial(t.Context(), thump.Config{URLs: []string{b.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hangUp(t, client)
+	if _, err := client.DeleteQueue(t.Context(), queue, thump.DeleteOptions{}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestInterruptedReceiveTellsItsTotal(t *testing.T) {
+	b := brokertest.All(t)[0]
+	queue := brokertest.QueueName(t)
+	if code := start(t, b.URL, "send", queue, "--count", "200000").wait(); code != exitOK {
+		t.Fatalf("send: exit code %d", code)
+	}
+	p := start(t, b.URL, "receive", queue)
+	p.await("Received 200000 messages")
+	p.interrupt()
+	if code := p.wait(); code != exitInterrupted {
+		t.Errorf("exit code %d, want %d", code, exitInterrupted)
+	}
+	if !strings.Contains(p.stdout.String(), " [x] Received a total of 200000 messages in ") {
+		t.Errorf("no total:\n%s", &p.stdout)
+	}
+	client, err := thump.Dial(t.Context(), thump.Config{URLs: []string{b.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hangUp(t, client)
+	if n, err := client.DeleteQueue(t.Context(), queue, thump.DeleteOptions{}); n != 0 || err != nil {
+		t.Errorf("%d messages were left, %v", n, err)
+	}
+}
+
+func checkQueueGone(t *testing.T, b brokertest.Broker, queue string) {
+	t.Helper()
+	client, err := thump.Dial(t.Context(), thump.Config{URLs: []string{b.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hangUp(t, client)
+	if _, err := client.InspectQueue(t.Context(), queue); !thump.IsNotFound(err) {
+		t.Errorf("the queue is still there: %v", err)
+	}
+}
+
+// TestInterruptStopsThePrivateBroker interrupts a run at three moments; each
+// time the broker that it has started is gone, with its folder.
+func TestInterruptStopsThePrivateBroker(t *testing.T) {
+	tests := []struct {
+		name, await string
+		times       int
+	}{
+		{"while it starts", "Starting RabbitMQ", 1},
+		{"once", "Received 100000 messages", 1},
+		{"twice", "Received 100000 messages", 2},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			p := start(t, "", "run", "--private", "--count", "100m")
+			p.await(tt.await)
+			p.interrupt()
+			p.await("Ctrl-C again")
+			if tt.times > 1 {
+				p.interrupt()
+			}
+			if code := p.wait(); code != exitInterrupted {
+				t.Errorf("exit code %d, want %d\n%s", code, exitInterrupted, &p.stderr)
+			}
+			entries, err := os.ReadDir(p.home)
+			if err != nil || len(entries) > 0 {
+				t.Errorf("left behind: %v, %v", entries, err)
+			}
+		})
+	}
+}
+
+func hangUp(t *testing.T, client *thump.Client) {
+	t.Helper()
+	if err := client.Close(context.Background()); err != nil {
+		t.Error(err)
+	}
+}

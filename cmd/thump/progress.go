@@ -1,0 +1,165 @@
+package main
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/thumpmq/thump/internal/load"
+)
+
+const (
+	// progressEvery is how often progress is looked at.
+	progressEvery = 100 * time.Millisecond
+	// lineEvery is how many messages there are between two lines of progress
+	// where there is no terminal; as in the tutorial.
+	lineEvery = 100_000
+)
+
+// tracks are the sides of a command whose progress is shown, with the number of
+// messages that they end at; 0 for none.
+type tracks struct {
+	send, receive uint64
+	confirms      bool // count what is sent as it is confirmed
+}
+
+// display shows progress somewhere. show is called now and then, and once at
+// the end, before end.
+type display interface {
+	show(sent, received uint64, blocked string)
+	end()
+}
+
+// follow shows progress until the function that it returns is called.
+func (u *ui) follow(p *load.Progress, t tracks) (done func()) {
+	if u.quiet {
+		return func() {}
+	}
+	var d display = &lines{u: u}
+	if u.terminal != nil {
+		d = newBars(u, t)
+	}
+	look := func() {
+		sent := p.Published()
+		if t.confirms {
+			sent = p.Confirmed()
+		}
+		d.show(sent, p.Received(), p.Blocked())
+	}
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(progressEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				look()
+			case <-stop:
+				look()
+				d.end()
+				return
+			}
+		}
+	}()
+	return func() {
+		close(stop)
+		<-stopped
+	}
+}
+
+// lines prints the tutorial's lines, one for every hundred thousand messages.
+type lines struct {
+	u              *ui
+	sent, received uint64 // hundred thousands printed
+	blocked        string
+}
+
+func (l *lines) show(sent, received uint64, blocked string) {
+	for ; l.sent < sent/lineEvery; l.sent++ {
+		l.u.errorf(" [x] Sent %d messages\n", (l.sent+1)*lineEvery)
+	}
+	for ; l.received < received/lineEvery; l.received++ {
+		l.u.errorf(" [x] Received %d messages\n", (l.received+1)*lineEvery)
+	}
+	if blocked != l.blocked {
+		l.blocked = blocked
+		if blocked == "" {
+			blocked = "no longer"
+		}
+		l.u.errorf(" [!] The broker blocks publishing: %s\n", blocked)
+	}
+}
+
+func (*lines) end() {}
+
+// bars draws a bar for each side, with count, rate and time left.
+type bars struct {
+	container      *mpb.Progress
+	sent, received *bar
+	blocked        string
+}
+
+type bar struct {
+	*mpb.Bar
+	rate rate
+}
+
+func newBars(u *ui, t tracks) *bars {
+	b := &bars{container: mpb.New(mpb.WithOutput(u.terminal), mpb.WithRefreshRate(progressEvery), mpb.WithWidth(32))}
+	if t.send > 0 {
+		b.sent = b.add("sent", t.send)
+	}
+	if t.receive > 0 || t.send == 0 {
+		b.received = b.add("received", t.receive)
+	}
+	return b
+}
+
+// add draws one more bar. The decorations read only what the bar hands them:
+// they are called from mpb's own goroutine.
+func (b *bars) add(name string, total uint64) *bar {
+	one := new(bar)
+	count := "%d / %d"
+	if total == 0 {
+		count = "%d%.0s" // nothing to compare with
+	}
+	one.Bar = b.container.AddBar(int64(total),
+		mpb.PrependDecorators(
+			decor.Name(name, decor.WC{W: 9, C: decor.DindentRight}),
+			decor.CountersNoUnit(count, decor.WC{W: 20}),
+		),
+		mpb.AppendDecorators(
+			decor.Any(func(s decor.Statistics) string { return one.rate.text(s) }, decor.WC{W: 12}),
+		),
+	)
+	return one
+}
+
+func (b *bars) show(sent, received uint64, blocked string) {
+	if b.sent != nil {
+		b.sent.SetCurrent(int64(sent))
+	}
+	if b.received != nil {
+		b.received.SetCurrent(int64(received))
+	}
+	if blocked != b.blocked {
+		b.blocked = blocked
+		if blocked == "" {
+			blocked = "no longer"
+		}
+		_, _ = fmt.Fprintf(b.container, " [!] The broker blocks publishing: %s\n", blocked)
+	}
+}
+
+// end leaves the bars on the screen as they are.
+func (b *bars) end() {
+	for _, one := range []*bar{b.sent, b.received} {
+		if one != nil {
+			one.Abort(false)
+		}
+	}
+	b.container.Wait()
+}

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/internal/broker"
+	"github.com/thumpmq/thump/internal/brokertest"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"thump": main})
+}
+
+// TestUsage runs the scripts that need no broker.
+func TestUsage(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:   "testdata/usage",
+		Setup: func(e *testscript.Env) error { return isolate(e) },
+		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"exits": cmdExits, "notamqp": cmdNotAMQP},
+	})
+}
+
+// TestScripts runs every command as a user does, against every broker.
+//
+// The scripts have a queue name of their own in QUEUE, the broker in THUMP_URL
+// with its parts in USER, PASSWORD and ADDRESS, and the commands below.
+func TestScripts(t *testing.T) {
+	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
+		testscript.Run(t, testscript.Params{
+			Dir:   "testdata/script",
+			Setup: func(e *testscript.Env) error { return setup(e, b) },
+			Cmds: map[string]func(*testscript.TestScript, bool, []string){
+				"exits":   cmdExits,
+				"queue":   cmdQueue,
+				"json":    cmdJSON,
+				"notamqp": cmdNotAMQP,
+			},
+		})
+	})
+}
+
+// TestBroker runs the scripts that start brokers of their own.
+func TestBroker(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:   "testdata/broker",
+		Setup: func(e *testscript.Env) error { return isolate(e) },
+		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"exits": cmdExits, "json": cmdJSON},
+	})
+}
+
+// home makes a folder for THUMP_HOME: one that RabbitMQ's own user can pass
+// through. The function removes it, with any broker that is left in it.
+func home() (dir string, remove func() error, err error) {
+	if dir, err = brokertest.TempDir(""); err != nil {
+		return "", nil, err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return "", nil, err
+	}
+	return dir, func() error {
+		entries, err := os.ReadDir(dir)
+		for _, entry := range entries {
+			if node, openErr := broker.Open(filepath.Join(dir, entry.Name())); openErr == nil {
+				err = errors.Join(err, fmt.Errorf("a broker was left in %s", entry.Name()), node.Kill())
+			}
+		}
+		return errors.Join(err, os.RemoveAll(dir))
+	}, nil
+}
+
+// isolate keeps a script from finding a broker of the user's.
+func isolate(e *testscript.Env) error {
+	dir, remove, err := home()
+	if err != nil {
+		return err
+	}
+	e.Setenv("THUMP_HOME", dir)
+	e.Setenv("THUMP_URL", "")
+	e.Defer(func() {
+		if err := remove(); err != nil {
+			e.T().Fatal(err)
+		}
+	})
+	return nil
+}
+
+func setup(e *testscript.Env, b brokertest.Broker) error {
+	if err := isolate(e); err != nil {
+		return err
+	}
+	u, err := url.Parse(b.URL)
+	if err != nil {
+		return errors.New("the test broker's URL does not parse")
+	}
+	password, _ := u.User.Password()
+	queue := fmt.Sprintf("thump-%s-%d", filepath.Base(e.WorkDir), time.Now().UnixNano())
+	for name, value := range map[string]string{
+		"THUMP_URL": b.URL, "USER": u.User.Username(), "PASSWORD": password, "ADDRESS": u.Host,
+		"TLSURL": b.TLSURL, "QUEUE": queue,
+	} {
+		e.Setenv(name, value)
+	}
+	e.Defer(func() {
+		ctx := context.Background()
+		client, err := thump.Dial(ctx, thump.Config{URLs: []string{b.URL}})
+		if err != nil {
+			e.T().Fatal(err)
+		}
+		_, err = client.DeleteQueue(ctx, queue, thump.DeleteOptions{})
+		if err := errors.Join(err, client.Close(ctx)); err != nil {
+			e.T().Fatal(err)
+		}
+	})
+	return nil
+}
+
+// cmdExits runs a command and checks its exit code: exits CODE COMMAND...
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("%s exits with %d, want %d", strings.Join(args[1:], " "), got, want)
+	}
+}
+
+// cmdQueue checks a queue: queue NAME MESSAGES, or ! queue NAME for one that
+// is not there; or makes one: queue NAME make [transient].
+func cmdQueue(ts *testscript.TestScript, neg bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	client, err := thump.Dial(ctx, thump.Config{URLs: []string{ts.Getenv("THUMP_URL")}})
+	ts.Check(err)
+	defer func() { ts.Check(client.Close(ctx)) }()
+	if len(args) > 1 && args[1] == "make" {
+		_, err := client.DeclareQueue(ctx, thump.QueueSpec{Name: args[0], Transient: len(args) > 2})
+		ts.Check(err)
+		return
+	}
+	info, err := client.InspectQueue(ctx, args[0])
+	if neg {
+		if !thump.IsNotFound(err) {
+			ts.Fatalf("the queue %s is there: %+v, %v", args[0], info, err)
+		}
+		return
+	}
+	ts.Check(err)
+	// What a closed connection gives back takes the broker a moment.
+	for begin := time.Now(); strconv.Itoa(info.Messages) != args[1] && time.Since(begin) < 5*time.Second; {
+		time.Sleep(20 * time.Millisecond)
+		info, err = client.InspectQueue(ctx, args[0])
+		ts.Check(err)
+	}
+	if strconv.Itoa(info.Messages) != args[1] {
+		ts.Fatalf("the queue %s holds %d messages, want %s", args[0], info.Messages, args[1])
+	}
+}
+
+// cmdJSON checks the values of a JSON object: json FILE KEY=VALUE..., where
+// VALUE "number" is any number. It fails unless the file is that object alone.
+func cmdJSON(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: json FILE KEY=VALUE...")
+	}
+	var object map[string]any
+	if err := json.Unmarshal([]byte(ts.ReadFile(args[0])), &object); err != nil {
+		ts.Fatalf("%s is not a JSON object alone: %v", args[0], err)
+	}
+	for _, check := range args[1:] {
+		key, want, _ := strings.Cut(check, "=")
+		value, there := lookup(object, key)
+		got := fmt.Sprint(value)
+		switch value := value.(type) {
+		case nil:
+			got = "null"
+		case float64:
+			got = strconv.FormatFloat(value, 'f', -1, 64)
+			if want == "number" {
+				continue
+			}
+		}
+		if !there || got != want {
+			ts.Fatalf("%s is %s, want %s", key, got, want)
+		}
+	}
+}
+
+// lookup finds a key like "broker.version".
+func lookup(object map[string]any, key string) (any, bool) {
+	outer, inner, nested := strings.Cut(key, ".")
+	if !nested {
+		value, there := object[key]
+		return value, there
+	}
+	within, ok := object[outer].(map[string]any)
+	if !ok {
+		return nil, false
+	}
+	return lookup(within, inner)
+}
+
+// cmdNotAMQP starts a server that speaks something else, and puts its address
+// in the variable: notamqp NAME.
+func cmdNotAMQP(ts *testscript.TestScript, _ bool, args []string) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { _ = listener.Close() })
+	ts.Setenv(args[0], listener.Addr().String())
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = conn.Write([]byte("HTTP/1.1 400 Bad Request\r\n\r\n"))
+			_ = conn.Close()
+		}
+	}()
+}

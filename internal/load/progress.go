@@ -1,0 +1,48 @@
+package load
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/thumpmq/thump"
+)
+
+// Progress is how far a run has come. It is written once a batch and may be
+// read at any time, from any goroutine. The zero value is ready; one Progress
+// serves one run.
+type Progress struct {
+	published atomic.Uint64
+	confirmed atomic.Uint64
+	received  atomic.Uint64
+
+	mu         sync.Mutex
+	publishers []*thump.Publisher
+}
+
+// Published is the number of messages that the publishers have accepted.
+func (p *Progress) Published() uint64 { return p.published.Load() }
+
+// Confirmed is the number of messages that the broker has confirmed.
+func (p *Progress) Confirmed() uint64 { return p.confirmed.Load() }
+
+// Received is the number of deliveries.
+func (p *Progress) Received() uint64 { return p.received.Load() }
+
+// Blocked is the broker's reason while it blocks one of the publishers (a
+// memory or disk alarm), else "".
+func (p *Progress) Blocked() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, pub := range p.publishers {
+		if reason := pub.Blocked(); reason != "" {
+			return reason
+		}
+	}
+	return ""
+}
+
+func (p *Progress) watch(pub *thump.Publisher) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.publishers = append(p.publishers, pub)
+}

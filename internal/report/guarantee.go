@@ -1,0 +1,59 @@
+package report
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/thumpmq/thump/internal/result"
+)
+
+// Guarantee says what a confirm and an ack of this run are worth: which
+// failures the messages survive. A rate means little without it.
+//
+// What confirms are worth was measured by tracing the brokers' system calls:
+// quorum queues fsync before they confirm; classic queues did until 3.12, and
+// have not since.
+func Guarantee(r *result.Result) []string {
+	lines := []string{confirmGuarantee(r)}
+	if r.Settings.AutoAck {
+		lines = append(lines, "With automatic acks RabbitMQ forgets a message as it leaves for the consumer: had the consumer died, what was on its way would have been gone.")
+	}
+	return lines
+}
+
+func confirmGuarantee(r *result.Result) string {
+	s := r.Settings
+	queue := strings.TrimSpace(s.Kind + " queue")
+	if r.Broker.Version != "" {
+		queue += " on RabbitMQ " + r.Broker.Version
+	}
+	if !s.Confirms {
+		return fmt.Sprintf("Without confirms nothing was promised: that all came back from this %s is what was counted, not what RabbitMQ answered for.", queue)
+	}
+	confirm := fmt.Sprintf("A confirm from this %s means that ", queue)
+	switch {
+	case s.Kind == "quorum":
+		return confirm + "a majority of the queue's replicas had written the message to disk and fsynced it: it survives a crash and a power failure."
+	case s.Durable != nil && !*s.Durable:
+		return confirm + "the queue has the message in memory: it does not survive a restart of the broker."
+	case s.Kind == "classic" && before(r.Broker.Version, 3, 13):
+		return confirm + "its one node had written the message to disk and fsynced it (unless the queue is of version 2): it survives a crash of the broker."
+	case s.Kind == "classic":
+		return confirm + "its one node had handed the message to the operating system, without fsync: it survives a crash of the broker, and perhaps not a power failure."
+	default:
+		return confirm + "the queue has taken the message. What it survives depends on the queue, which was there before."
+	}
+}
+
+// before says whether version is known and lower than major.minor.
+func before(version string, major, minor int) bool {
+	first, rest, _ := strings.Cut(version, ".")
+	second, _, _ := strings.Cut(rest, ".")
+	a, errA := strconv.Atoi(first)
+	b, errB := strconv.Atoi(second)
+	if errA != nil || errB != nil {
+		return false
+	}
+	return a < major || a == major && b < minor
+}

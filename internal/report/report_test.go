@@ -1,0 +1,149 @@
+package report
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/thumpmq/thump/internal/result"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+// million is a run as the README shows it.
+func million() *result.Result {
+	return &result.Result{
+		Version: result.Version, Command: "run", Verdict: result.OK,
+		Settings: result.Settings{
+			ThumpVersion: "0.1.0", URL: "amqp://guest:***@localhost:5672/", Queue: "hello", Kind: "classic",
+			Durable: new(true), Count: 1000000, Body: "tutorial", BodyBytes: 15, Publishers: 1, Consumers: 1,
+			Window: 10000, Prefetch: 2000, Confirms: true,
+		},
+		Broker: result.Broker{Product: "RabbitMQ", Version: "4.3.6", Private: true},
+		Sent:   new(uint64(1000000)), Confirmed: new(uint64(1000000)), Rejected: new(uint64(0)),
+		Returned: new(uint64(0)), Unknown: new(uint64(0)),
+		Received: new(uint64(1000000)), Unique: new(uint64(1000000)), Lost: new(uint64(0)),
+		Duplicated: new(uint64(0)), Reordered: new(uint64(0)), Corrupted: new(uint64(0)), Unexpected: new(uint64(0)),
+		SendSeconds: new(9.5), ReceiveSeconds: new(9.9), TotalSeconds: new(10.0),
+		SendRatePerSecond: new(105263.2), ReceiveRatePerSecond: new(101010.1),
+		ClientCPUSeconds: new(1.25), BrokerCPUSeconds: new(17.5), ClientRSSPeakBytes: new(uint64(21000000)),
+		BacklogAtSendEnd: new(uint64(52000)), LeftInQueue: new(uint64(0)),
+	}
+}
+
+func TestText(t *testing.T) {
+	tests := map[string]func(*result.Result){
+		"million": func(*result.Result) {},
+		"quorum-remote": func(r *result.Result) {
+			r.Settings.Kind = "quorum"
+			r.Settings.Body, r.Settings.BodyBytes = "1,024 bytes", 1024
+			r.Settings.Publishers, r.Settings.Consumers = 4, 2
+			r.Broker = result.Broker{Product: "RabbitMQ", Version: "3.13.7"}
+			r.BrokerCPUSeconds = nil
+			r.BacklogAtSendEnd = new(uint64(120))
+		},
+		"fast-and-loose": func(r *result.Result) {
+			r.Settings.Confirms, r.Settings.AutoAck, r.Settings.Sequential = false, true, true
+			r.Settings.Durable = new(false)
+			r.Confirmed = new(uint64(0))
+			r.BacklogAtSendEnd = new(uint64(1000000))
+		},
+		"violated": func(r *result.Result) {
+			r.Unique, r.Received = new(uint64(999988)), new(uint64(999991))
+			r.Lost, r.Duplicated, r.Corrupted, r.Reordered = new(uint64(12)), new(uint64(1)), new(uint64(2)), new(uint64(7))
+			r.LostMessages = []string{"17", "200-210"}
+			r.Judge(nil, false)
+		},
+		"failed": func(r *result.Result) {
+			r.Confirmed, r.Rejected, r.Unknown = new(uint64(900000)), new(uint64(2)), new(uint64(99998))
+			r.Received, r.Unique, r.Lost = new(uint64(850000)), new(uint64(850000)), nil
+			r.Judge(errorText("consuming from \"hello\": connection lost"), false)
+		},
+		"interrupted": func(r *result.Result) {
+			r.Sent, r.Confirmed = new(uint64(300000)), new(uint64(300000))
+			r.Received, r.Unique = new(uint64(250000)), new(uint64(250000))
+			r.LeftInQueue = new(uint64(50000))
+			r.Settings.Kind, r.Settings.Durable = "", nil
+			r.Judge(nil, true)
+		},
+		"one": func(r *result.Result) {
+			for _, p := range []**uint64{&r.Sent, &r.Confirmed, &r.Received, &r.Unique} {
+				*p = new(uint64(1))
+			}
+			r.Settings.Count = 1
+			r.SendRatePerSecond, r.ReceiveRatePerSecond = nil, nil
+			r.BacklogAtSendEnd = new(uint64(0))
+			r.Broker.Version = "3.10.8"
+		},
+		"nothing": func(r *result.Result) {
+			*r = result.Result{Version: result.Version, Command: "run", Settings: r.Settings}
+			r.Judge(errorText("opening publisher 1 of 1: connection refused"), false)
+		},
+	}
+	for name, change := range tests {
+		t.Run(name, func(t *testing.T) {
+			r := million()
+			change(r)
+			golden(t, name+".txt", Settings(r)+"\n"+Text(r))
+		})
+	}
+}
+
+type errorText string
+
+func (e errorText) Error() string { return string(e) }
+
+func TestSettings(t *testing.T) {
+	r := million()
+	r.Command = "send"
+	r.Settings.Confirms = false
+	golden(t, "settings-send.txt", Settings(r))
+	r.Command = "receive"
+	r.Settings.AutoAck = true
+	r.Settings.Kind = ""
+	golden(t, "settings-receive.txt", Settings(r))
+}
+
+// golden compares got with the file, or writes it when -update is given.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.MkdirAll("testdata", 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("%s differs (-update writes it anew); got\n%s", path, got)
+	}
+	for line := range strings.Lines(got) {
+		if len([]rune(line)) > 100 {
+			t.Errorf("a line of %d characters: %s", len(line), line)
+		}
+	}
+}
+
+func TestWhole(t *testing.T) {
+	for x, want := range map[float64]string{0: "0", 999: "999", 1000: "1,000", 999999.5: "1,000,000", 1234567: "1,234,567"} {
+		if got := whole(x); got != want {
+			t.Errorf("%v is written %s, want %s", x, got, want)
+		}
+	}
+}
+
+func TestBefore(t *testing.T) {
+	for version, want := range map[string]bool{"3.10.8": true, "3.12": true, "3.13.0": false, "4.0.1": false, "": false, "x.y": false} {
+		if got := before(version, 3, 13); got != want {
+			t.Errorf("%q before 3.13: %t", version, got)
+		}
+	}
+}
