@@ -147,6 +147,7 @@ func (c *Consumer) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 			return
 		}
 		defer func() { c.turn <- struct{}{} }()
+		defer c.inbox.Watch(ctx)()
 		for {
 			batch, err := c.next(ctx)
 			if errors.Is(err, ErrClosed) {
@@ -160,12 +161,15 @@ func (c *Consumer) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 }
 
 // Receive waits for the next batch. The previous batch's bodies are no longer
-// valid. After Close and the last delivery the error is ErrClosed.
+// valid. After Close the error is ErrClosed; a Close in another goroutine may
+// come between two calls, and what had arrived by then goes back to the queue
+// (with AutoAck it is gone): a loop over Batches is what Close drains.
 func (c *Consumer) Receive(ctx context.Context) (*Batch, error) {
 	if err := c.takeTurn(ctx); err != nil {
 		return nil, err
 	}
 	defer func() { c.turn <- struct{}{} }()
+	defer c.inbox.Watch(ctx)()
 	return c.next(ctx)
 }
 
@@ -178,7 +182,7 @@ func (c *Consumer) takeTurn(ctx context.Context) error {
 	}
 }
 
-// next takes what has come, at most MaxBatch, as a batch.
+// next takes what has come, at most MaxBatch, as a batch. The inbox watches ctx.
 func (c *Consumer) next(ctx context.Context) (*Batch, error) {
 	var deliveries []Delivery
 	if c.last != nil && c.last.finished() {

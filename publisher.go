@@ -65,7 +65,9 @@ type PublisherConfig struct {
 	// OnOutcomes, where set, is called with the outcomes of messages, many at a
 	// time, in the order in which they became known, from one goroutine of the
 	// publisher. The slice is valid until it returns. While it runs the window
-	// fills: it must not call this publisher's Publish, Flush or Close.
+	// fills: it must not call this publisher's Publish, Flush or Close. Without
+	// confirms there are no outcomes and it is not called: Counts has the number
+	// of messages Returned.
 	OnOutcomes func([]Outcome)
 }
 

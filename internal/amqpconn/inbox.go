@@ -77,8 +77,10 @@ type Inbox struct {
 
 	mu       sync.Mutex
 	changed  sync.Cond  // pending, ended or draining changed
-	pending  Deliveries // put and not taken
-	bytes    int        // of pending, about
+	pending  Deliveries // put and not taken, but for the first ones:
+	first    int        // of pending.List: taken
+	firstRun int        // of pending.runs: taken
+	bytes    int        // not taken, about
 	draining bool       // the limit is off: what comes is the rest
 	ended    error      // why nothing more comes
 }
@@ -113,9 +115,10 @@ func (in *Inbox) put() {
 		in.arriving.Release()
 		return
 	}
-	if len(in.pending.List) == 0 {
+	if in.waiting() == 0 {
 		in.pending, in.arriving = in.arriving, in.pending
 	} else {
+		in.moveUp()
 		in.pending.List = append(in.pending.List, in.arriving.List...)
 		in.pending.runs = append(in.pending.runs, in.arriving.runs...)
 		clear(in.arriving.List)
@@ -126,63 +129,57 @@ func (in *Inbox) put() {
 	in.mu.Unlock()
 }
 
-// Take waits for deliveries and moves at most limit of them into d, which is
-// released first. When the consumer has ended and nothing is left, it returns
-// why.
-func (in *Inbox) Take(ctx context.Context, d *Deliveries, limit int) error {
-	d.Release()
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	if len(in.pending.List) == 0 && in.ended == nil {
-		if err := in.wait(ctx); err != nil {
-			return err
-		}
-	}
-	switch {
-	case len(in.pending.List) == 0:
-		return in.ended
-	case len(in.pending.List) <= limit:
-		*d, in.pending = in.pending, *d
-		in.bytes = 0
-	default:
-		in.takeSome(d, limit)
-	}
-	in.changed.Broadcast()
-	return nil
-}
-
-// wait returns once there is something to take, or the reason not to wait
-// longer. in.mu is held.
-func (in *Inbox) wait(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() {
+// Watch lets the end of ctx end a Take that waits, until stop is called. It is
+// not part of Take so that a loop pays for it once.
+func (in *Inbox) Watch(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, func() {
 		in.mu.Lock()
 		in.changed.Broadcast()
 		in.mu.Unlock()
 	})
-	defer stop()
-	for len(in.pending.List) == 0 && in.ended == nil {
+}
+
+// Take waits for deliveries and moves at most limit of them into d, which is
+// released first. When the consumer has ended and nothing is left, it returns
+// why. The end of ctx ends the wait while a Watch of it is on.
+func (in *Inbox) Take(ctx context.Context, d *Deliveries, limit int) error {
+	d.Release()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for in.waiting() == 0 && in.ended == nil {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
 		in.changed.Wait()
 	}
+	switch {
+	case in.waiting() == 0:
+		return in.ended
+	case in.first == 0 && in.waiting() <= limit:
+		*d, in.pending = in.pending, *d
+		in.bytes = 0
+	default:
+		in.takeSome(d, min(limit, in.waiting()))
+	}
+	in.changed.Broadcast()
 	return nil
 }
 
-// takeSome moves the first n deliveries into d, which is empty. in.mu is held.
+// takeSome moves the first n deliveries into d, which is empty. Those behind
+// them stay where they are: moving them up every time would cost far more than
+// the taking, when many wait. in.mu is held.
 func (in *Inbox) takeSome(d *Deliveries, n int) {
 	p := &in.pending
-	for i := range p.List[:n] {
-		in.bytes -= len(p.List[i].Body) + len(p.List[i].Properties) + deliveryOverhead
+	taken := p.List[in.first : in.first+n]
+	for i := range taken {
+		in.bytes -= len(taken[i].Body) + len(taken[i].Properties) + deliveryOverhead
 	}
-	d.List = append(d.List, p.List[:n]...)
-	rest := copy(p.List, p.List[n:])
-	clear(p.List[rest:])
-	p.List = p.List[:rest]
+	d.List = append(d.List, taken...)
+	clear(taken)
+	in.first += n
 
-	whole := 0
 	for n > 0 {
-		first := &p.runs[whole]
+		first := &p.runs[in.firstRun]
 		if first.n > n {
 			if first.buf != nil {
 				first.buf.retain() // d and pending share it from here
@@ -193,17 +190,35 @@ func (in *Inbox) takeSome(d *Deliveries, n int) {
 		}
 		n -= first.n
 		d.runs = append(d.runs, *first)
-		whole++
+		in.firstRun++
 	}
-	p.runs = p.runs[:copy(p.runs, p.runs[whole:])]
+	if in.waiting() == 0 {
+		p.List, p.runs, in.first, in.firstRun = p.List[:0], p.runs[:0], 0, 0
+	}
+}
+
+// moveUp uses the room of what was taken, once that is at least as much as what
+// is left, so that on average a delivery moves once. in.mu is held.
+func (in *Inbox) moveUp() {
+	if in.first < in.waiting() {
+		return
+	}
+	p := &in.pending
+	n := copy(p.List, p.List[in.first:])
+	clear(p.List[n:])
+	p.List, in.first = p.List[:n], 0
+	p.runs, in.firstRun = p.runs[:copy(p.runs, p.runs[in.firstRun:])], 0
 }
 
 // Waiting is the number of deliveries that are here and not taken.
 func (in *Inbox) Waiting() int {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return len(in.pending.List)
+	return in.waiting()
 }
+
+// waiting is Waiting. in.mu is held.
+func (in *Inbox) waiting() int { return len(in.pending.List) - in.first }
 
 // drain lifts the limit, so that the reader gets to the broker's answer to the
 // cancel behind the deliveries that are still on their way.
