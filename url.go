@@ -88,6 +88,9 @@ func (e *Endpoint) setPlace(u *url.URL) error {
 	if e.Host == "" {
 		return errors.New("no host")
 	}
+	if strings.Contains(e.Host, ":") && !strings.HasPrefix(u.Host, "[") {
+		return errors.New("an IPv6 address stands in brackets: [::1]")
+	}
 	if e.Port == "" {
 		e.Port = "5672"
 		if e.TLS {

@@ -118,8 +118,11 @@ func (r *reader) frames() error {
 			return err
 		}
 		used, err := r.frame(ch, frame, n)
+		if err != nil && ch.id != 0 {
+			err = fmt.Errorf("channel %d: %w", ch.id, err)
+		}
 		if err != nil {
-			return fmt.Errorf("channel %d: %w", ch.id, err)
+			return err
 		}
 		if used == 0 {
 			return nil
