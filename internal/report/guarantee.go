@@ -38,9 +38,9 @@ func confirmGuarantee(r *result.Result) string {
 	case s.Durable != nil && !*s.Durable:
 		return confirm + "the queue has the message in memory: it does not survive a restart of the broker."
 	case s.Kind == "classic" && before(r.Broker.Version, 3, 13):
-		return confirm + "its one node had written the message to disk and fsynced it (unless the queue is of version 2): it survives a crash of the broker."
+		return confirm + "a consumer had acked the message already, or that the queue's one node had written it to disk and fsynced it (not fsynced if the queue is of version 2): it survives a crash of the broker."
 	case s.Kind == "classic":
-		return confirm + "its one node had handed the message to the operating system, without fsync: it survives a crash of the broker, and perhaps not a power failure."
+		return confirm + "a consumer had acked the message already, or that the queue's one node had handed it to the operating system, without fsync: it survives a crash of the broker, and perhaps not a power failure."
 	default:
 		return confirm + "the queue has taken the message. What it survives depends on the queue, which was there before."
 	}
