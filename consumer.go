@@ -38,7 +38,8 @@ type ConsumerConfig struct {
 	// next is handled.
 	MaxBatch int
 
-	// Exclusive asks to be the queue's only consumer.
+	// Exclusive asks to be the queue's only consumer. Quorum queues pay no
+	// attention to it.
 	Exclusive bool
 
 	// Tag is the consumer tag; default "thump".
@@ -227,7 +228,7 @@ func (c *Consumer) explain(err error) error {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return fmt.Errorf("thump: consuming from %v: %w", c.cfg.From, err)
 	}
-	known := fmt.Sprintf("%d deliveries were not settled and will be delivered again, and so may the last that were", unsettled)
+	known := fmt.Sprintf("%d deliveries were not settled: they, and perhaps the last that were, are delivered again if the queue is still there", unsettled)
 	if c.cfg.AutoAck {
 		known = "deliveries that were on their way are lost (AutoAck)"
 	}
@@ -263,11 +264,12 @@ func (c *Consumer) Close(ctx context.Context) error {
 	return nil
 }
 
-// Done is closed when the consumer has ended, by Close or by a failure.
-func (c *Consumer) Done() <-chan struct{} { return c.ch.Done() }
+// Done is closed when the broker sends no more: after Close, a failure, or when
+// the broker cancelled the consumer. What has come by then can be received.
+func (c *Consumer) Done() <-chan struct{} { return c.inbox.Done() }
 
 // Err is nil until Done is closed, then why: ErrClosed after Close.
-func (c *Consumer) Err() error { return public(c.ch.Err()) }
+func (c *Consumer) Err() error { return public(c.inbox.Err()) }
 
 func (c *Consumer) updateSecret(ctx context.Context, secret, reason string) error {
 	return c.conn.UpdateSecret(ctx, secret, reason)
@@ -329,7 +331,7 @@ func (c *Consumer) send(how settlement, tag uint64, multiple bool) error {
 		err = c.ch.Nack(tag, multiple, how == settleRequeue)
 	}
 	if err != nil {
-		return fmt.Errorf("thump: settling deliveries of %v: too late, they will be delivered again: %w", c.cfg.From, public(err))
+		return fmt.Errorf("thump: settling deliveries of %v: too late, they are delivered again if the queue is still there: %w", c.cfg.From, public(err))
 	}
 	return nil
 }

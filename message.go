@@ -59,7 +59,9 @@ const (
 
 // Table is an ordered AMQP field table, as used for headers and for the
 // arguments of queues, exchanges, bindings and consumers: a slice of
-// Field{Key, Value}. Order and repeated keys are kept. Table.Get finds a value.
+// Field{Key, Value}. Order and repeated keys are kept by thump and RabbitMQ 3;
+// RabbitMQ 4 sorts the headers of a message and drops repeated keys. Table.Get
+// finds a value.
 //
 // A value is one of bool, int8, uint8, int16, uint16, int32, uint32, int64,
 // int (sent as int64), float32, float64, Decimal, string, []byte, time.Time,

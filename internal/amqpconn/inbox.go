@@ -83,10 +83,11 @@ type Inbox struct {
 	bytes    int        // not taken, about
 	draining bool       // the limit is off: what comes is the rest
 	ended    error      // why nothing more comes
+	done     chan struct{}
 }
 
 func newInbox(tag string) *Inbox {
-	in := &Inbox{tag: tag}
+	in := &Inbox{tag: tag, done: make(chan struct{})}
 	in.changed.L = &in.mu
 	return in
 }
@@ -210,11 +211,14 @@ func (in *Inbox) moveUp() {
 	p.runs, in.firstRun = p.runs[:copy(p.runs, p.runs[in.firstRun:])], 0
 }
 
-// Waiting is the number of deliveries that are here and not taken.
-func (in *Inbox) Waiting() int {
+// Done is closed when nothing more comes; what is here can still be taken.
+func (in *Inbox) Done() <-chan struct{} { return in.done }
+
+// Err says why nothing more comes; nil before Done is closed.
+func (in *Inbox) Err() error {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return in.waiting()
+	return in.ended
 }
 
 // waiting is Waiting. in.mu is held.
@@ -234,6 +238,7 @@ func (in *Inbox) end(why error) {
 	in.mu.Lock()
 	if in.ended == nil {
 		in.ended = why
+		close(in.done)
 	}
 	in.changed.Broadcast()
 	in.mu.Unlock()

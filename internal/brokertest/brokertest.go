@@ -187,6 +187,7 @@ func manage(ctx context.Context, managementURL, method, path string, body any) (
 	if err != nil {
 		return nil, err
 	}
+	request.Header.Set("Content-Type", "application/json")
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}} // no proxy, no goroutine left
 	response, err := client.Do(request)
 	if err != nil {

@@ -1,0 +1,148 @@
+package thump_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+
+	"github.com/thumpmq/thump"
+)
+
+// The examples without output need a broker: they are compiled and not run. What
+// they do, the conformance suite does.
+
+func Example_publish() {
+	ctx := context.Background()
+	client, err := thump.Dial(ctx, thump.Config{URLs: []string{"amqp://guest:guest@localhost:5672/"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = client.Close(ctx) }() // what was sent has been flushed
+	if _, err := client.DeclareQueue(ctx, thump.QueueSpec{Name: "hello"}); err != nil {
+		log.Fatal(err)
+	}
+
+	pub, err := client.Publisher(ctx, thump.PublisherConfig{To: thump.Queue("hello")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	// Publish returns once the message is in the window; it waits only for room.
+	if _, err := pub.Publish(ctx, thump.Message{Body: []byte("Message 1")}); err != nil {
+		log.Fatal(err)
+	}
+	// Flush waits until every message so far has an outcome; its error says what
+	// was not confirmed.
+	if err := pub.Flush(ctx); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func Example_consume() {
+	ctx := context.Background()
+	client, err := thump.Dial(ctx, thump.Config{URLs: []string{"amqp://guest:guest@localhost:5672/"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = client.Close(ctx) }() // what was not acked goes back to the queue
+
+	con, err := client.Consumer(ctx, thump.ConsumerConfig{From: thump.Queue("hello"), Prefetch: 2000})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for batch, err := range con.Batches(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		for _, d := range batch.Deliveries {
+			fmt.Printf("%s\n", d.Body) // valid until the next batch; d.Clone() keeps one
+		}
+		if err := batch.Ack(); err != nil {
+			log.Fatal(err)
+		}
+	}
+}
+
+// Outcomes say what became of each message; Ref tells which one it was.
+func ExamplePublisherConfig_outcomes() {
+	ctx := context.Background()
+	client, err := thump.Dial(ctx, thump.Config{URLs: []string{"amqp://guest:guest@localhost:5672/"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = client.Close(ctx) }() // the publisher has said all there is
+
+	pub, err := client.Publisher(ctx, thump.PublisherConfig{
+		To: thump.Exchange("orders", "new"),
+		OnOutcomes: func(outcomes []thump.Outcome) {
+			for _, o := range outcomes {
+				if o.Status != thump.Confirmed {
+					log.Printf("message %d was %v %s", o.Ref, o.Status, o.Text)
+				}
+			}
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := pub.Publish(ctx, thump.Message{Ref: 1, Body: []byte("an order")}); err != nil {
+		log.Fatal(err)
+	}
+	if err := pub.Close(ctx); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// An OutcomeError counts what was not confirmed. Unknown is not refused: the
+// broker may have stored those messages.
+func ExampleOutcomeError() {
+	var err error = &thump.OutcomeError{
+		Target: `queue "hello"`, Published: 1000, Unknown: 12,
+		Err: &thump.BrokerError{Code: 320, Text: "CONNECTION_FORCED - Closed via management plugin"},
+	}
+	if outcomes, ok := errors.AsType[*thump.OutcomeError](err); ok {
+		fmt.Println(outcomes.Unknown, "messages may or may not have arrived")
+	}
+	if broker, ok := errors.AsType[*thump.BrokerError](err); ok {
+		fmt.Println("the broker said", broker.Code)
+	}
+	fmt.Println(err)
+	// Output:
+	// 12 messages may or may not have arrived
+	// the broker said 320
+	// thump: publishing to queue "hello": 12 of 1000 messages not confirmed (0 rejected, 0 returned, 12 unknown): the broker answered 320 CONNECTION_FORCED - Closed via management plugin
+}
+
+func ExampleParseURL() {
+	e, err := thump.ParseURL("amqps://app:s%40cret@broker.example/orders?heartbeat=30")
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(e.Host, e.Port, e.Vhost, e.Heartbeat)
+	fmt.Println(e) // never shows the password
+
+	_, err = thump.ParseURL("amqp://app:s%40cret@broker.example/?prefetch=10")
+	fmt.Println(err)
+	// Output:
+	// broker.example 5671 orders 30s
+	// amqps://app:***@broker.example:5671/orders
+	// thump: URL amqp://app:***@broker.example:5672/: unknown parameter "prefetch"
+}
+
+func ExampleTable() {
+	headers := thump.Table{
+		{Key: "tenant", Value: "acme"},
+		{Key: "attempt", Value: int64(3)},
+	}
+	attempt, ok := headers.Get("attempt")
+	fmt.Println(attempt, ok)
+	// Output: 3 true
+}
+
+func ExampleTarget() {
+	fmt.Println(thump.Queue("hello"))
+	fmt.Println(thump.Exchange("orders", "new"))
+	// Output:
+	// queue "hello"
+	// exchange "orders"
+}
