@@ -221,7 +221,7 @@ func (in *Inbox) Err() error {
 	return in.ended
 }
 
-// waiting is Waiting. in.mu is held.
+// waiting is the number of deliveries that are here and not taken. in.mu is held.
 func (in *Inbox) waiting() int { return len(in.pending.List) - in.first }
 
 // drain lifts the limit, so that the reader gets to the broker's answer to the
