@@ -130,31 +130,30 @@ type Binding struct {
 	Arguments  Table
 }
 
-var errBinding = errors.New("thump: a binding leads to a queue or to an exchange: set one of Queue and Exchange")
-
 // Bind makes a binding.
 func (c *Client) Bind(ctx context.Context, b Binding) error {
-	if (b.Queue == "") == (b.Exchange == "") {
-		return errBinding
-	}
-	var m amqpproto.Method = &amqpproto.QueueBind{Queue: b.Queue, Exchange: b.Source, RoutingKey: b.RoutingKey, Arguments: b.Arguments}
-	if b.Exchange != "" {
-		m = &amqpproto.ExchangeBind{Destination: b.Exchange, Source: b.Source, RoutingKey: b.RoutingKey, Arguments: b.Arguments}
-	}
-	_, err := c.ask(ctx, m, "binding %q to exchange %q", b.Queue+b.Exchange, b.Source)
-	return err
+	return c.changeBinding(ctx, b, "binding %q to exchange %q",
+		&amqpproto.QueueBind{Queue: b.Queue, Exchange: b.Source, RoutingKey: b.RoutingKey, Arguments: b.Arguments},
+		&amqpproto.ExchangeBind{Destination: b.Exchange, Source: b.Source, RoutingKey: b.RoutingKey, Arguments: b.Arguments})
 }
 
 // Unbind removes a binding.
 func (c *Client) Unbind(ctx context.Context, b Binding) error {
+	return c.changeBinding(ctx, b, "unbinding %q from exchange %q",
+		&amqpproto.QueueUnbind{Queue: b.Queue, Exchange: b.Source, RoutingKey: b.RoutingKey, Arguments: b.Arguments},
+		&amqpproto.ExchangeUnbind{Destination: b.Exchange, Source: b.Source, RoutingKey: b.RoutingKey, Arguments: b.Arguments})
+}
+
+// changeBinding asks for the change that fits where the binding leads.
+func (c *Client) changeBinding(ctx context.Context, b Binding, doing string, queue, exchange amqpproto.Method) error {
 	if (b.Queue == "") == (b.Exchange == "") {
-		return errBinding
+		return errors.New("thump: a binding leads to a queue or to an exchange: set one of Queue and Exchange")
 	}
-	var m amqpproto.Method = &amqpproto.QueueUnbind{Queue: b.Queue, Exchange: b.Source, RoutingKey: b.RoutingKey, Arguments: b.Arguments}
+	m := queue
 	if b.Exchange != "" {
-		m = &amqpproto.ExchangeUnbind{Destination: b.Exchange, Source: b.Source, RoutingKey: b.RoutingKey, Arguments: b.Arguments}
+		m = exchange
 	}
-	_, err := c.ask(ctx, m, "unbinding %q from exchange %q", b.Queue+b.Exchange, b.Source)
+	_, err := c.ask(ctx, m, doing, b.Queue+b.Exchange, b.Source)
 	return err
 }
 

@@ -211,6 +211,15 @@ func (c *Conn) end(err error) {
 	close(c.done)
 }
 
+// wakeAt lets the end of ctx wake those who wait on cond, until stop is called.
+func (c *Conn) wakeAt(ctx context.Context, cond *sync.Cond) (stop func() bool) {
+	return context.AfterFunc(ctx, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		cond.Broadcast()
+	})
+}
+
 // Channel opens a channel.
 func (c *Conn) Channel(ctx context.Context) (*Channel, error) {
 	c.mu.Lock()

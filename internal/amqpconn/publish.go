@@ -60,12 +60,7 @@ func (ch *Channel) enoughRoom() bool {
 // eighth. conn.mu is held.
 func (ch *Channel) waitForRoom(ctx context.Context) error {
 	c := ch.conn
-	stop := context.AfterFunc(ctx, func() {
-		c.mu.Lock()
-		c.room.Broadcast()
-		c.mu.Unlock()
-	})
-	defer stop()
+	defer c.wakeAt(ctx, &c.room)()
 	c.waiting++
 	defer func() { c.waiting-- }()
 	for {
@@ -148,12 +143,7 @@ func (ch *Channel) Outcomes(dst []Outcome) ([]Outcome, error) {
 // the channel has ended and said so.
 func (ch *Channel) WaitConfirms(ctx context.Context) error {
 	c := ch.conn
-	stop := context.AfterFunc(ctx, func() {
-		c.mu.Lock()
-		c.settled.Broadcast()
-		c.mu.Unlock()
-	})
-	defer stop()
+	defer c.wakeAt(ctx, &c.settled)()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for last := ch.window.next; ch.window.oldest < last; {
