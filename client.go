@@ -205,6 +205,9 @@ func (c *Client) dialOne(ctx context.Context, e Endpoint) (*amqpconn.Conn, error
 			c.cfg.Logger.Warn("connection.blocked changed", "broker", e.String(), "reason", reason)
 		},
 	}
+	if !e.TLS && !e.loopback() {
+		c.cfg.Logger.Warn("the password and all data go over the network in clear: amqps encrypts them", "broker", e.String())
+	}
 	if e.External {
 		cfg.Mechanism, cfg.User = "EXTERNAL", ""
 	}

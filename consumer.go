@@ -276,8 +276,9 @@ func (c *Consumer) updateSecret(ctx context.Context, secret, reason string) erro
 }
 
 // Batch is deliveries that came together, in order. Its Deliveries, their
-// bodies above all, are valid until the next batch is asked for; a batch that
-// is not fully settled can still be settled after that.
+// bodies above all, are valid until the next batch is asked for: keep a Clone,
+// never a pointer. A batch that is not fully settled can still be settled after
+// that.
 type Batch struct {
 	Deliveries []Delivery
 

@@ -33,7 +33,7 @@ var layers = map[string][]string{
 	"internal/fakebroker":             {"internal/amqpproto"},
 	"internal/brokertest":             {"internal/broker"},
 	"internal/brokertest/withbrokers": {"internal/broker", "internal/brokertest"},
-	"bench":                           {"", "internal/broker"},
+	"bench":                           {"", "internal/amqpproto", "internal/broker"},
 }
 
 // pure lists the packages that turn bytes into values and back, and do nothing

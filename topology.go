@@ -224,15 +224,22 @@ func (c *Client) topology(ctx context.Context) (*amqpconn.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	conn, err = c.adopt(fresh)
+	if conn != fresh {
+		goodbye(ctx, fresh)
+	}
+	return conn, err
+}
+
+// adopt makes fresh the client's own connection, unless somebody was quicker.
+func (c *Client) adopt(fresh *amqpconn.Conn) (*amqpconn.Conn, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closed || c.control.Err() == nil { // somebody was quicker
-		go goodbye(context.WithoutCancel(ctx), fresh)
-		if c.closed {
-			return nil, ErrClosed
-		}
-		return c.control, nil
+	if c.closed {
+		return nil, ErrClosed
 	}
-	c.control = fresh
-	return fresh, nil
+	if c.control.Err() != nil {
+		c.control = fresh
+	}
+	return c.control, nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"os"
 	"slices"
@@ -59,6 +60,11 @@ func ParseURL(rawURL string) (Endpoint, error) {
 			err = errors.New("malformed (a password must be percent-encoded)")
 		}
 		return Endpoint{}, fmt.Errorf("thump: URL: %w", err)
+	}
+	if strings.Contains(u.EscapedPath(), "@") {
+		// More likely a user and password cut off by a slash than a vhost, and
+		// then everything that could be printed is the password.
+		return Endpoint{}, errors.New("thump: URL: an @ behind the first slash: in a password write / as %2F, in a vhost @ as %40")
 	}
 	e := Endpoint{Host: u.Hostname(), Port: u.Port(), User: "guest", Password: "guest", Vhost: "/"}
 	switch u.Scheme {
@@ -204,6 +210,12 @@ func (e Endpoint) String() string {
 
 // GoString is String, so that %#v does not show the password either.
 func (e Endpoint) GoString() string { return e.String() }
+
+// loopback reports whether the host is this machine, as far as its name says.
+func (e Endpoint) loopback() bool {
+	ip, err := netip.ParseAddr(e.Host)
+	return e.Host == "localhost" || err == nil && ip.IsLoopback()
+}
 
 func (e Endpoint) address() string { return net.JoinHostPort(e.Host, e.Port) }
 

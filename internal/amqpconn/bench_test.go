@@ -130,7 +130,7 @@ func BenchmarkDeliver(b *testing.B) {
 		b.Run(fmt.Sprintf("body=%d", size), func(b *testing.B) {
 			conn := benchPair(b, func(s *fakebroker.Session) {
 				s.OpenConsumer()
-				go io.Copy(io.Discard, s.Conn())
+				go func() { _, _ = io.Copy(io.Discard, s.Conn()) }() // the acks
 				deliverForever(s, size)
 			})
 			ch, err := conn.Channel(b.Context())

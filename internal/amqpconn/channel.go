@@ -28,6 +28,7 @@ type Channel struct {
 	opening   bool       // the broker was asked to open it
 	closing   bool       // the broker was asked to close it
 	consumers map[string]*Inbox
+	prefetch  int     // of the consumers to come; 0: unlimited
 	window    *window // nil without confirms
 	limit     int     // of the window
 	flushAt   uint64  // WaitConfirms waits for oldest to get here; 0: nobody does
@@ -224,8 +225,13 @@ func (ch *Channel) end(why error) {
 
 // Qos limits the unsettled deliveries of the consumers that start after it.
 func (ch *Channel) Qos(ctx context.Context, prefetch uint16) error {
-	_, err := ch.Call(ctx, &amqpproto.BasicQos{PrefetchCount: prefetch})
-	return err
+	if _, err := ch.Call(ctx, &amqpproto.BasicQos{PrefetchCount: prefetch}); err != nil {
+		return err
+	}
+	ch.conn.mu.Lock()
+	defer ch.conn.mu.Unlock()
+	ch.prefetch = int(prefetch)
+	return nil
 }
 
 // Consume starts a consumer; its ConsumerTag must be set and new. The inbox is
@@ -237,6 +243,9 @@ func (ch *Channel) Consume(ctx context.Context, m *amqpproto.BasicConsume) (*Inb
 	if ch.consumers[in.tag] != nil {
 		ch.conn.mu.Unlock()
 		return nil, fmt.Errorf("consumer tag %q is in use on this channel", in.tag)
+	}
+	if !m.NoAck {
+		in.prefetch = ch.prefetch
 	}
 	ch.consumers[in.tag] = in
 	ch.conn.mu.Unlock()

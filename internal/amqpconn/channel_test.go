@@ -1,23 +1,14 @@
 package amqpconn
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
-	"time"
 
 	"github.com/thumpmq/thump/internal/amqpproto"
 	"github.com/thumpmq/thump/internal/fakebroker"
 )
-
-// shortly is a context that ends after a second.
-func shortly(t *testing.T) context.Context {
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	t.Cleanup(cancel)
-	return ctx
-}
 
 // TestServerCancel: the broker ends a consumer. What it delivered before comes
 // first, and it hears a basic.cancel of ours, without which RabbitMQ 4.3 keeps
@@ -32,7 +23,7 @@ func TestServerCancel(t *testing.T) {
 		}
 		s.Serve(nil)
 	}, func(t *testing.T, conn *Conn) {
-		ch, in := openConsumer(t, conn, "c")
+		ch, in := openConsumer(t, conn)
 		synctest.Wait()
 		if got := receive(t, in, 3); got[0] != "one" || got[1] != "two" {
 			t.Errorf("got %q", got)
@@ -59,7 +50,7 @@ func TestCancelTakesAll(t *testing.T) {
 			s.SendBytes(join(deliver(1, 2, "two"), deliver(1, 3, "three"), fakebroker.Frame(1, &amqpproto.BasicCancelOk{ConsumerTag: "c"})))
 			s.Serve(nil)
 		}, func(t *testing.T, conn *Conn) {
-			ch, in := openConsumer(t, conn, "c")
+			ch, in := openConsumer(t, conn)
 			count := make(chan int)
 			go func() {
 				var d Deliveries
@@ -79,6 +70,26 @@ func TestCancelTakesAll(t *testing.T) {
 	}
 }
 
+// TestDeliveriesBeforeTheEnd: whatever tells of an end, the deliveries of the
+// same read are in the inbox by then.
+func TestDeliveriesBeforeTheEnd(t *testing.T) {
+	for _, m := range []amqpproto.Method{&amqpproto.BasicCancelOk{}, &amqpproto.BasicCancel{ConsumerTag: "c"}, &amqpproto.ChannelClose{ReplyCode: 406}} {
+		c := &Conn{channels: make(map[uint16]*Channel), server: Server{FrameMax: 4096}}
+		c.room.L, c.settled.L = &c.mu, &c.mu
+		ch, in := newChannel(c, 1), newInbox("c")
+		ch.consumers["c"], ch.reply = in, make(chan reply, 1)
+		r := &reader{conn: c}
+		r.touch(in)
+		in.arriving.add(&Delivery{Body: []byte("last")}, nil)
+		if err := r.method(ch, m); err != nil {
+			t.Error(err)
+		}
+		if in.waiting() != 1 {
+			t.Errorf("%v was handled before the delivery in front of it", m.ID())
+		}
+	}
+}
+
 // TestCancelBehindFullInbox: the answer to our cancel stands behind more than
 // the inbox takes.
 func TestCancelBehindFullInbox(t *testing.T) {
@@ -89,7 +100,7 @@ func TestCancelBehindFullInbox(t *testing.T) {
 		}
 		s.Serve(nil)
 	}, func(t *testing.T, conn *Conn) {
-		ch, in := openConsumer(t, conn, "c")
+		ch, in := openConsumer(t, conn)
 		synctest.Wait()
 		if err := ch.Cancel(t.Context(), in); err != nil {
 			t.Error(err)
@@ -120,7 +131,7 @@ func TestServerClosesChannel(t *testing.T) {
 		s.Serve(nil)
 	}, func(t *testing.T, conn *Conn) {
 		ch := openPublisher(t, conn, 10, true)
-		_, in := openConsumer(t, conn, "c")
+		_, in := openConsumer(t, conn)
 		other := openChannel(t, conn)
 		publish(t, ch, 1, "one", "two")
 		<-ch.Done()
@@ -199,131 +210,6 @@ func TestCrossing(t *testing.T) {
 	})
 }
 
-// TestLateAnswer: a call is given up, its answer comes late, and the next call
-// gets its own.
-func TestLateAnswer(t *testing.T) {
-	pair(t, func(s *fakebroker.Session) {
-		s.OpenChannel()
-		for range 3 {
-			m, _ := fakebroker.Expect[*amqpproto.QueueDeclare](s)
-			time.Sleep(10 * time.Second)
-			s.Send(1, &amqpproto.QueueDeclareOk{Queue: m.Queue})
-		}
-		fakebroker.Expect[*amqpproto.BasicGet](s)
-		time.Sleep(10 * time.Second)
-		s.SendContent(1, &amqpproto.BasicGetOk{DeliveryTag: 1}, nil, []byte("late"))
-		fakebroker.Expect[*amqpproto.BasicGet](s)
-		s.SendContent(1, &amqpproto.BasicGetOk{DeliveryTag: 2}, nil, []byte("next"))
-		s.Serve(nil)
-	}, func(t *testing.T, conn *Conn) {
-		ch := openChannel(t, conn)
-		if _, err := ch.Call(shortly(t), &amqpproto.QueueDeclare{Queue: "given up"}); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v", err)
-		}
-		if _, err := ch.Call(shortly(t), &amqpproto.QueueDeclare{Queue: "never sent"}); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v", err)
-		}
-		for i := range 2 {
-			name := fmt.Sprint("q", i)
-			m, err := ch.Call(t.Context(), &amqpproto.QueueDeclare{Queue: name})
-			if err != nil || m.(*amqpproto.QueueDeclareOk).Queue != name {
-				t.Errorf("got %v, %v, want the answer for %s", m, err, name)
-			}
-		}
-		if _, _, err := ch.Get(shortly(t), "q", true); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v", err)
-		}
-		if d, ok, err := ch.Get(t.Context(), "q", true); !ok || err != nil || string(d.Body) != "next" {
-			t.Errorf("got %q, %v, %v", d.Body, ok, err)
-		}
-	})
-}
-
-// TestGivenUpChannel: neither a channel whose opening was given up, nor one that
-// is closed while a call on it is, may keep its id, or stay open at the broker.
-func TestGivenUpChannel(t *testing.T) {
-	for _, test := range []struct {
-		name string
-		use  func(*testing.T, *Conn)
-	}{
-		{"opening", func(t *testing.T, conn *Conn) {
-			if _, err := conn.Channel(shortly(t)); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("got %v", err)
-			}
-		}},
-		{"a context that has ended", func(t *testing.T, conn *Conn) {
-			ctx, cancel := context.WithCancel(t.Context())
-			cancel()
-			if _, err := conn.Channel(ctx); !errors.Is(err, context.Canceled) {
-				t.Errorf("got %v", err)
-			}
-		}},
-		{"a call", func(t *testing.T, conn *Conn) {
-			ch := openChannel(t, conn)
-			ctx := shortly(t)
-			if _, err := ch.Call(ctx, &amqpproto.QueueDeclare{Queue: "q"}); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("got %v", err)
-			}
-			if err := ch.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("close: %v", err)
-			}
-			if !errors.Is(ch.Err(), ErrClosed) {
-				t.Errorf("it ended with %v", ch.Err())
-			}
-		}},
-		{"closing", func(t *testing.T, conn *Conn) {
-			if err := openChannel(t, conn).Close(shortly(t)); !errors.Is(err, context.DeadlineExceeded) {
-				t.Errorf("got %v", err)
-			}
-		}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				greeting := fakebroker.Likely()
-				greeting.Tune.ChannelMax = 2
-				b := fakebroker.Pipe(t, socketSize, func(s *fakebroker.Session) {
-					s.LoginAs(greeting)
-					open := map[uint16]bool{}
-					s.Serve(func(r *fakebroker.Received) bool {
-						switch m := r.Method.(type) {
-						case *amqpproto.ChannelOpen:
-							if open[r.Channel] {
-								t.Errorf("channel %d was opened twice", r.Channel)
-							}
-							open[r.Channel] = true
-							if test.name == "opening" {
-								time.Sleep(2 * time.Second)
-							}
-						case *amqpproto.QueueDeclare:
-							time.Sleep(2 * time.Second)
-						case *amqpproto.ChannelClose:
-							if !open[r.Channel] {
-								t.Errorf("channel %d was closed, and it was not open: %+v", r.Channel, m)
-							}
-							delete(open, r.Channel)
-							if test.name == "closing" {
-								time.Sleep(2 * time.Second)
-							}
-						}
-						return false
-					})
-					if len(open) != 0 {
-						t.Errorf("channels are open in the end: %v", open)
-					}
-				})
-				conn := dial(t, config(b))
-				for range 5 { // of two channels
-					test.use(t, conn)
-					time.Sleep(10 * time.Second)
-				}
-				if err := conn.Close(t.Context()); err != nil {
-					t.Error(err)
-				}
-			})
-		})
-	}
-}
-
 // TestChannelsOneByOne opens and closes more channels than there are ids.
 func TestChannelsOneByOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -353,36 +239,6 @@ func TestChannelsOneByOne(t *testing.T) {
 	})
 }
 
-// TestConcurrentCalls: calls on one channel wait for each other.
-func TestConcurrentCalls(t *testing.T) {
-	pair(t, func(s *fakebroker.Session) {
-		s.Serve(func(r *fakebroker.Received) bool {
-			if _, ok := r.Method.(*amqpproto.QueueDeclare); ok {
-				time.Sleep(time.Millisecond)
-			}
-			return false
-		})
-	}, func(t *testing.T, conn *Conn) {
-		ch := openChannel(t, conn)
-		errs := make(chan error)
-		for i := range 20 {
-			go func() {
-				name := fmt.Sprint(i)
-				m, err := ch.Call(t.Context(), &amqpproto.QueueDeclare{Queue: name})
-				if err == nil && m.(*amqpproto.QueueDeclareOk).Queue != name {
-					err = fmt.Errorf("got the answer for %v, not %s", m, name)
-				}
-				errs <- err
-			}()
-		}
-		for range 20 {
-			if err := <-errs; err != nil {
-				t.Error(err)
-			}
-		}
-	})
-}
-
 // TestConsumerTagInUse and a consumer that the broker refuses.
 func TestConsumerTagInUse(t *testing.T) {
 	pair(t, func(s *fakebroker.Session) {
@@ -392,7 +248,7 @@ func TestConsumerTagInUse(t *testing.T) {
 		s.Send(2, &amqpproto.ChannelClose{ReplyCode: 404, ReplyText: "NOT_FOUND - no queue 'q'"})
 		s.Serve(nil)
 	}, func(t *testing.T, conn *Conn) {
-		ch, _ := openConsumer(t, conn, "c")
+		ch, _ := openConsumer(t, conn)
 		m := &amqpproto.BasicConsume{Queue: "q", ConsumerTag: "c"}
 		if _, err := ch.Consume(t.Context(), m); err == nil {
 			t.Error("a tag was used twice")

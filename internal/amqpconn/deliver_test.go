@@ -78,7 +78,7 @@ func TestDeliverySizes(t *testing.T) {
 					}
 					conn := dial(t, cfg)
 					defer drop(conn)
-					_, in := openConsumer(t, conn, "c")
+					_, in := openConsumer(t, conn)
 					checkDeliveries(t, in, len(sizes), func(i int, d *Delivery) string {
 						p, err := amqpproto.ParseProperties(d.Properties)
 						if err != nil || p.MessageID != fmt.Sprint(i) || d.Exchange != "x" || d.RoutingKey != "q" {
@@ -127,7 +127,7 @@ func TestBodyInSmallFrames(t *testing.T) {
 			}
 			s.Serve(nil)
 		}, func(t *testing.T, conn *Conn) {
-			_, in := openConsumer(t, conn, "c")
+			_, in := openConsumer(t, conn)
 			checkDeliveries(t, in, 5, func(i int, _ *Delivery) string { return text(uint64(i), 2000) })
 		})
 	}
@@ -155,8 +155,8 @@ func TestInterleaved(t *testing.T) {
 		}
 		s.Serve(nil)
 	}, func(t *testing.T, conn *Conn) {
-		_, one := openConsumer(t, conn, "c")
-		_, two := openConsumer(t, conn, "c")
+		_, one := openConsumer(t, conn)
+		_, two := openConsumer(t, conn)
 		checkDeliveries(t, one, n, func(i int, _ *Delivery) string { return text(uint64(i), 100+i) })
 		checkDeliveries(t, two, n, func(i int, _ *Delivery) string { return text(uint64(i)+1000, 30) })
 	})
@@ -193,7 +193,7 @@ func TestBufferEnd(t *testing.T) {
 					}
 					s.Serve(nil)
 				}, func(t *testing.T, conn *Conn) {
-					_, in := openConsumer(t, conn, "c")
+					_, in := openConsumer(t, conn)
 					if slow {
 						checkSlowly(t, in, sizes)
 						return
@@ -254,7 +254,7 @@ func TestBuffersAreUsedAgain(t *testing.T) {
 			}
 			s.Serve(nil)
 		}, func(t *testing.T, conn *Conn) {
-			_, in := openConsumer(t, conn, "c")
+			_, in := openConsumer(t, conn)
 			var d Deliveries
 			for taken := 0; taken < rounds; taken += len(d.List) {
 				if err := in.Take(t.Context(), &d, 10); err != nil {
@@ -281,7 +281,7 @@ func TestSlowConsumer(t *testing.T) {
 		}
 		s.Serve(nil)
 	}, func(t *testing.T, conn *Conn) {
-		_, in := openConsumer(t, conn, "c")
+		_, in := openConsumer(t, conn)
 		synctest.Wait()
 		if got := in.waiting(); got*size > 2*inboxRoom {
 			t.Errorf("%d MiB wait", got)

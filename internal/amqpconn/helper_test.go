@@ -91,20 +91,15 @@ func openPublisher(t *testing.T, conn *Conn, window int, collect bool) *Channel 
 	return ch
 }
 
-// openConsumer starts a consumer; the script is OpenConsumer.
-func openConsumer(t *testing.T, conn *Conn, tag string) (*Channel, *Inbox) {
+// openConsumer starts consumer c; the script is OpenConsumer.
+func openConsumer(t *testing.T, conn *Conn) (*Channel, *Inbox) {
 	t.Helper()
 	ch := openChannel(t, conn)
-	return ch, consume(t, ch, tag)
-}
-
-func consume(t *testing.T, ch *Channel, tag string) *Inbox {
-	t.Helper()
-	in, err := ch.Consume(t.Context(), &amqpproto.BasicConsume{Queue: "q", ConsumerTag: tag})
+	in, err := ch.Consume(t.Context(), &amqpproto.BasicConsume{Queue: "q", ConsumerTag: "c"})
 	if err != nil {
 		t.Fatal("consume:", err)
 	}
-	return in
+	return ch, in
 }
 
 // publish publishes mandatory messages to queue q, with Refs that count on from

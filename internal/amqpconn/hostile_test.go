@@ -122,7 +122,7 @@ func brokenProtocol(t *testing.T, sent []byte, code uint16, want string) {
 		s.SendBytes(sent)
 		s.Refused(code)
 	}, func(t *testing.T, conn *Conn) {
-		_, in := openConsumer(t, conn, "c")
+		_, in := openConsumer(t, conn)
 		ch := openPublisher(t, conn, 10, true)
 		publish(t, ch, 1, "one", "two")
 		err := ended(t, conn)
@@ -214,7 +214,7 @@ func TestBodyNeverCompleted(t *testing.T) {
 			}
 			s.Close()
 		}, func(t *testing.T, conn *Conn) {
-			_, in := openConsumer(t, conn, "c")
+			_, in := openConsumer(t, conn)
 			var d Deliveries
 			if err := in.Take(t.Context(), &d, 1); err == nil {
 				t.Errorf("a part of a message was delivered: %d bytes", len(d.List[0].Body))
@@ -273,7 +273,7 @@ func TestFloods(t *testing.T) {
 					s.OpenConsumer()
 					flood([]byte(strings.Repeat(string(fakebroker.Frame(1, m)), 1000)))(s)
 				}, func(t *testing.T, conn *Conn) {
-					openConsumer(t, conn, "c")
+					openConsumer(t, conn)
 					checkViolation(t, ended(t, conn), "does not read the answers")
 					if len(conn.out) > 1<<20 {
 						t.Errorf("%d bytes wait to be written", len(conn.out))

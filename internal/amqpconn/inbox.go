@@ -40,6 +40,15 @@ type run struct {
 	n   int
 }
 
+// bytes is about how much memory the deliveries keep.
+func (d *Deliveries) bytes() int {
+	sum := 0
+	for i := range d.List {
+		sum += len(d.List[i].Body) + len(d.List[i].Properties) + deliveryOverhead
+	}
+	return sum
+}
+
 // Release gives the buffers back: the bodies are no longer valid.
 func (d *Deliveries) Release() {
 	for _, r := range d.runs {
@@ -68,7 +77,8 @@ func (d *Deliveries) add(m *Delivery, buf *readBuffer) {
 // which puts in all that one read of the socket brought, and the consumer,
 // which takes all there is: two lock operations for any number of messages.
 type Inbox struct {
-	tag string // the consumer tag
+	tag      string // the consumer tag
+	prefetch int    // deliveries that may be unsettled; 0: any number
 
 	// The reader's own, without lock: most messages of a consumer share these,
 	// and comparing is cheaper than allocating.
@@ -102,11 +112,7 @@ func (in *Inbox) put() {
 	if len(in.arriving.List) == 0 {
 		return
 	}
-	bytes := 0
-	for i := range in.arriving.List {
-		d := &in.arriving.List[i]
-		bytes += len(d.Body) + len(d.Properties) + deliveryOverhead
-	}
+	bytes := in.arriving.bytes()
 	in.mu.Lock()
 	for in.bytes > inboxRoom && !in.draining && in.ended == nil {
 		in.changed.Wait()

@@ -37,15 +37,30 @@ func TestConfirms(t *testing.T) {
 		want  string
 		total Totals
 	}{
-		{"one by one", []amqpproto.Method{ack(1), ack(2), ack(3), ack(4), ack(5), ack(6)},
-			"1 confirmed, 2 confirmed, 3 confirmed, 4 confirmed, 5 confirmed, 6 confirmed", Totals{Published: 6, Confirmed: 6}},
-		{"multiple with tag 0", []amqpproto.Method{ackTo(0)},
-			"1 confirmed, 2 confirmed, 3 confirmed, 4 confirmed, 5 confirmed, 6 confirmed", Totals{Published: 6, Confirmed: 6}},
-		{"as RabbitMQ does", []amqpproto.Method{ackTo(2), ack(6), nack(4), ack(5), ack(3)},
-			"1 confirmed, 2 confirmed, 6 confirmed, 4 rejected, 5 confirmed, 3 confirmed", Totals{Published: 6, Confirmed: 5, Rejected: 1}},
-		{"ack twice, nack after ack", []amqpproto.Method{ack(1), ack(1), nack(1), nackTo(1), ack(3), nack(3), nackTo(4)},
+		{
+			"one by one",
+			[]amqpproto.Method{ack(1), ack(2), ack(3), ack(4), ack(5), ack(6)},
+			"1 confirmed, 2 confirmed, 3 confirmed, 4 confirmed, 5 confirmed, 6 confirmed",
+			Totals{Published: 6, Confirmed: 6},
+		},
+		{
+			"multiple with tag 0",
+			[]amqpproto.Method{ackTo(0)},
+			"1 confirmed, 2 confirmed, 3 confirmed, 4 confirmed, 5 confirmed, 6 confirmed",
+			Totals{Published: 6, Confirmed: 6},
+		},
+		{
+			"as RabbitMQ does",
+			[]amqpproto.Method{ackTo(2), ack(6), nack(4), ack(5), ack(3)},
+			"1 confirmed, 2 confirmed, 6 confirmed, 4 rejected, 5 confirmed, 3 confirmed",
+			Totals{Published: 6, Confirmed: 5, Rejected: 1},
+		},
+		{
+			"ack twice, nack after ack",
+			[]amqpproto.Method{ack(1), ack(1), nack(1), nackTo(1), ack(3), nack(3), nackTo(4)},
 			"1 confirmed, 3 confirmed, 2 rejected, 4 rejected, 5 unknown, 6 unknown",
-			Totals{Published: 6, Confirmed: 2, Rejected: 2, Unknown: 2}},
+			Totals{Published: 6, Confirmed: 2, Rejected: 2, Unknown: 2},
+		},
 		{"none", nil, "1 unknown, 2 unknown, 3 unknown, 4 unknown, 5 unknown, 6 unknown", Totals{Published: 6, Unknown: 6}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -25,6 +25,7 @@ type reader struct {
 
 	last    *Channel // the channel of the last frame
 	touched []*Inbox // have deliveries of this read
+	pace    pace
 }
 
 // readLoop reads as much as the socket has, handles every complete frame of it,
@@ -43,15 +44,19 @@ func (c *Conn) readLoop(buf *readBuffer, start, end int) {
 		}
 		r.handOver()
 		r.makeRoom()
-		// Half as much again as the broker's own patience: it sends a heartbeat
-		// every half interval, so this is four of them missed.
-		deadline := time.Now().Add(2 * c.server.Heartbeat)
-		if err := c.net.SetReadDeadline(deadline); err != nil {
+		now := time.Now()
+		if r.pace.pause(now) {
+			time.Sleep(paceInterval)
+		}
+		// The broker sends a heartbeat every half interval: this is four of
+		// them missed.
+		if err := c.net.SetReadDeadline(now.Add(2 * c.server.Heartbeat)); err != nil {
 			c.fail(readError(err, c.server.Heartbeat))
 			return
 		}
 		n, err := c.net.Read(r.buf.bytes[r.end:])
 		r.end += n
+		r.pace.bytes += n
 		if err != nil {
 			c.fail(readError(err, c.server.Heartbeat))
 			return
@@ -94,6 +99,7 @@ func (r *reader) makeRoom() {
 // handOver gives the consumers what this read brought them.
 func (r *reader) handOver() {
 	for _, in := range r.touched {
+		r.pace.count(len(in.arriving.List), in.prefetch)
 		in.put()
 	}
 	r.touched = r.touched[:0]

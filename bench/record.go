@@ -1,0 +1,62 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"time"
+)
+
+// record is a run as data: what --json writes and what the table is made of.
+type record struct {
+	StartedAt time.Time    `json:"started_at"`
+	Machine   machine      `json:"machine"`
+	Broker    brokerRecord `json:"broker"`
+	Settings  settings     `json:"settings"`
+	Peers     []peerRecord `json:"peers"`
+	Cells     []*cell      `json:"cells"`
+
+	scenarios []scenario
+}
+
+type machine struct {
+	OS        string `json:"os"`
+	Arch      string `json:"arch"`
+	CPUs      int    `json:"cpus"`
+	GoVersion string `json:"go_version"`
+}
+
+type brokerRecord struct {
+	Version string `json:"version"`
+	Private bool   `json:"private"`
+}
+
+type settings struct {
+	Count     int      `json:"count"`
+	Rounds    int      `json:"rounds"`
+	Window    int      `json:"window"`
+	Prefetch  int      `json:"prefetch"`
+	AckEvery  int      `json:"ack_every"`
+	Scenarios []string `json:"scenarios"`
+}
+
+type peerRecord struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+	Missing string `json:"missing,omitempty"` // why it was not measured
+}
+
+// writeJSON writes the record to a file, or to standard output for "-".
+func writeJSON(path string, stdout io.Writer, r *record) error {
+	data, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("writing the record: %w", err)
+	}
+	data = append(data, '\n')
+	if path == "-" {
+		_, err = stdout.Write(data)
+		return err
+	}
+	return os.WriteFile(path, data, 0o644)
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/thumpmq/thump"
+)
+
+func TestMedian(t *testing.T) {
+	for name, tt := range map[string]struct {
+		values []float64
+		want   float64
+	}{
+		"one":  {[]float64{3}, 3},
+		"odd":  {[]float64{9, 1, 5}, 5},
+		"even": {[]float64{4, 1, 3, 100}, 3.5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := slices.Clone(tt.values)
+			if got := median(tt.values); got != tt.want {
+				t.Errorf("median is %v, want %v", got, tt.want)
+			}
+			if !slices.Equal(before, tt.values) {
+				t.Errorf("it changed its argument to %v", tt.values)
+			}
+		})
+	}
+	if got := median(nil); !math.IsNaN(got) {
+		t.Errorf("median of nothing is %v, want NaN", got)
+	}
+}
+
+func testRecord() *record {
+	broker := 2.0
+	cells := []*cell{
+		{Scenario: "fast", Peer: "thump", Count: 100_000, Rounds: []sample{
+			{Count: 100_000, Seconds: 1, SendCPUSeconds: 0.02, ReceiveCPUSeconds: 0.08, ClientCPUSeconds: 0.1, BrokerCPUSeconds: &broker},
+			{Count: 100_000, Seconds: 2, SendCPUSeconds: 0.02, ReceiveCPUSeconds: 0.08, ClientCPUSeconds: 0.1, BrokerCPUSeconds: &broker},
+			{Count: 100_000, Seconds: 4, SendCPUSeconds: 0.02, ReceiveCPUSeconds: 0.08, ClientCPUSeconds: 0.1, BrokerCPUSeconds: &broker},
+		}},
+		{Scenario: "fast", Peer: "PerfTest", Count: 100_000, Rounds: []sample{
+			{Count: 100_000, Seconds: 4, ClientCPUSeconds: 1},
+		}},
+		{Scenario: "fast", Peer: "pika", Count: 100_000, Error: "the send process: broken"},
+	}
+	summarize(cells)
+	return &record{
+		Broker: brokerRecord{Version: "4.3.0"}, Settings: settings{Rounds: 3, Window: 2000, Prefetch: 1000},
+		Peers:     []peerRecord{{Name: "thump"}, {Name: "floor", Missing: "not here"}},
+		Cells:     cells,
+		scenarios: []scenario{{Name: "fast", Title: "both at once", Kind: thump.Classic}},
+	}
+}
+
+func TestSummarize(t *testing.T) {
+	cells := testRecord().Cells
+	s := cells[0].Summary
+	if s.RatePerSecond != 50_000 || s.RatePerSecondLeast != 25_000 || s.RatePerSecondMost != 100_000 {
+		t.Errorf("rates are %v (%v - %v), want 50000 (25000 - 100000)", s.RatePerSecond, s.RatePerSecondLeast, s.RatePerSecondMost)
+	}
+	if math.Abs(s.ClientCPUMicros-1) > 1e-9 || s.BrokerCPUMicros == nil || math.Abs(*s.BrokerCPUMicros-20) > 1e-9 {
+		t.Errorf("CPU is %v and %v, want 1 and 20", s.ClientCPUMicros, s.BrokerCPUMicros)
+	}
+	p := cells[1].Summary
+	if p.ThumpRateRatio != 2 || math.Abs(p.ThumpCPURatio-0.1) > 1e-9 {
+		t.Errorf("ratios are %v and %v, want 2 and 0.1", p.ThumpRateRatio, p.ThumpCPURatio)
+	}
+	if p.BrokerCPUMicros != nil {
+		t.Errorf("broker CPU is %v, want none: it was not seen", *p.BrokerCPUMicros)
+	}
+}
+
+func TestWriteTable(t *testing.T) {
+	var b strings.Builder
+	if err := writeTable(&b, testRecord()); err != nil {
+		t.Fatal(err)
+	}
+	const want = `
+fast: both at once
+  peer      messages   msg/s      least - most  thump is  send  receive  client  broker    sum  thump uses  RSS MB
+  thump      100,000  50,000  25,000 - 100,000     1.00x  0.20     0.80    1.00   20.00  21.00       1.00x       -
+  PerfTest   100,000  25,000   25,000 - 25,000     2.00x     -        -   10.00       -      -       0.10x       -
+  pika       100,000  failed
+
+MISSING floor: not here
+FAILED pika in "fast": the send process: broken
+`
+	if got := b.String(); !strings.HasSuffix(got, want) {
+		t.Errorf("got:\n%s\nwant at its end:\n%s", got, want)
+	}
+}
+
+func TestThousands(t *testing.T) {
+	for v, want := range map[float64]string{0: "0", 999.4: "999", 1000: "1,000", 123456.7: "123,457", 1e9: "1,000,000,000"} {
+		if got := thousands(v); got != want {
+			t.Errorf("thousands(%v) is %q, want %q", v, got, want)
+		}
+	}
+}

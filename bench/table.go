@@ -1,0 +1,124 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+)
+
+// columns of a scenario's table, the first one flush left.
+func columns() []string {
+	return []string{
+		"peer", "messages", "msg/s", "least - most", "thump is",
+		"send", "receive", "client", "broker", "sum", "thump uses", "RSS MB",
+	}
+}
+
+// writeTable prints a run for people: one table per scenario, a line per peer.
+func writeTable(out io.Writer, r *record) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "thump beside its peers on one RabbitMQ %s, %d rounds in turn; medians. Window %d, prefetch %d.\n",
+		r.Broker.Version, r.Settings.Rounds, r.Settings.Window, r.Settings.Prefetch)
+	b.WriteString("send, receive, client (both), broker, sum (client and broker): CPU µs per message. \"thump is\": thump's rate over the peer's. " +
+		"\"thump uses\": its client CPU over the peer's.\n")
+	for _, s := range r.scenarios {
+		fmt.Fprintf(&b, "\n%s: %s\n", s.Name, s.Title)
+		rows := [][]string{columns()}
+		for _, c := range r.Cells {
+			if c.Scenario == s.Name {
+				rows = append(rows, row(c))
+			}
+		}
+		writeRows(&b, rows)
+	}
+	b.WriteString("\n")
+	for _, p := range r.Peers {
+		if p.Missing != "" {
+			fmt.Fprintf(&b, "MISSING %s: %s\n", p.Name, p.Missing)
+		}
+	}
+	for _, c := range r.Cells {
+		if c.Error != "" {
+			fmt.Fprintf(&b, "FAILED %s in %q: %s\n", c.Peer, c.Scenario, c.Error)
+		}
+		for _, s := range c.Rounds {
+			if s.BackInQueue > 0 {
+				fmt.Fprintf(&b, "BACK IN THE QUEUE after %s in %q: %d messages of %d that it had received and acked\n",
+					c.Peer, c.Scenario, s.BackInQueue, s.Count)
+			}
+		}
+	}
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+func row(c *cell) []string {
+	s := c.Summary
+	if len(c.Rounds) == 0 {
+		return []string{c.Peer, thousands(float64(c.Count)), "failed"}
+	}
+	return []string{
+		c.Peer,
+		thousands(float64(c.Count)),
+		thousands(s.RatePerSecond),
+		thousands(s.RatePerSecondLeast) + " - " + thousands(s.RatePerSecondMost),
+		orDash(s.ThumpRateRatio, "%.2fx"),
+		orDash(s.SendCPUMicros, "%.2f"),
+		orDash(s.ReceiveCPUMicros, "%.2f"),
+		orDash(s.ClientCPUMicros, "%.2f"),
+		microsOrDash(s.BrokerCPUMicros, 0),
+		microsOrDash(s.BrokerCPUMicros, s.ClientCPUMicros),
+		orDash(s.ThumpCPURatio, "%.2fx"),
+		orDash(float64(s.RSSBytesPeak)/(1<<20), "%.0f"),
+	}
+}
+
+// orDash formats v, or says with a dash that there is no such figure.
+func orDash(v float64, format string) string {
+	if v == 0 {
+		return "-"
+	}
+	return fmt.Sprintf(format, v)
+}
+
+// microsOrDash formats the broker's CPU time plus what is to be added to it.
+func microsOrDash(broker *float64, plus float64) string {
+	if broker == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", *broker+plus)
+}
+
+// thousands rounds v and puts commas in it: 1,234,567.
+func thousands(v float64) string {
+	digits := strconv.FormatFloat(v, 'f', 0, 64)
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return digits
+}
+
+// writeRows aligns columns: the first to the left, the others to the right.
+func writeRows(b *strings.Builder, rows [][]string) {
+	var widths []int
+	for _, row := range rows {
+		for i, text := range row {
+			if i == len(widths) {
+				widths = append(widths, 0)
+			}
+			widths[i] = max(widths[i], len(text))
+		}
+	}
+	for _, row := range rows {
+		for i, text := range row {
+			padding := strings.Repeat(" ", widths[i]-len(text))
+			if i == 0 {
+				b.WriteString("  " + text + padding)
+			} else {
+				b.WriteString("  " + padding + text)
+			}
+		}
+		b.WriteString("\n")
+	}
+}
