@@ -32,6 +32,6 @@ bench:
 	go -C bench run .
 
 lint:
-	go build -o bin/golangci-lint $(GOLANGCI)
+	GOBIN=$(CURDIR)/bin go install $(GOLANGCI)
 	bin/golangci-lint run ./...
 	cd bench && ../bin/golangci-lint run ./...

@@ -108,8 +108,12 @@ func benchTable() Table {
 		{"attempt", int32(3)},
 		{"retry", true},
 		{"x-death", []any{Table{
-			{"count", int64(2)}, {"exchange", "orders"}, {"queue", "orders.retry"}, {"reason", "expired"},
-			{"routing-keys", []any{"orders.new"}}, {"time", time.Unix(1700000000, 0)},
+			{"count", int64(2)},
+			{"exchange", "orders"},
+			{"queue", "orders.retry"},
+			{"reason", "expired"},
+			{"routing-keys", []any{"orders.new"}},
+			{"time", time.Unix(1700000000, 0)},
 		}}},
 	}
 }

@@ -198,8 +198,10 @@ func TestPropertiesOfOtherClients(t *testing.T) {
 		{"delivery mode and priority 0", "\x18\x00\x00\x00", Properties{}},
 		{"cluster id", "\x00\x0c\x03app\x07cluster", Properties{AppID: "app"}},
 		{"flags without a meaning", "\x00\x0b\x03app", Properties{AppID: "app"}},
-		{"L, and a true of 255", "\x20\x00\x00\x00\x00\x0f\x01aL\x00\x00\x00\x00\x00\x00\x00\x05\x01bt\xff",
-			Properties{Headers: Table{{"a", int64(5)}, {"b", true}}}},
+		{
+			"L, and a true of 255", "\x20\x00\x00\x00\x00\x0f\x01aL\x00\x00\x00\x00\x00\x00\x00\x05\x01bt\xff",
+			Properties{Headers: Table{{"a", int64(5)}, {"b", true}}},
+		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -214,14 +216,14 @@ func TestPropertiesOfOtherClients(t *testing.T) {
 func TestParseContentHeaderErrors(t *testing.T) {
 	ok := "\x00\x3c\x00\x00\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00"
 	for size := range ok {
-		if _, err := ParseContentHeader([]byte(ok[:size])); err != wire.ErrShort {
+		if _, err := ParseContentHeader([]byte(ok[:size])); !errors.Is(err, wire.ErrShort) {
 			t.Errorf("cut to %d bytes: got %v", size, err)
 		}
 	}
 	if h, err := ParseContentHeader([]byte(ok)); err != nil || h.ClassID != 60 || h.BodySize != 7 || string(h.Properties) != "\x00\x00" {
 		t.Errorf("got %+v, %v", h, err)
 	}
-	if _, err := ParseContentHeader([]byte("\x00\x3c\x00\x01\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00")); err != errWeight {
+	if _, err := ParseContentHeader([]byte("\x00\x3c\x00\x01\x00\x00\x00\x00\x00\x00\x00\x07\x00\x00")); !errors.Is(err, errWeight) {
 		t.Errorf("weight 1: got %v", err)
 	}
 }

@@ -44,7 +44,7 @@ func TestParseFrame(t *testing.T) {
 }
 
 func TestParseFrameErrors(t *testing.T) {
-	if _, n, err := ParseFrame([]byte("\x03\x00\x01\x00\x00\x00\x01xy"), 4096); err != ErrFrameEnd || n != 0 {
+	if _, n, err := ParseFrame([]byte("\x03\x00\x01\x00\x00\x00\x01xy"), 4096); !errors.Is(err, ErrFrameEnd) || n != 0 {
 		t.Errorf("wrong end octet: got %d, %v", n, err)
 	}
 	var typeErr *FrameTypeError

@@ -142,7 +142,7 @@ func TestHotPathAgreesWithMethods(t *testing.T) {
 			t.Errorf("ParseDeliver: got %+v, %v, want %+v", got, err, deliver)
 		}
 		for size := range arguments {
-			if _, err := ParseDeliver(arguments[:size]); err != wire.ErrShort {
+			if _, err := ParseDeliver(arguments[:size]); !errors.Is(err, wire.ErrShort) {
 				t.Errorf("ParseDeliver of %d bytes: got %v", size, err)
 			}
 		}

@@ -110,13 +110,17 @@ func checkTLS(t *testing.T, b Broker) {
 			t.Errorf("logging in to %s by certificate: %v", host, err)
 			continue
 		}
-		conn.Close()
+		if err := conn.Close(); err != nil {
+			t.Errorf("closing: %v", err)
+		}
 	}
 	conn, err := amqp091.DialTLS(b.TLSURL, &tls.Config{RootCAs: roots})
 	if err != nil {
 		t.Errorf("logging in by password: %v", err)
 	} else {
-		conn.Close()
+		if err := conn.Close(); err != nil {
+			t.Errorf("closing: %v", err)
+		}
 	}
 	if _, err := tls.Dial("tcp", address.Host, nil); err == nil {
 		t.Error("a client that doesn't know the authority trusts the broker")

@@ -62,7 +62,7 @@ func TestReaderShort(t *testing.T) {
 				if r.U8() != 0 || r.Len() != 0 || len(r.Rest()) != 0 {
 					t.Errorf("of %d bytes: something could still be read", size)
 				}
-				if err := r.Finish(); err != ErrShort {
+				if err := r.Finish(); !errors.Is(err, ErrShort) {
 					t.Errorf("of %d bytes: Finish returned %v, want ErrShort", size, err)
 				}
 			}
@@ -79,14 +79,14 @@ func TestReaderFirstErrorSticks(t *testing.T) {
 	if r.U8() != 0 {
 		t.Error("a byte was read after Fail")
 	}
-	if err := r.Finish(); err != first {
+	if err := r.Finish(); !errors.Is(err, first) {
 		t.Errorf("after Fail twice: got %v, want %v", err, first)
 	}
 
 	r = NewReader([]byte{1})
 	r.U16()
 	r.Fail(second)
-	if err := r.Finish(); err != ErrShort {
+	if err := r.Finish(); !errors.Is(err, ErrShort) {
 		t.Errorf("after a short read and Fail: got %v, want %v", err, ErrShort)
 	}
 }
@@ -97,7 +97,7 @@ func TestReaderTrailing(t *testing.T) {
 	if err := r.Err(); err != nil {
 		t.Errorf("Err: %v", err)
 	}
-	if err := r.Finish(); err != ErrTrailing {
+	if err := r.Finish(); !errors.Is(err, ErrTrailing) {
 		t.Errorf("Finish: got %v, want ErrTrailing", err)
 	}
 }
