@@ -140,7 +140,8 @@ func testDropHead(r *rig) {
 }
 
 // testRejectedByOne has two queues, of which one is full: the message is
-// rejected, and stored in the other.
+// rejected. That the other has it nevertheless is sure of classic queues; a
+// quorum queue of 3.10 was seen without it, and Rejected promises nothing.
 func testRejectedByOne(r *rig) {
 	full := r.queue(thump.Field{Key: "x-max-length", Value: 1}, thump.Field{Key: "x-overflow", Value: "reject-publish"})
 	open, exchange := r.queue(), r.exchange(thump.ExchangeSpec{Kind: "fanout"})
@@ -159,7 +160,11 @@ func testRejectedByOne(r *rig) {
 		r.Errorf("%d messages to a queue for 1, none rejected", published)
 	}
 	r.noError(p.Close(r.Context()))
-	r.eventually(open, published)
+	if r.engine.kind == thump.Classic {
+		r.eventually(open, published)
+	} else {
+		r.eventually(open, published-1, published)
+	}
 }
 
 func testMissingExchange(r *rig) {

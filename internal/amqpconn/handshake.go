@@ -35,9 +35,7 @@ type handshake struct {
 // run goes through the login. What the broker sent after it stays in buf.
 func (h *handshake) run() error {
 	h.doing = "waiting for the broker's greeting"
-	if _, err := io.WriteString(h.net, amqpproto.ProtocolHeader); err != nil {
-		return fmt.Errorf("%s: %w", h.doing, err)
-	}
+	h.write([]byte(amqpproto.ProtocolHeader))
 	start, err := expect[*amqpproto.ConnectionStart](h)
 	if err != nil {
 		return err
@@ -129,14 +127,17 @@ func (h *handshake) tune(t *amqpproto.ConnectionTune) error {
 
 func (h *handshake) send(m amqpproto.Method) error {
 	frame, err := amqpproto.AppendMethodFrame(nil, 0, m)
-	if err == nil {
-		_, err = h.net.Write(frame)
-	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", h.doing, err)
 	}
+	h.write(frame)
 	return nil
 }
+
+// write sends bytes, and leaves it to the read that follows to fail where this
+// has: a server that hangs up often says why before it does, in a TLS alert or a
+// connection.close, and that is the better error.
+func (h *handshake) write(b []byte) { _, _ = h.net.Write(b) }
 
 // expect reads the next method, which must be an M; the broker may say
 // connection.close instead, and that is the error.
