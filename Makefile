@@ -18,6 +18,7 @@ test: build tools
 
 # The tutorial's programs are left out here: their minutes are pika's.
 race: tools
+	scripts/install-test-tools gcc libc6-dev
 	scripts/with-brokers go test -count=1 -parallel 4 -race -skip TestTutorialPrograms ./...
 
 tools:
@@ -29,7 +30,7 @@ fuzz:
 
 bench:
 	scripts/install-rabbitmq
-	go test -run '^$$' -bench . -benchmem ./...
+	THUMP_TEST_TREES= scripts/with-brokers go test -run '^$$' -bench . -benchmem ./...
 	go -C bench run .
 
 lint:
