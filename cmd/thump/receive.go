@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/thumpmq/thump/internal/load"
 	"github.com/thumpmq/thump/internal/report"
@@ -16,15 +15,10 @@ import (
 
 // receiveConfig is what the command line asks thump receive for.
 type receiveConfig struct {
-	connect connectFlags
-	queue   queueFlags
+	oneQueue
 	receive receiveFlags
-	output  outputFlags
-
-	name  string
-	count countFlag
-	idle  idleFlag
-	flags *pflag.FlagSet
+	count   countFlag
+	idle    idleFlag
 }
 
 func receiveCommand(u *ui) *cobra.Command {
@@ -81,34 +75,11 @@ func (cfg *receiveConfig) check() error {
 }
 
 // receive does what the configuration asks for.
-func receive(ctx context.Context, cfg *receiveConfig, u *ui) (err error) {
-	u.quiet = cfg.output.quiet
-	json, err := openJSON(cfg.output.json)
-	if err != nil {
-		return err
-	}
-	defer json.discard()
-
-	starting, started := u.starting(ctx)
-	defer started()
-	conn, err := cfg.connect.connect(starting, "thump receive")
-	if err != nil {
-		return orInterrupted(u, err)
-	}
-	defer func() {
-		if closing := conn.close(ctx, true); err == nil {
-			err = closing
-		}
-	}()
-	queue, err := prepareQueue(starting, conn.client, cfg.name, &cfg.queue, cfg.flags)
-	if err != nil {
-		return orInterrupted(u, err)
-	}
-	r, got, ended := cfg.measure(ctx, conn, queue, u)
-	if err := printResult(u, json, r, receivedText(r, got)); err != nil {
-		return err
-	}
-	return verdictError(r, ended)
+func receive(ctx context.Context, cfg *receiveConfig, u *ui) error {
+	return cfg.run(ctx, u, "receive", func(conn *connection, queue preparedQueue) (*result.Result, string, error) {
+		r, got, ended := cfg.measure(ctx, conn, queue, u)
+		return r, receivedText(r, got), ended
+	})
 }
 
 func (cfg *receiveConfig) measure(ctx context.Context, conn *connection, queue preparedQueue, u *ui) (*result.Result, load.Received, error) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/thumpmq/thump/internal/load"
 	"github.com/thumpmq/thump/internal/report"
@@ -14,13 +13,8 @@ import (
 
 // sendConfig is what the command line asks thump send for.
 type sendConfig struct {
-	connect connectFlags
-	queue   queueFlags
-	send    sendFlags
-	output  outputFlags
-
-	name  string
-	flags *pflag.FlagSet
+	oneQueue
+	send sendFlags
 }
 
 func sendCommand(u *ui) *cobra.Command {
@@ -59,49 +53,12 @@ ends at once.
 	return cmd
 }
 
-func atMostOneQueue(cmd *cobra.Command, args []string) error {
-	if len(args) > 1 {
-		return usagef("%s takes one queue, and got %d", cmd.CommandPath(), len(args))
-	}
-	return nil
-}
-
-func queueArgument(args []string) string {
-	if len(args) == 0 {
-		return queueDefault
-	}
-	return args[0]
-}
-
 // send does what the configuration asks for.
-func send(ctx context.Context, cfg *sendConfig, u *ui) (err error) {
-	u.quiet = cfg.output.quiet
-	json, err := openJSON(cfg.output.json)
-	if err != nil {
-		return err
-	}
-	defer json.discard()
-
-	starting, started := u.starting(ctx)
-	defer started()
-	conn, err := cfg.connect.connect(starting, "thump send")
-	if err != nil {
-		return orInterrupted(u, err)
-	}
-	defer func() {
-		if closing := conn.close(ctx, true); err == nil {
-			err = closing
-		}
-	}()
-	queue, err := prepareQueue(starting, conn.client, cfg.name, &cfg.queue, cfg.flags)
-	if err != nil {
-		return orInterrupted(u, err)
-	}
-	r, ended := cfg.measure(ctx, conn, queue, u)
-	if err := printResult(u, json, r, sentText(r)); err != nil {
-		return err
-	}
-	return verdictError(r, ended)
+func send(ctx context.Context, cfg *sendConfig, u *ui) error {
+	return cfg.run(ctx, u, "send", func(conn *connection, queue preparedQueue) (*result.Result, string, error) {
+		r, ended := cfg.measure(ctx, conn, queue, u)
+		return r, sentText(r), ended
+	})
 }
 
 func (cfg *sendConfig) measure(ctx context.Context, conn *connection, queue preparedQueue, u *ui) (*result.Result, error) {
