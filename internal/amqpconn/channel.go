@@ -202,7 +202,7 @@ func (ch *Channel) abandon() {
 }
 
 // end marks the channel as ended and tells everyone who waits on it. The id is
-// not free again until the broker agrees: see Conn.forget. conn.mu is held.
+// not free again until the broker agrees: see reader.forget. conn.mu is held.
 func (ch *Channel) end(why error) {
 	if ch.err != nil {
 		return

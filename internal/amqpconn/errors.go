@@ -18,7 +18,7 @@ type ServerError struct {
 	Method amqpproto.MethodID
 }
 
-// Error returns the code with its name, and the broker's text.
+// Error returns the code and the broker's text, which begins with its name.
 func (e *ServerError) Error() string {
 	if e.Code == 0 {
 		return "broker cancelled the consumer: " + e.Text
