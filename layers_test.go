@@ -17,10 +17,12 @@ const module = "github.com/thumpmq/thump"
 // layers is who may import whom: dependencies point down only. It is the map of
 // the house; ARCHITECTURE.md draws the same.
 var layers = map[string][]string{
-	"internal/wire":      {},
-	"internal/amqpproto": {"internal/wire"},
-	"internal/amqpconn":  {"internal/amqpproto"},
-	"":                   {"internal/amqpconn", "internal/amqpproto"},
+	"internal/wire":        {},
+	"internal/amqpproto":   {"internal/wire"},
+	"internal/streamproto": {"internal/wire"},
+	"internal/compress":    {},
+	"internal/amqpconn":    {"internal/amqpproto"},
+	"":                     {"internal/amqpconn", "internal/amqpproto"},
 
 	"internal/ledger": {},
 	"internal/broker": {},
@@ -38,7 +40,7 @@ var layers = map[string][]string{
 
 // pure lists the packages that turn bytes into values and back, and do nothing
 // else: no input or output, no clock, no goroutines.
-var pure = []string{"internal/wire", "internal/amqpproto"}
+var pure = []string{"internal/wire", "internal/amqpproto", "internal/streamproto"}
 
 var impure = []string{"bufio", "context", "io", "net", "os", "sync", "sync/atomic", "syscall"}
 
