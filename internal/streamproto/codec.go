@@ -52,11 +52,7 @@ func (r *reader) finish(f *Frame) error {
 	if err == nil {
 		return nil
 	}
-	kind := ""
-	if f.Response {
-		kind = " response"
-	}
-	return fmt.Errorf("streamproto: %v%s: %w", f.Key, kind, err)
+	return fmt.Errorf("streamproto: %v%s: %w", f.Key, responseWord(f.Response), err)
 }
 
 func (r *reader) u8(v *uint8)   { *v = r.U8() }
@@ -295,7 +291,7 @@ func (w *writer) fail(err error) {
 func appendCommand(dst []byte, key Key, fields func(c codec)) ([]byte, error) {
 	w := writer{b: beginFrame(dst, uint16(key), 1)}
 	if fields(&w); w.err != nil {
-		return dst, w.err
+		return dst, fmt.Errorf("streamproto: %v: %w", key, w.err)
 	}
 	return endFrame(w.b, len(dst)), nil
 }

@@ -1,5 +1,7 @@
 package streamproto
 
+import "strconv"
+
 // OffsetType says where in a stream to begin (PROTOCOL.adoc, Subscribe).
 type OffsetType uint16
 
@@ -12,6 +14,25 @@ const (
 	OffsetNumber    OffsetType = 4 // the chunk that holds this offset
 	OffsetTimestamp OffsetType = 5 // the chunk that holds this time
 )
+
+// String is the type's name: "first".
+func (t OffsetType) String() string {
+	switch t {
+	case OffsetNone:
+		return "none"
+	case OffsetFirst:
+		return "first"
+	case OffsetLast:
+		return "last"
+	case OffsetNext:
+		return "next"
+	case OffsetNumber:
+		return "offset"
+	case OffsetTimestamp:
+		return "timestamp"
+	}
+	return "offset type " + strconv.Itoa(int(t))
+}
 
 // OffsetSpec is a place in a stream. A broker begins at a chunk, so the first
 // chunk it sends can hold messages from before the place that was asked for.

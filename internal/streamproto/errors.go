@@ -40,11 +40,14 @@ type UnexpectedFrameError struct {
 
 // Error names the frame.
 func (e *UnexpectedFrameError) Error() string {
-	kind := ""
-	if e.Response {
-		kind = " response"
+	return fmt.Sprintf("streamproto: unexpected frame: %v%s, version %d", e.Key, responseWord(e.Response), e.Version)
+}
+
+func responseWord(response bool) string {
+	if response {
+		return " response"
 	}
-	return fmt.Sprintf("streamproto: unexpected frame: %v%s, version %d", e.Key, kind, e.Version)
+	return ""
 }
 
 // unexpected makes the error of a frame that should not be here.
@@ -61,7 +64,7 @@ type StringTooLongError struct {
 
 // Error names the field, its length and the limit.
 func (e *StringTooLongError) Error() string {
-	return fmt.Sprintf("streamproto: %s is %d bytes long, at most %d fit", e.Field, e.Length, math.MaxInt16)
+	return fmt.Sprintf("%s is %d bytes long, at most %d fit", e.Field, e.Length, math.MaxInt16)
 }
 
 // OffsetTypeError is returned for an offset type the protocol does not have.
@@ -71,7 +74,7 @@ type OffsetTypeError struct {
 
 // Error says which type it was.
 func (e *OffsetTypeError) Error() string {
-	return fmt.Sprintf("streamproto: unknown offset type %d", uint16(e.Type))
+	return fmt.Sprintf("unknown offset type %d", uint16(e.Type))
 }
 
 // ChunkError is returned for a chunk whose header or entries contradict

@@ -41,9 +41,16 @@ type Limits struct {
 // that have an answer without one, or none.
 type Frame struct {
 	Key      Key
-	Response bool
+	Response bool // as the bit says; a client asks IsResponse
 	Version  uint16
 	Body     []byte // aliases the bytes given to ParseFrame
+}
+
+// IsResponse says whether a client that has received f is to look among its
+// requests. That is f.Response, but for Route and Partitions, which RabbitMQ 3.10
+// answers without the bit; no server asks them.
+func (f *Frame) IsResponse() bool {
+	return f.Response || f.Key == KeyRoute || f.Key == KeyPartitions
 }
 
 // ParseFrame takes the first frame off b. n is its whole length on the wire, and

@@ -2,6 +2,7 @@ package streamproto
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 
 	"github.com/thumpmq/thump/internal/wire"
@@ -112,7 +113,7 @@ func BeginEntry(dst []byte, id uint64) []byte {
 // most 255 bytes.
 func BeginFilteredEntry(dst []byte, id uint64, filter string) ([]byte, error) {
 	if len(filter) > math.MaxInt16 {
-		return dst, &StringTooLongError{Field: "FilterValue", Length: len(filter)}
+		return dst, fmt.Errorf("streamproto: Publish: %w", &StringTooLongError{Field: "FilterValue", Length: len(filter)})
 	}
 	dst = binary.BigEndian.AppendUint64(dst, id)
 	if filter == "" {

@@ -24,7 +24,7 @@ func AppendRequest(dst []byte, correlation uint32, r Request) ([]byte, error) {
 	w := writer{b: beginFrame(dst, uint16(r.Key()), 1)}
 	w.b = binary.BigEndian.AppendUint32(w.b, correlation)
 	if r.fields(&w); w.err != nil {
-		return dst, fmt.Errorf("%v: %w", r.Key(), w.err)
+		return dst, fmt.Errorf("streamproto: %v: %w", r.Key(), w.err)
 	}
 	return endFrame(w.b, len(dst)), nil
 }

@@ -44,7 +44,7 @@ func AppendResponse(dst []byte, correlation uint32, r Response) ([]byte, error) 
 	w := writer{b: beginFrame(dst, uint16(r.Key())|responseBit, 1)}
 	w.b = binary.BigEndian.AppendUint32(w.b, correlation)
 	if r.fields(&w); w.err != nil {
-		return dst, fmt.Errorf("%v response: %w", r.Key(), w.err)
+		return dst, fmt.Errorf("streamproto: %v response: %w", r.Key(), w.err)
 	}
 	return endFrame(w.b, len(dst)), nil
 }
@@ -53,9 +53,9 @@ func AppendResponse(dst []byte, correlation uint32, r Response) ([]byte, error) 
 // code that says the request failed is not an error here. The errors are
 // *UnexpectedFrameError for all that is no response with a correlation id
 // (those to Credit and Tune have none), wire's, and some for fields that can't
-// be.
+// be. What is a response is what f.IsResponse says, not the bit alone.
 func ParseResponse(f Frame) (correlation uint32, r Response, err error) {
-	if r = newResponse(f.Key); r == nil || !f.Response || f.Version != 1 {
+	if r = newResponse(f.Key); r == nil || !f.IsResponse() || f.Version != 1 {
 		return 0, nil, unexpected(&f)
 	}
 	correlation, err = parse(&f, r.fields)
