@@ -12,6 +12,7 @@ import (
 
 	"github.com/thumpmq/thump/internal/amqpconn"
 	"github.com/thumpmq/thump/internal/amqpproto"
+	"github.com/thumpmq/thump/internal/streamconn"
 )
 
 const (
@@ -33,6 +34,10 @@ type Config struct {
 	// URLs are tried in order until one answers; at least one is needed. See
 	// ParseURL for their form. What a URL's query sets wins over the fields
 	// below.
+	//
+	// Queues and exchanges are reached by the URLs for AMQP, streams by those for
+	// the stream protocol. Where there are none of a kind, the hosts of the
+	// others are taken, with the port that RabbitMQ has by default.
 	URLs []string
 
 	// Name is the connection name that RabbitMQ shows; default "thump".
@@ -53,7 +58,8 @@ type Config struct {
 
 	// FrameMax is the largest frame in bytes, at least 4096 (RabbitMQ 4.1 and
 	// later want 8192); default 128 KiB. The smaller of this and the broker's
-	// own wins.
+	// own wins. It is for AMQP: over the stream protocol frames are as large as
+	// the broker allows, up to 16 MiB.
 	FrameMax uint32
 
 	// Logger hears of connections opened and blocked; nil means silence. No
@@ -71,12 +77,15 @@ type Config struct {
 // A Client is safe for concurrent use.
 type Client struct {
 	cfg       Config
-	endpoints []Endpoint
+	endpoints []Endpoint // for AMQP
+	locators  []Endpoint // for the stream protocol
 	server    ServerInfo
 
 	mu      sync.Mutex
-	secret  string         // replaces the endpoints' password once updated
-	control *amqpconn.Conn // for topology; dialled anew when it has died
+	secret  string              // replaces the endpoints' password once updated
+	control *amqpconn.Conn      // for topology; dialled when it is needed, and anew when it has died
+	locator *streamconn.Conn    // likewise, for streams
+	nodes   map[string]Endpoint // where a node was reached that advertises this host:port
 	members map[member]struct{}
 	closed  bool
 }
@@ -95,13 +104,24 @@ type ServerInfo struct {
 	Address string // host:port that the client connected to
 }
 
-// Dial connects to the first URL that answers, logs in, and keeps that
-// connection for topology. The error names every URL that was tried, without
-// its password, and why it failed.
+// Dial connects to the first URL for AMQP that answers, logs in, and keeps that
+// connection for topology; where all URLs are for streams, it connects to one of
+// those. The error names every URL that was tried, without its password, and why
+// it failed.
 func Dial(ctx context.Context, cfg Config) (*Client, error) {
-	c := &Client{cfg: cfg, members: make(map[member]struct{})}
-	if err := c.validate(); err != nil {
+	c := &Client{cfg: cfg, members: make(map[member]struct{}), nodes: make(map[string]Endpoint)}
+	streams, err := c.validate()
+	if err != nil {
 		return nil, err
+	}
+	if streams {
+		conn, err := c.streamControl(ctx)
+		if err != nil {
+			return nil, err
+		}
+		server := conn.Server()
+		c.server = ServerInfo{Product: server.Product, Version: server.Version, Cluster: server.Cluster, Address: c.locators[0].address()}
+		return c, nil
 	}
 	conn, endpoint, err := c.dial(ctx)
 	if err != nil {
@@ -116,20 +136,47 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// validate parses the URLs, sets defaults, and lists every fault.
-func (c *Client) validate() error {
-	var faults []error
+// place parses the URLs. It reports whether all of them are for streams.
+func (c *Client) place() (streams bool, faults []error) {
+	var amqp, stream []Endpoint
 	for _, u := range c.cfg.URLs {
 		endpoint, err := ParseURL(u)
-		if err != nil {
+		switch {
+		case err != nil:
 			faults = append(faults, err)
+		case endpoint.Stream:
+			stream = append(stream, endpoint)
+		default:
+			amqp = append(amqp, endpoint)
 		}
-		c.endpoints = append(c.endpoints, endpoint)
 	}
-	cfg := &c.cfg
-	if len(cfg.URLs) == 0 {
+	if len(c.cfg.URLs) == 0 {
 		faults = append(faults, errors.New("thump: Config.URLs is empty"))
 	}
+	c.endpoints, c.locators = amqp, stream
+	if len(amqp) == 0 {
+		c.endpoints = others(stream)
+	}
+	if len(stream) == 0 {
+		c.locators = others(amqp)
+	}
+	return len(amqp) == 0, faults
+}
+
+// others are the endpoints' hosts with the other protocol.
+func others(endpoints []Endpoint) []Endpoint {
+	list := make([]Endpoint, 0, len(endpoints))
+	for _, e := range endpoints {
+		list = append(list, e.other())
+	}
+	return list
+}
+
+// validate parses the URLs, sets defaults, and lists every fault. It reports
+// whether all URLs are for streams.
+func (c *Client) validate() (streams bool, err error) {
+	streams, faults := c.place()
+	cfg := &c.cfg
 	if cfg.Name == "" {
 		cfg.Name = "thump"
 	}
@@ -157,7 +204,7 @@ func (c *Client) validate() error {
 	if cfg.FrameMax < frameMaxLeast || cfg.FrameMax > frameMaxMost {
 		faults = append(faults, fmt.Errorf("thump: Config.FrameMax is %d, not between %d and %d", cfg.FrameMax, frameMaxLeast, frameMaxMost))
 	}
-	return errors.Join(faults...)
+	return streams, errors.Join(faults...)
 }
 
 // frameMaxMost bounds the memory of a connection, which holds two frames.
@@ -196,6 +243,7 @@ func (c *Client) dialOne(ctx context.Context, e Endpoint) (*amqpconn.Conn, error
 		e.Password = c.secret
 	}
 	c.mu.Unlock()
+	c.warnOfClearText(e)
 	cfg := amqpconn.Config{
 		Address: e.address(), TLS: secure, Mechanism: "PLAIN",
 		User: e.User, Password: e.Password, Vhost: e.Vhost,
@@ -204,9 +252,6 @@ func (c *Client) dialOne(ctx context.Context, e Endpoint) (*amqpconn.Conn, error
 		OnBlocked: func(reason string) {
 			c.cfg.Logger.Warn("connection.blocked changed", "broker", e.String(), "reason", reason)
 		},
-	}
-	if !e.TLS && !e.loopback() {
-		c.cfg.Logger.Warn("the password and all data go over the network in clear: amqps encrypts them", "broker", e.String())
 	}
 	if e.External {
 		cfg.Mechanism, cfg.User = "EXTERNAL", ""
@@ -226,13 +271,26 @@ func (c *Client) dialOne(ctx context.Context, e Endpoint) (*amqpconn.Conn, error
 	return amqpconn.Dial(ctx, cfg)
 }
 
+func (c *Client) warnOfClearText(e Endpoint) {
+	if !e.TLS && !e.loopback() {
+		c.cfg.Logger.Warn("the password and all data go over the network in clear: amqps and rabbitmq-stream+tls encrypt them", "broker", e.String())
+	}
+}
+
+// open is nil while the client is not closed.
+func (c *Client) open() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return fmt.Errorf("thump: client: %w", ErrClosed)
+	}
+	return nil
+}
+
 // dialFor connects for a publisher or consumer.
 func (c *Client) dialFor(ctx context.Context) (*amqpconn.Conn, error) {
-	c.mu.Lock()
-	closed := c.closed
-	c.mu.Unlock()
-	if closed {
-		return nil, fmt.Errorf("thump: client: %w", ErrClosed)
+	if err := c.open(); err != nil {
+		return nil, err
 	}
 	conn, _, err := c.dial(ctx)
 	return conn, err
@@ -259,19 +317,23 @@ func (c *Client) leave(m member) {
 func (c *Client) Server() ServerInfo { return c.server }
 
 // UpdateSecret gives the broker a fresh password or token for every connection
-// of this client (connection.update-secret), and uses it for those to come.
+// of this client (connection.update-secret; SaslAuthenticate on a stream's, which
+// needs RabbitMQ 3.13), and uses it for those to come.
 func (c *Client) UpdateSecret(ctx context.Context, secret, reason string) error {
 	c.mu.Lock()
 	c.secret = secret
-	control := c.control
+	control, locator := c.control, c.locator
 	members := make([]member, 0, len(c.members))
 	for m := range c.members {
 		members = append(members, m)
 	}
 	c.mu.Unlock()
 	var failed []error
-	if control.Err() == nil {
+	if control != nil && control.Err() == nil {
 		failed = append(failed, control.UpdateSecret(ctx, secret, reason))
+	}
+	if locator != nil && locator.Err() == nil {
+		failed = append(failed, locator.UpdateSecret(ctx, secret))
 	}
 	for _, m := range members {
 		failed = append(failed, m.updateSecret(ctx, secret, reason))
@@ -291,19 +353,24 @@ func (c *Client) Close(ctx context.Context) error {
 	for m := range c.members {
 		members = append(members, m)
 	}
-	control := c.control
+	control, locator := c.control, c.locator
 	c.mu.Unlock()
 	var failed []error
 	for _, m := range members {
 		failed = append(failed, m.Close(ctx))
 	}
-	goodbye(ctx, control)
+	if control != nil {
+		goodbye(ctx, control)
+	}
+	if locator != nil {
+		goodbye(ctx, locator)
+	}
 	return errors.Join(failed...)
 }
 
 // goodbye closes a connection of which nothing more is to be learnt; whether
 // the broker still answers does not matter.
-func goodbye(ctx context.Context, conn *amqpconn.Conn) {
+func goodbye(ctx context.Context, conn interface{ Close(context.Context) error }) {
 	ctx, cancel := context.WithTimeout(ctx, goodbyeTimeout)
 	defer cancel()
 	_ = conn.Close(ctx)

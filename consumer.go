@@ -9,9 +9,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-
-	"github.com/thumpmq/thump/internal/amqpconn"
-	"github.com/thumpmq/thump/internal/amqpproto"
+	"time"
 )
 
 // prefetchDefault keeps a consumer busy across a round trip at full speed, and
@@ -26,69 +24,75 @@ type ConsumerConfig struct {
 	From Target
 
 	// Prefetch is how many deliveries may be unsettled at a time (basic.qos).
-	// Default 2000; at most 65535. With AutoAck it does not apply.
+	// Default 2000; at most 65535. With AutoAck it does not apply. It is for
+	// queues: a stream has Credit.
 	Prefetch int
 
 	// AutoAck lets the broker forget a message as soon as it is sent: one that
-	// is lost on the way, or not handled, is gone.
+	// is lost on the way, or not handled, is gone. A stream keeps its messages:
+	// there, a batch counts as handled when the next is asked for.
 	AutoAck bool
 
 	// MaxBatch is the most deliveries in a Batch; default a quarter of
 	// Prefetch, so that settling one batch lets the broker send more while the
-	// next is handled.
+	// next is handled; for a stream 1000. A batch of a stream comes from one
+	// chunk.
 	MaxBatch int
 
 	// Exclusive asks to be the queue's only consumer. Quorum queues pay no
-	// attention to it.
+	// attention to it. It is for queues.
 	Exclusive bool
 
-	// Tag is the consumer tag; default "thump".
+	// Tag is the consumer tag, for queues; default "thump".
 	Tag string
 
-	// Arguments go with basic.consume, for instance x-priority.
+	// Arguments go with basic.consume, for instance x-priority; for queues.
 	Arguments Table
+
+	// Stream is for a stream or super stream, and has to be zero for others.
+	Stream StreamConsuming
 }
 
-// Consumer receives from one queue on a connection of its own. One goroutine at
-// a time may receive; settling is safe for concurrent use.
+// Consumer receives from one queue, stream or super stream on connections of its
+// own. One goroutine at a time may receive; settling is safe for concurrent use.
 //
 // It ends with its connection, or when the broker cancels it. What was not
-// settled by then is delivered again, to whoever consumes next.
+// settled by then is delivered again, to whoever consumes next; a stream
+// delivers to each consumer from where it asks to begin.
 type Consumer struct {
 	client *Client
 	cfg    ConsumerConfig
-	conn   *amqpconn.Conn
-	ch     *amqpconn.Channel
-	inbox  *amqpconn.Inbox
+	engine consumeEngine
 
 	closing atomic.Bool
+	closed  chan struct{} // Close has returned
 	turn    chan struct{} // holds a token while nobody receives
 
-	// Whoever has the turn.
-	taken amqpconn.Deliveries
-	last  *Batch
+	last *Batch // of whoever has the turn
 
 	mu         sync.Mutex
 	unfinished []*Batch // handed out, not fully settled, oldest first
 }
 
-// Consumer opens a connection and starts consuming on it.
+// Consumer opens a connection and starts consuming on it; for a super stream,
+// one for each partition.
 func (c *Client) Consumer(ctx context.Context, cfg ConsumerConfig) (*Consumer, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	conn, err := c.dialFor(ctx)
+	con := &Consumer{client: c, cfg: cfg, turn: make(chan struct{}, 1), closed: make(chan struct{})}
+	con.turn <- struct{}{}
+	var err error
+	if cfg.From.streams() {
+		con.engine, err = c.streamConsumer(ctx, con)
+	} else {
+		con.engine, err = c.amqpConsumer(ctx, &con.cfg)
+	}
 	if err != nil {
 		return nil, err
 	}
-	con := &Consumer{client: c, cfg: cfg, conn: conn, turn: make(chan struct{}, 1)}
-	con.turn <- struct{}{}
-	if err := con.open(ctx); err != nil {
-		goodbye(ctx, conn)
-		return nil, fmt.Errorf("thump: consumer of %v: %w", cfg.From, public(err))
-	}
 	if err := c.join(con); err != nil {
-		goodbye(ctx, conn)
+		con.engine.close(ctx)
 		return nil, err
 	}
 	return con, nil
@@ -96,8 +100,14 @@ func (c *Client) Consumer(ctx context.Context, cfg ConsumerConfig) (*Consumer, e
 
 func (cfg *ConsumerConfig) validate() error {
 	var faults []error
-	if cfg.From.queue == "" {
-		faults = append(faults, errors.New("thump: ConsumerConfig.From is not a queue"))
+	if cfg.From.streams() {
+		return errors.Join(cfg.validateStream()...)
+	}
+	if cfg.From.kind != targetQueue || cfg.From.name == "" {
+		faults = append(faults, errors.New("thump: ConsumerConfig.From is neither a queue nor a stream"))
+	}
+	if cfg.Stream.set() {
+		faults = append(faults, fmt.Errorf("thump: ConsumerConfig.Stream is set, and %v is no stream", cfg.From))
 	}
 	if cfg.Prefetch == 0 {
 		cfg.Prefetch = prefetchDefault
@@ -120,27 +130,9 @@ func (cfg *ConsumerConfig) validate() error {
 	return errors.Join(faults...)
 }
 
-func (c *Consumer) open(ctx context.Context) error {
-	ch, err := c.conn.Channel(ctx)
-	if err != nil {
-		return err
-	}
-	c.ch = ch
-	if !c.cfg.AutoAck {
-		if err := ch.Qos(ctx, uint16(c.cfg.Prefetch)); err != nil {
-			return err
-		}
-	}
-	c.inbox, err = ch.Consume(ctx, &amqpproto.BasicConsume{
-		Queue: c.cfg.From.queue, ConsumerTag: c.cfg.Tag, NoAck: c.cfg.AutoAck,
-		Exclusive: c.cfg.Exclusive, Arguments: c.cfg.Arguments,
-	})
-	return err
-}
-
 // Batches yields deliveries as they come, many at a time, until the loop
-// breaks, ctx ends (yielding its error), Close has drained (no error), or the
-// consumer fails (yielding why).
+// breaks, ctx ends (yielding its error), Close has drained or a stream's Until is
+// reached (no error), or the consumer fails (yielding why).
 func (c *Consumer) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 	return func(yield func(*Batch, error) bool) {
 		if err := c.takeTurn(ctx); err != nil {
@@ -148,10 +140,10 @@ func (c *Consumer) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 			return
 		}
 		defer func() { c.turn <- struct{}{} }()
-		defer c.inbox.Watch(ctx)()
+		defer c.engine.watch(ctx)()
 		for {
 			batch, err := c.next(ctx)
-			if errors.Is(err, ErrClosed) {
+			if errors.Is(err, ErrClosed) || errors.Is(err, ErrEnd) {
 				return
 			}
 			if !yield(batch, err) || err != nil {
@@ -164,13 +156,14 @@ func (c *Consumer) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 // Receive waits for the next batch. The previous batch's bodies are no longer
 // valid. After Close the error is ErrClosed; a Close in another goroutine may
 // come between two calls, and what had arrived by then goes back to the queue
-// (with AutoAck it is gone): a loop over Batches is what Close drains.
+// (with AutoAck it is gone): a loop over Batches is what Close drains. Where a
+// stream's Until is reached, the error is ErrEnd.
 func (c *Consumer) Receive(ctx context.Context) (*Batch, error) {
 	if err := c.takeTurn(ctx); err != nil {
 		return nil, err
 	}
 	defer func() { c.turn <- struct{}{} }()
-	defer c.inbox.Watch(ctx)()
+	defer c.engine.watch(ctx)()
 	return c.next(ctx)
 }
 
@@ -183,41 +176,49 @@ func (c *Consumer) takeTurn(ctx context.Context) error {
 	}
 }
 
-// next takes what has come, at most MaxBatch, as a batch. The inbox watches ctx.
+// next takes what has come, at most MaxBatch, as a batch. The engine watches ctx.
 func (c *Consumer) next(ctx context.Context) (*Batch, error) {
-	var deliveries []Delivery
-	if c.last != nil && c.last.finished() {
-		deliveries = c.last.Deliveries[:0] // nothing of it is needed any more
+	batch := &Batch{consumer: c}
+	if c.last != nil {
+		if c.cfg.AutoAck {
+			c.settleSilently(c.last)
+		}
+		if c.last.finished() {
+			batch.Deliveries = c.last.Deliveries[:0] // nothing of it is needed any more
+		}
 	}
-	if err := c.inbox.Take(ctx, &c.taken, c.cfg.MaxBatch); err != nil {
+	if err := c.engine.take(ctx, batch, c.cfg.MaxBatch); err != nil {
 		return nil, c.explain(err)
 	}
-	batch := &Batch{consumer: c}
-	for i := range c.taken.List {
-		d := &c.taken.List[i]
-		deliveries = append(deliveries, Delivery{
-			Body: d.Body, Exchange: d.Exchange, RoutingKey: d.RoutingKey, Redelivered: d.Redelivered,
-			tag: d.Tag, properties: d.Properties, batch: batch,
-		})
-	}
-	batch.Deliveries = deliveries
-	if !c.cfg.AutoAck {
-		batch.first, batch.open = deliveries[0].tag, len(deliveries)
-		batch.size = batch.open
-		c.mu.Lock()
-		c.unfinished = append(c.unfinished, batch)
-		c.mu.Unlock()
-	}
 	c.last = batch
+	batch.size = len(batch.Deliveries)
+	if c.cfg.AutoAck {
+		return batch, nil
+	}
+	batch.first, batch.open = batch.Deliveries[0].tag, batch.size
+	c.mu.Lock()
+	c.unfinished = append(c.unfinished, batch)
+	c.mu.Unlock()
 	return batch, nil
+}
+
+// settleSilently tells the engine that a batch was handled which nobody acks.
+func (c *Consumer) settleSilently(b *Batch) {
+	c.mu.Lock()
+	c.engine.finished(b)
+	c.mu.Unlock()
 }
 
 // explain says what is known of the deliveries that were handed out when the
 // consumer has ended.
 func (c *Consumer) explain(err error) error {
-	err = public(err)
-	if errors.Is(err, ErrClosed) {
+	switch {
+	case errors.Is(err, ErrClosed):
 		return ErrClosed
+	case errors.Is(err, ErrEnd):
+		return ErrEnd
+	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("thump: consuming from %v: %w", c.cfg.From, err)
 	}
 	c.mu.Lock()
 	unsettled := 0
@@ -225,14 +226,7 @@ func (c *Consumer) explain(err error) error {
 		unsettled += b.open
 	}
 	c.mu.Unlock()
-	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("thump: consuming from %v: %w", c.cfg.From, err)
-	}
-	known := fmt.Sprintf("%d deliveries were not settled: they, and perhaps the last that were, are delivered again if the queue is still there", unsettled)
-	if c.cfg.AutoAck {
-		known = "deliveries that were on their way are lost (AutoAck)"
-	}
-	return fmt.Errorf("thump: consuming from %v: %w; %s", c.cfg.From, err, known)
+	return fmt.Errorf("thump: consuming from %v: %w; %s", c.cfg.From, err, c.engine.unknown(unsettled))
 }
 
 // Close stops the deliveries (basic.cancel), lets a loop over Batches that is
@@ -243,22 +237,26 @@ func (c *Consumer) explain(err error) error {
 // dropped.
 func (c *Consumer) Close(ctx context.Context) error {
 	if !c.closing.CompareAndSwap(false, true) {
-		<-c.conn.Done()
+		<-c.closed
 		return nil
 	}
+	defer close(c.closed)
 	defer c.client.leave(c)
-	defer goodbye(ctx, c.conn)
-	if c.ch.Err() != nil { // it ended before, and said so to whoever received
+	defer c.engine.close(ctx)
+	if c.engine.lost() { // it ended before, and said so to whoever received
 		return nil
 	}
-	if err := c.ch.Cancel(ctx, c.inbox); err != nil {
+	if err := c.engine.stop(ctx); err != nil {
 		return c.explain(err)
 	}
 	if err := c.takeTurn(ctx); err != nil {
 		return fmt.Errorf("thump: closing the consumer of %v: waiting for the loop over its batches: %w", c.cfg.From, err)
 	}
+	if c.cfg.AutoAck && c.last != nil {
+		c.settleSilently(c.last)
+	}
 	c.turn <- struct{}{}
-	if err := c.ch.Close(ctx); err != nil {
+	if err := c.engine.leave(ctx); err != nil {
 		return c.explain(err)
 	}
 	return nil
@@ -266,13 +264,13 @@ func (c *Consumer) Close(ctx context.Context) error {
 
 // Done is closed when the broker sends no more: after Close, a failure, or when
 // the broker cancelled the consumer. What has come by then can be received.
-func (c *Consumer) Done() <-chan struct{} { return c.inbox.Done() }
+func (c *Consumer) Done() <-chan struct{} { return c.engine.done() }
 
 // Err is nil until Done is closed, then why: ErrClosed after Close.
-func (c *Consumer) Err() error { return public(c.inbox.Err()) }
+func (c *Consumer) Err() error { return c.engine.err() }
 
 func (c *Consumer) updateSecret(ctx context.Context, secret, reason string) error {
-	return c.conn.UpdateSecret(ctx, secret, reason)
+	return c.engine.updateSecret(ctx, secret, reason)
 }
 
 // Batch is deliveries that came together, in order. Its Deliveries, their
@@ -282,7 +280,16 @@ func (c *Consumer) updateSecret(ctx context.Context, secret, reason string) erro
 type Batch struct {
 	Deliveries []Delivery
 
+	// Stream is the stream that the batch is from, for a super stream's consumer
+	// one of its partitions, and StoredAt when the broker stored the chunk that
+	// the batch is a part of, by its own clock. Empty and zero for a queue.
+	Stream   string
+	StoredAt time.Time
+
 	consumer *Consumer
+	position *position // in the stream
+	last     uint64    // offset: with this batch, everything up to it was handed out
+	handled  bool      // settled, as far as a stream is concerned
 
 	// Guarded by consumer.mu.
 	first   uint64 // delivery tag; the tags of a batch are consecutive
@@ -293,15 +300,18 @@ type Batch struct {
 
 // Ack tells the broker that the deliveries of this batch that were not settled
 // one by one were handled and may be forgotten (basic.ack, with multiple where
-// nothing before them is unsettled). It queues the ack and does not wait.
+// nothing before them is unsettled). It queues the ack and does not wait. Of a
+// stream, it says that this much was handled: the offset that is stored under
+// the consumer's Name goes up to the first batch that is not fully acked.
 func (b *Batch) Ack() error { return b.settle(settleAck) }
 
 // Nack refuses the deliveries of the batch that were not settled one by one:
-// the broker dead-letters or drops them (basic.nack without requeue).
+// the broker dead-letters or drops them (basic.nack without requeue). A stream
+// keeps its messages: that is an error there.
 func (b *Batch) Nack() error { return b.settle(settleNack) }
 
 // Requeue gives the deliveries of the batch that were not settled one by one
-// back to the queue (basic.nack with requeue).
+// back to the queue (basic.nack with requeue). That is an error for a stream.
 func (b *Batch) Requeue() error { return b.settle(settleRequeue) }
 
 // Ack settles this one delivery; see Batch.Ack. To settle a batch as a whole is
@@ -321,21 +331,6 @@ const (
 	settleNack
 	settleRequeue
 )
-
-// send queues the frame. Consumer.mu is held, so frames leave in the order in
-// which the books say.
-func (c *Consumer) send(how settlement, tag uint64, multiple bool) error {
-	var err error
-	if how == settleAck {
-		err = c.ch.Ack(tag, multiple)
-	} else {
-		err = c.ch.Nack(tag, multiple, how == settleRequeue)
-	}
-	if err != nil {
-		return fmt.Errorf("thump: settling deliveries of %v: too late, they are delivered again if the queue is still there: %w", c.cfg.From, public(err))
-	}
-	return nil
-}
 
 // finished reports whether nothing of the batch is left to settle.
 func (b *Batch) finished() bool {
@@ -358,7 +353,7 @@ func (b *Batch) settle(how settlement) error {
 	}
 	if c.unfinished[0] == b {
 		// The tag must itself be unsettled: RabbitMQ looks for exactly it.
-		if err := c.send(how, b.first+uint64(b.lastOpen()), true); err != nil {
+		if err := c.engine.settle(how, b.first+uint64(b.lastOpen()), true); err != nil {
 			return err
 		}
 	} else {
@@ -366,7 +361,7 @@ func (b *Batch) settle(how settlement) error {
 			if b.settled != nil && b.settled[i] {
 				continue
 			}
-			if err := c.send(how, b.first+uint64(i), false); err != nil {
+			if err := c.engine.settle(how, b.first+uint64(i), false); err != nil {
 				return err
 			}
 		}
@@ -390,6 +385,7 @@ func (c *Consumer) finish(b *Batch) {
 	if i := slices.Index(c.unfinished, b); i >= 0 {
 		c.unfinished = slices.Delete(c.unfinished, i, i+1)
 	}
+	c.engine.finished(b)
 }
 
 func (d *Delivery) settle(how settlement) error {
@@ -407,7 +403,7 @@ func (d *Delivery) settle(how settlement) error {
 	if b.open == 0 || (b.settled != nil && b.settled[i]) {
 		return ErrSettled
 	}
-	if err := c.send(how, d.tag, false); err != nil {
+	if err := c.engine.settle(how, d.tag, false); err != nil {
 		return err
 	}
 	if b.settled == nil {

@@ -21,8 +21,13 @@ var layers = map[string][]string{
 	"internal/amqpproto":   {"internal/wire"},
 	"internal/streamproto": {"internal/wire"},
 	"internal/compress":    {},
-	"internal/amqpconn":    {"internal/amqpproto"},
-	"":                     {"internal/amqpconn", "internal/amqpproto"},
+	"internal/outcome":     {},
+	"internal/amqpconn":    {"internal/amqpproto", "internal/outcome"},
+	"internal/streamconn":  {"internal/compress", "internal/outcome", "internal/streamproto"},
+	"": {
+		"internal/amqpconn", "internal/amqpproto", "internal/compress", "internal/outcome",
+		"internal/streamconn", "internal/streamproto",
+	},
 
 	"internal/ledger": {},
 	"internal/broker": {},

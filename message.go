@@ -14,13 +14,22 @@ type Message struct {
 	Body []byte
 
 	// RoutingKey and Exchange replace those of the publisher's target for this
-	// message; empty means the target's own.
+	// message; empty means the target's own. For a super stream the RoutingKey
+	// says which partition; a stream has no exchange.
 	RoutingKey string
 	Exchange   string
 
 	// Ref is yours: it comes back in the message's Outcome. thump does not
 	// send it and does not look at it.
 	Ref uint64
+
+	// PublishingID is for a stream's publisher with a Name: what the stream knows
+	// this message by, above that of every message before it. 0 counts on from
+	// the last.
+	PublishingID uint64
+
+	// FilterValue is for a stream's publisher that is Filtered.
+	FilterValue string
 
 	Properties Properties
 }
@@ -88,8 +97,13 @@ type Delivery struct {
 	// Neither value is proof: see "Redelivered" in the package documentation.
 	Redelivered bool
 
-	tag        uint64
-	properties []byte // flags and property list as they came, not yet parsed
+	// Offset is the message's place in its stream; 0 for a queue.
+	Offset uint64
+
+	tag uint64
+	// properties are not yet parsed: flags and property list as they came; for a
+	// stream the whole message, or nil where that is a body and nothing else.
+	properties []byte
 	batch      *Batch
 }
 
@@ -97,6 +111,9 @@ type Delivery struct {
 // the result. Everything in it is a copy. An error means that the sender's
 // property list is malformed; the body is not affected.
 func (d *Delivery) Properties() (Properties, error) {
+	if d.batch != nil && d.batch.position != nil {
+		return streamProperties(d.properties)
+	}
 	p, err := amqpproto.ParseProperties(d.properties)
 	return Properties(p), err
 }

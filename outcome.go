@@ -1,52 +1,30 @@
 package thump
 
-import "fmt"
+import "github.com/thumpmq/thump/internal/outcome"
 
-// Status is what became of a published message. Every message that Publish
-// accepted gets exactly one.
-type Status uint8
+// Status is what became of a published message: Confirmed, Rejected, Returned or
+// Unknown. Every message that Publish accepted gets exactly one.
+type Status = outcome.Status
 
 const (
-	// Confirmed says that the broker took responsibility for the message (basic.ack).
-	// What that is worth depends on the queue: see the package documentation.
-	Confirmed Status = iota + 1
-	// Rejected says that the broker refused the message (basic.nack), for instance
-	// because a queue is full and its overflow policy is reject-publish.
-	Rejected
+	// Confirmed says that the broker took responsibility for the message (basic.ack,
+	// PublishConfirm). What that is worth depends on the queue: see the package
+	// documentation.
+	Confirmed = outcome.Confirmed
+	// Rejected says that the broker refused the message (basic.nack, PublishError),
+	// for instance because a queue is full and its overflow policy is reject-publish.
+	Rejected = outcome.Rejected
 	// Returned says that the message could not be routed to any queue and was sent back
-	// (basic.return); the broker did not keep it.
-	Returned
+	// (basic.return), or to any partition of a super stream; the broker did not keep it.
+	Returned = outcome.Returned
 	// Unknown says that the channel or connection ended before the broker answered. The
 	// message may or may not have been stored. It is never reported as refused.
-	Unknown
+	Unknown = outcome.Unknown
 )
 
-// String returns the status in lower case: "confirmed".
-func (s Status) String() string {
-	switch s {
-	case Confirmed:
-		return "confirmed"
-	case Rejected:
-		return "rejected"
-	case Returned:
-		return "returned"
-	case Unknown:
-		return "unknown"
-	default:
-		return fmt.Sprintf("status(%d)", uint8(s))
-	}
-}
-
-// Outcome says what became of one message.
-type Outcome struct {
-	// Ref is the Message's own Ref.
-	Ref    uint64
-	Status Status
-	// Code and Text are the broker's reply when Status is Returned, such as
-	// 312 NO_ROUTE; otherwise 0 and empty.
-	Code uint16
-	Text string
-}
+// Outcome says what became of one message: its Ref and Status, and where the
+// broker gave a reason, Code and Text.
+type Outcome = outcome.Outcome
 
 // Counts is what a publisher knows about its messages at one moment:
 // Published = Confirmed + Rejected + Returned + Unknown + Sent + InFlight.

@@ -7,8 +7,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-
-	"github.com/thumpmq/thump/internal/amqpconn"
 )
 
 const (
@@ -16,59 +14,41 @@ const (
 	windowMost    = 1 << 20 // a slot is 40 bytes
 )
 
-// Target is where a publisher publishes to and a consumer consumes from.
-type Target struct {
-	queue, exchange, routingKey string
-}
-
-// Queue is the queue called name: published to through the default exchange,
-// or consumed from.
-func Queue(name string) Target { return Target{queue: name, routingKey: name} }
-
-// Exchange is the exchange called name, with the routing key for messages that
-// name none. It can be published to, not consumed from.
-func Exchange(name, routingKey string) Target {
-	return Target{exchange: name, routingKey: routingKey}
-}
-
-// String names the target for errors and settings: `queue "hello"`.
-func (t Target) String() string {
-	if t.queue != "" {
-		return fmt.Sprintf("queue %q", t.queue)
-	}
-	return fmt.Sprintf("exchange %q", t.exchange)
-}
-
 // PublisherConfig says where and how to publish.
 type PublisherConfig struct {
 	To Target
 
 	// Window is how many messages may be in flight: published, and their
 	// outcome not known or not yet handed over. Publish waits for room in it.
-	// Default 10000, at most 1048576.
+	// Default 10000, for a stream 100000; at most 1048576.
 	Window int
 
 	// NoConfirms turns publisher confirms off: nothing is known of a message
-	// but that the broker has read it (after a Flush), or that it came back.
+	// but that the broker has read it (after a Flush), or that it came back. A
+	// stream always confirms.
 	NoConfirms bool
 
 	// DropUnroutable publishes without the mandatory flag: a message that no
 	// queue wants is then confirmed and dropped by the broker. By default it is
-	// Returned.
+	// Returned. It is for queues and exchanges.
 	DropUnroutable bool
 
 	// MaxMessageBytes is the largest body that Publish accepts; default: what
 	// the broker's version accepts when nobody configured it, 128 MiB before
-	// RabbitMQ 4.0 and 16 MiB since.
+	// RabbitMQ 4.0 and 16 MiB since; for a stream, what fits a frame, which the
+	// broker limits to 1 MiB unless it is configured otherwise.
 	MaxMessageBytes int
 
 	// OnOutcomes, where set, is called with the outcomes of messages, many at a
-	// time, in the order in which they became known, from one goroutine of the
-	// publisher. The slice is valid until it returns. While it runs the window
+	// time, in the order in which they became known, from a goroutine of the
+	// publisher, one call at a time. The slice is valid until it returns. While it runs the window
 	// fills: it must not call this publisher's Publish, Flush or Close. Without
 	// confirms there are no outcomes and it is not called: Counts has the number
 	// of messages Returned.
 	OnOutcomes func([]Outcome)
+
+	// Stream is for a stream or super stream, and has to be zero for others.
+	Stream StreamPublishing
 }
 
 // Publisher publishes messages on a connection of its own. It is safe for
@@ -79,47 +59,46 @@ type PublisherConfig struct {
 type Publisher struct {
 	client *Client
 	cfg    PublisherConfig
-	conn   *amqpconn.Conn
-	ch     *amqpconn.Channel
+	engine publishEngine
 
-	// next is where a message is prepared for the wire, between BeginPublish
-	// and EndPublish, which exclude everyone else.
-	next amqpconn.Publishing
-
-	outcomes sync.WaitGroup // the goroutine that calls OnOutcomes
+	outcomes sync.WaitGroup // the goroutines that call OnOutcomes
+	handing  sync.Mutex     // held during the call
 
 	mu       sync.Mutex
 	handled  uint64 // outcomes that OnOutcomes has returned from
 	progress sync.Cond
 	told     Counts // as of the last Flush
-	sent     uint64 // without confirms: published before a Flush that came back
 }
 
-// Publisher opens a connection and makes a publisher on it. It does not declare
-// its target.
+// Publisher opens a connection and makes a publisher on it, for a super stream
+// one for each partition. It does not declare its target; a stream has to be
+// there.
 func (c *Client) Publisher(ctx context.Context, cfg PublisherConfig) (*Publisher, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	conn, err := c.dialFor(ctx)
+	p := &Publisher{client: c, cfg: cfg}
+	p.progress.L = &p.mu
+	var err error
+	switch cfg.To.kind {
+	case targetStream:
+		p.engine, err = c.streamPublisher(ctx, &p.cfg, cfg.To.name)
+	case targetSuperStream:
+		p.engine, err = c.superPublisher(ctx, &p.cfg)
+	default:
+		p.engine, err = c.amqpPublisher(ctx, &p.cfg)
+	}
 	if err != nil {
 		return nil, err
 	}
-	p := &Publisher{client: c, cfg: cfg, conn: conn}
-	p.progress.L = &p.mu
-	if p.cfg.MaxMessageBytes == 0 {
-		p.cfg.MaxMessageBytes = maxMessageBytes(text(conn.Server().Properties, "version"))
-	}
-	if err := p.open(ctx); err != nil {
-		goodbye(ctx, conn)
-		return nil, fmt.Errorf("thump: publisher to %v: %w", cfg.To, public(err))
-	}
 	if err := c.join(p); err != nil {
-		goodbye(ctx, conn)
+		p.engine.close(ctx)
 		return nil, err
 	}
 	if cfg.OnOutcomes != nil && !cfg.NoConfirms {
-		p.outcomes.Go(p.handOutcomes)
+		for _, source := range p.engine.sources() {
+			p.outcomes.Go(func() { p.handOutcomes(source) })
+		}
 	}
 	return p, nil
 }
@@ -128,6 +107,9 @@ func (cfg *PublisherConfig) validate() error {
 	var faults []error
 	if cfg.Window == 0 {
 		cfg.Window = windowDefault
+		if cfg.To.streams() {
+			cfg.Window = streamWindowDefault
+		}
 	}
 	if cfg.Window < 1 || cfg.Window > windowMost {
 		faults = append(faults, fmt.Errorf("thump: PublisherConfig.Window is %d, not between 1 and %d", cfg.Window, windowMost))
@@ -138,7 +120,13 @@ func (cfg *PublisherConfig) validate() error {
 	if cfg.To == (Target{}) {
 		faults = append(faults, errors.New("thump: PublisherConfig.To is empty"))
 	}
-	return errors.Join(faults...)
+	if cfg.To.streams() && cfg.NoConfirms {
+		faults = append(faults, errors.New("thump: PublisherConfig.NoConfirms: a stream always confirms"))
+	}
+	if cfg.To.streams() && cfg.DropUnroutable {
+		faults = append(faults, errors.New("thump: PublisherConfig.DropUnroutable: a stream has no routing"))
+	}
+	return errors.Join(append(faults, cfg.Stream.validate(cfg.To)...)...)
 }
 
 // maxMessageBytes is the default of max_message_size by version
@@ -151,16 +139,12 @@ func maxMessageBytes(version string) int {
 	return 16 << 20
 }
 
-func (p *Publisher) open(ctx context.Context) error {
-	ch, err := p.conn.Channel(ctx)
-	if err != nil {
-		return err
+// checkSize refuses a message that is larger than the publisher accepts.
+func (cfg *PublisherConfig) checkSize(m *Message) error {
+	if len(m.Body) > cfg.MaxMessageBytes {
+		return fmt.Errorf("a body of %d bytes is over the limit of %d (MaxMessageBytes)", len(m.Body), cfg.MaxMessageBytes)
 	}
-	p.ch = ch
-	if p.cfg.NoConfirms {
-		return nil
-	}
-	return ch.Confirm(ctx, p.cfg.Window, p.cfg.OnOutcomes != nil)
+	return nil
 }
 
 // Publish puts messages into the window and returns, without waiting for their
@@ -174,7 +158,7 @@ func (p *Publisher) open(ctx context.Context) error {
 func (p *Publisher) Publish(ctx context.Context, msgs ...Message) (int, error) {
 	accepted := 0
 	for accepted < len(msgs) {
-		n, err := p.publishSome(ctx, msgs[accepted:])
+		n, err := p.engine.publish(ctx, msgs[accepted:])
 		accepted += n
 		if err != nil {
 			return accepted, p.explain(err)
@@ -183,45 +167,11 @@ func (p *Publisher) Publish(ctx context.Context, msgs ...Message) (int, error) {
 	return accepted, nil
 }
 
-// publishSome publishes what there is room for, at least one message.
-func (p *Publisher) publishSome(ctx context.Context, msgs []Message) (int, error) {
-	if err := p.ch.BeginPublish(ctx); err != nil {
-		return 0, err
-	}
-	defer p.ch.EndPublish()
-	for i := range msgs {
-		if len(msgs[i].Body) > p.cfg.MaxMessageBytes {
-			return i, fmt.Errorf("a body of %d bytes is over the limit of %d (MaxMessageBytes)",
-				len(msgs[i].Body), p.cfg.MaxMessageBytes)
-		}
-		p.prepare(&msgs[i])
-		if ok, err := p.ch.Publish(&p.next); !ok {
-			return i, err
-		}
-	}
-	return len(msgs), nil
-}
-
-// prepare fills p.next.
-func (p *Publisher) prepare(m *Message) {
-	next := &p.next
-	next.Exchange, next.RoutingKey = m.Exchange, m.RoutingKey
-	if next.Exchange == "" {
-		next.Exchange = p.cfg.To.exchange
-	}
-	if next.RoutingKey == "" {
-		next.RoutingKey = p.cfg.To.routingKey
-	}
-	next.Mandatory = !p.cfg.DropUnroutable
-	setProperties(&next.Properties, &m.Properties)
-	next.Body, next.Ref = m.Body, m.Ref
-}
-
 // explain says what is known of the messages in flight when the publisher has
 // ended; any other error only needs to say who speaks.
 func (p *Publisher) explain(err error) error {
-	if ended := p.ch.Err(); ended != nil {
-		return p.problem(Counts{}, public(ended))
+	if ended := p.engine.err(); ended != nil {
+		return p.problem(Counts{}, ended)
 	}
 	return fmt.Errorf("thump: publishing to %v: %w", p.cfg.To, err)
 }
@@ -235,13 +185,9 @@ func (p *Publisher) problem(since Counts, why error) error {
 		Rejected:  now.Rejected - since.Rejected,
 		Returned:  now.Returned - since.Returned,
 		Unknown:   now.Unknown - since.Unknown,
-		First:     outcome(p.ch.TakeFirstBad()),
+		First:     p.engine.takeFirstBad(),
 		Err:       why,
 	}
-}
-
-func outcome(o amqpconn.Outcome) Outcome {
-	return Outcome{Ref: o.Ref, Status: Status(o.Status), Code: o.Code, Text: o.Text}
 }
 
 // Flush waits until every message accepted so far has its outcome, and
@@ -257,26 +203,23 @@ func (p *Publisher) Flush(ctx context.Context) error {
 	since := p.told
 	p.told = now
 	p.mu.Unlock()
-	ended := p.ch.Err()
+	ended := p.engine.err()
 	if ended != nil || now.Bad() > since.Bad() {
-		return p.problem(since, public(ended))
+		return p.problem(since, ended)
 	}
 	return nil
 }
 
 // wait is the waiting of Flush.
 func (p *Publisher) wait(ctx context.Context) error {
-	if p.cfg.NoConfirms {
-		return p.barrier(ctx)
-	}
-	if err := p.ch.WaitConfirms(ctx); err != nil {
+	if err := p.engine.settle(ctx); err != nil {
 		return err
 	}
-	if p.cfg.OnOutcomes == nil {
+	if p.cfg.OnOutcomes == nil || p.cfg.NoConfirms {
 		return nil
 	}
-	totals := p.ch.Totals()
-	known := totals.Confirmed + totals.Rejected + totals.Returned + totals.Unknown
+	n := p.engine.counts()
+	known := n.Confirmed + n.Bad()
 	stop := context.AfterFunc(ctx, func() {
 		p.mu.Lock()
 		p.progress.Broadcast()
@@ -294,37 +237,21 @@ func (p *Publisher) wait(ctx context.Context) error {
 	return nil
 }
 
-// barrier makes sure that the broker has read all that was published: a channel
-// answers its methods in order, so the answer to a harmless one says so.
-func (p *Publisher) barrier(ctx context.Context) error {
-	published := p.ch.Totals().Published
-	if err := p.ch.Qos(ctx, 0); err != nil {
-		return err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.sent = max(p.sent, published)
-	return nil
-}
-
-// handOutcomes calls OnOutcomes until the channel has ended and every outcome
-// was handed over.
-func (p *Publisher) handOutcomes() {
-	var taken []amqpconn.Outcome
+// handOutcomes calls OnOutcomes until the source has ended and every outcome of
+// it was handed over.
+func (p *Publisher) handOutcomes(source outcomeSource) {
 	var outcomes []Outcome
 	var err error
 	for {
-		taken, err = p.ch.Outcomes(taken)
+		outcomes, err = source.outcomes(outcomes)
 		if err != nil {
 			return
 		}
-		outcomes = outcomes[:0]
-		for _, o := range taken {
-			outcomes = append(outcomes, outcome(o))
-		}
+		p.handing.Lock()
 		p.cfg.OnOutcomes(outcomes)
+		p.handing.Unlock()
 		p.mu.Lock()
-		p.handled += uint64(len(taken))
+		p.handled += uint64(len(outcomes))
 		p.progress.Broadcast()
 		p.mu.Unlock()
 	}
@@ -334,11 +261,11 @@ func (p *Publisher) handOutcomes() {
 // is dropped and what was in flight is Unknown. Close returns what Flush would;
 // after it, every method says ErrClosed.
 func (p *Publisher) Close(ctx context.Context) error {
-	if errors.Is(p.ch.Err(), amqpconn.ErrClosed) {
+	if errors.Is(p.engine.err(), ErrClosed) {
 		return nil
 	}
 	err := p.Flush(ctx)
-	goodbye(ctx, p.conn)
+	p.engine.close(ctx)
 	p.outcomes.Wait()
 	p.client.leave(p)
 	if ctx.Err() != nil && err != nil {
@@ -352,35 +279,50 @@ func (p *Publisher) Close(ctx context.Context) error {
 }
 
 // Counts returns the totals so far.
-func (p *Publisher) Counts() Counts {
-	ended := p.ch.Err() != nil
-	t := p.ch.Totals()
+func (p *Publisher) Counts() Counts { return p.engine.counts() }
+
+// countsOf makes Counts of the totals of a connection, with confirms.
+func countsOf(t outcomeTotals) Counts {
 	n := Counts{
 		Published: t.Published, Confirmed: t.Confirmed, Rejected: t.Rejected,
 		Returned: t.Returned, Unknown: t.Unknown,
 	}
-	if p.cfg.NoConfirms {
-		p.mu.Lock()
-		n.Sent = p.sent - min(p.sent, n.Returned)
-		p.mu.Unlock()
-		if ended {
-			n.Unknown = n.Published - n.Sent - n.Returned
-		}
-	}
-	n.InFlight = n.Published - n.Confirmed - n.Bad() - n.Sent
+	n.InFlight = n.Published - n.Confirmed - n.Bad()
 	return n
 }
 
 // Blocked returns the broker's reason while it blocks this publisher
-// (connection.blocked: a memory or disk alarm), else "".
-func (p *Publisher) Blocked() string { return p.conn.Blocked() }
+// (connection.blocked: a memory or disk alarm), else "". Over the stream
+// protocol the broker does not say.
+func (p *Publisher) Blocked() string { return p.engine.blocked() }
 
 // Done is closed when the publisher has ended, by Close or by a failure.
-func (p *Publisher) Done() <-chan struct{} { return p.ch.Done() }
+func (p *Publisher) Done() <-chan struct{} { return p.engine.done() }
 
 // Err is nil until Done is closed, then why: ErrClosed after Close.
-func (p *Publisher) Err() error { return public(p.ch.Err()) }
+func (p *Publisher) Err() error { return p.engine.err() }
+
+// LastPublishingID is, for a stream's publisher with a Name, the highest
+// publishing id that it has used, or that the stream knew of the name when the
+// publisher was made: a program that goes on after a restart begins behind it.
+// It is 0 for a super stream, each partition of which counts by itself.
+func (p *Publisher) LastPublishingID() uint64 {
+	if s, ok := p.engine.(*streamPublisher); ok {
+		return s.pub.LastID()
+	}
+	return 0
+}
+
+// Bytes returns how many bytes the bodies had that a stream's publisher has
+// sent, and how many the frames around them, compressed where that was asked
+// for. It is 0 for queues.
+func (p *Publisher) Bytes() (bodies, wire uint64) {
+	if s, ok := p.engine.(interface{ bytes() (bodies, wire uint64) }); ok {
+		return s.bytes()
+	}
+	return 0, 0
+}
 
 func (p *Publisher) updateSecret(ctx context.Context, secret, reason string) error {
-	return p.conn.UpdateSecret(ctx, secret, reason)
+	return p.engine.updateSecret(ctx, secret, reason)
 }

@@ -217,7 +217,7 @@ func (c *Client) topology(ctx context.Context) (*amqpconn.Conn, error) {
 	if closed {
 		return nil, ErrClosed
 	}
-	if conn.Err() == nil {
+	if conn != nil && conn.Err() == nil {
 		return conn, nil
 	}
 	fresh, _, err := c.dial(ctx)
@@ -238,7 +238,7 @@ func (c *Client) adopt(fresh *amqpconn.Conn) (*amqpconn.Conn, error) {
 	if c.closed {
 		return nil, ErrClosed
 	}
-	if c.control.Err() != nil {
+	if c.control == nil || c.control.Err() != nil {
 		c.control = fresh
 	}
 	return c.control, nil

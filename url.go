@@ -18,7 +18,8 @@ import (
 // Endpoint is a parsed URL: where to connect, as whom, and what the URL's
 // query sets. Printing it never shows the password.
 type Endpoint struct {
-	TLS      bool // amqps
+	Stream   bool // rabbitmq-stream, or rabbitmq-stream+tls
+	TLS      bool // amqps, or rabbitmq-stream+tls
 	Host     string
 	Port     string
 	User     string
@@ -31,6 +32,10 @@ type Endpoint struct {
 	ChannelMax  uint16        // 0: not set
 	External    bool          // auth_mechanism=external: the client certificate says who
 
+	// LoadBalancer is load_balancer=true, for streams: the address leads to one
+	// node or another, and the ones that the nodes advertise lead nowhere.
+	LoadBalancer bool
+
 	CACertFile string // PEM; replaces the system's roots
 	CertFile   string // PEM; with KeyFile, the client's certificate
 	KeyFile    string
@@ -41,12 +46,14 @@ type Endpoint struct {
 //
 //	amqp://user:password@host:port/vhost?parameter=value
 //
-// with scheme amqp or amqps. Everything but the scheme and host may be left
-// out: user and password are guest, the port is 5672 or 5671, the vhost is "/"
-// ("/%2F" spells it out; "%2F" in a name is a slash). The parameters are those
+// with scheme amqp or amqps, or, for the stream protocol, rabbitmq-stream or
+// rabbitmq-stream+tls. Everything but the scheme and host may be left out: user
+// and password are guest, the port is 5672 or 5671, for streams 5552 or 5551, the
+// vhost is "/" ("/%2F" spells it out; "%2F" in a name is a slash). The parameters are those
 // of RabbitMQ's URI specification: heartbeat (seconds), connection_timeout
 // (milliseconds), channel_max, frame_max (bytes), auth_mechanism (plain or
-// external), cacertfile, certfile, keyfile, server_name_indication. Any other
+// external), cacertfile, certfile, keyfile, server_name_indication; and for
+// streams load_balancer (true: connect to no address but this one). Any other
 // is an error; so is verify=verify_none: a certificate is always verified.
 // Errors never contain the password.
 func ParseURL(rawURL string) (Endpoint, error) {
@@ -71,10 +78,14 @@ func ParseURL(rawURL string) (Endpoint, error) {
 	case "amqp":
 	case "amqps":
 		e.TLS = true
+	case "rabbitmq-stream":
+		e.Stream = true
+	case "rabbitmq-stream+tls":
+		e.Stream, e.TLS = true, true
 	case "":
-		return Endpoint{}, errors.New("thump: URL: no scheme: it begins with amqp:// or amqps://")
+		return Endpoint{}, errors.New("thump: URL: no scheme: it begins with amqp://, amqps://, rabbitmq-stream:// or rabbitmq-stream+tls://")
 	default:
-		return Endpoint{}, fmt.Errorf("thump: URL: unknown scheme %q: it is amqp or amqps", u.Scheme)
+		return Endpoint{}, fmt.Errorf("thump: URL: unknown scheme %q: it is amqp, amqps, rabbitmq-stream or rabbitmq-stream+tls", u.Scheme)
 	}
 	if err := e.setPlace(u); err != nil {
 		return Endpoint{}, fmt.Errorf("thump: URL %s: %w", e, err)
@@ -98,10 +109,7 @@ func (e *Endpoint) setPlace(u *url.URL) error {
 		return errors.New("an IPv6 address stands in brackets: [::1]")
 	}
 	if e.Port == "" {
-		e.Port = "5672"
-		if e.TLS {
-			e.Port = "5671"
-		}
+		e.Port = e.defaultPort()
 	}
 	if port, err := strconv.ParseUint(e.Port, 10, 16); err != nil || port == 0 {
 		return fmt.Errorf("port %q is not between 1 and 65535", e.Port)
@@ -116,6 +124,28 @@ func (e *Endpoint) setPlace(u *url.URL) error {
 		return errors.New("a # must be written as %23")
 	}
 	return nil
+}
+
+// defaultPort is the port of a URL that names none.
+func (e *Endpoint) defaultPort() string {
+	switch {
+	case e.Stream && e.TLS:
+		return "5551"
+	case e.Stream:
+		return "5552"
+	case e.TLS:
+		return "5671"
+	default:
+		return "5672"
+	}
+}
+
+// other is where the same host serves the other protocol, unless somebody moved
+// it.
+func (e Endpoint) other() Endpoint {
+	e.Stream, e.LoadBalancer, e.FrameMax, e.ChannelMax = !e.Stream, false, 0, 0
+	e.Port = e.defaultPort()
+	return e
 }
 
 // setParameters takes the query.
@@ -141,7 +171,7 @@ func (e *Endpoint) setParameters(u *url.URL) error {
 		return errors.New("certfile and keyfile go together")
 	}
 	if !e.TLS && (e.CACertFile+e.CertFile+e.ServerName) != "" {
-		return errors.New("certificates are for amqps")
+		return errors.New("certificates are for amqps and rabbitmq-stream+tls")
 	}
 	return nil
 }
@@ -177,6 +207,11 @@ func (e *Endpoint) setParameter(name, value string) error {
 		default:
 			return fmt.Errorf("parameter auth_mechanism: %q is neither plain nor external", value)
 		}
+	case "load_balancer":
+		if !e.Stream || value != "true" && value != "false" {
+			return errors.New("parameter load_balancer is for streams, and true or false")
+		}
+		e.LoadBalancer = value == "true"
 	case "cacertfile":
 		e.CACertFile = value
 	case "certfile":
@@ -198,7 +233,12 @@ func (e *Endpoint) setParameter(name, value string) error {
 // String returns the URL with "***" for the password and without its query.
 func (e Endpoint) String() string {
 	scheme := "amqp"
-	if e.TLS {
+	switch {
+	case e.Stream && e.TLS:
+		scheme = "rabbitmq-stream+tls"
+	case e.Stream:
+		scheme = "rabbitmq-stream"
+	case e.TLS:
 		scheme = "amqps"
 	}
 	vhost := ""

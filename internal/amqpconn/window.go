@@ -1,30 +1,27 @@
 package amqpconn
 
-import "fmt"
+import (
+	"fmt"
+
+	"github.com/thumpmq/thump/internal/outcome"
+)
 
 // Status is what became of a published message.
-type Status uint8
+type Status = outcome.Status
 
-// The four ends of a message. They count from 1 so that a forgotten one shows.
+// The four ends of a message.
 const (
-	Confirmed Status = iota + 1
-	Rejected
-	Returned
-	Unknown
+	Confirmed = outcome.Confirmed
+	Rejected  = outcome.Rejected
+	Returned  = outcome.Returned
+	Unknown   = outcome.Unknown
 )
 
 // Outcome is what became of the message published with Ref.
-type Outcome struct {
-	Ref    uint64
-	Status Status
-	Code   uint16 // of basic.return
-	Text   string // of basic.return
-}
+type Outcome = outcome.Outcome
 
 // Totals counts messages by what became of them.
-type Totals struct {
-	Published, Confirmed, Rejected, Returned, Unknown uint64
-}
+type Totals = outcome.Totals
 
 // slot is one message between publish and outcome.
 type slot struct {
@@ -142,16 +139,7 @@ func (w *window) settle(sequence uint64, status Status) {
 }
 
 func (w *window) count(outcome Outcome) {
-	switch outcome.Status {
-	case Confirmed:
-		w.totals.Confirmed++
-	case Rejected:
-		w.totals.Rejected++
-	case Returned:
-		w.totals.Returned++
-	case Unknown:
-		w.totals.Unknown++
-	}
+	w.totals.Count(outcome.Status, 1)
 	if outcome.Status != Confirmed && w.firstBad.Status == 0 {
 		w.firstBad = outcome
 	}

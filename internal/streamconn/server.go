@@ -1,0 +1,99 @@
+package streamconn
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/thumpmq/thump/internal/streamproto"
+)
+
+// Server is what the broker said at login, and what was agreed on.
+type Server struct {
+	Product string
+	Version string // "4.3.6"
+	Cluster string
+
+	// AdvertisedHost and AdvertisedPort are where this node wants to be found by
+	// stream clients; empty and 0 where it does not say (PROTOCOL.adoc Open).
+	AdvertisedHost string
+	AdvertisedPort int
+
+	FrameMax  uint32
+	Heartbeat time.Duration
+
+	// commands has the highest version of each command that the broker knows;
+	// nil before RabbitMQ 3.11, which can't be asked.
+	commands map[streamproto.Key]uint16
+}
+
+func (s *Server) setProperties(properties []streamproto.Property) {
+	for _, p := range properties {
+		switch p.Key {
+		case "product":
+			s.Product = p.Value
+		case "version":
+			s.Version = p.Value
+		case "cluster_name":
+			s.Cluster = p.Value
+		}
+	}
+}
+
+func (s *Server) setAdvertised(properties []streamproto.Property) {
+	for _, p := range properties {
+		switch p.Key {
+		case "advertised_host":
+			s.AdvertisedHost = p.Value
+		case "advertised_port":
+			s.AdvertisedPort = parsePort(p.Value)
+		}
+	}
+}
+
+// AtLeast reports whether the broker is of this version or a later one. A
+// version that can't be read counts as old.
+func (s *Server) AtLeast(major, minor int) bool {
+	parts := strings.SplitN(s.Version, ".", 3)
+	if len(parts) < 2 {
+		return false
+	}
+	a, errA := strconv.Atoi(parts[0])
+	b, errB := strconv.Atoi(parts[1])
+	return errA == nil && errB == nil && (a > major || a == major && b >= minor)
+}
+
+// Supports says whether the broker has version v of a command; the error is a
+// *VersionError that names the RabbitMQ that has. what names the feature.
+func (s *Server) Supports(what string, key streamproto.Key, v uint16) error {
+	if s.commands[key] >= v || s.commands == nil && v == 1 && firstVersion(key, v) == firstStreams {
+		return nil
+	}
+	return &VersionError{What: what, Needs: firstVersion(key, v), Version: s.Version}
+}
+
+func (s *Server) supports(key streamproto.Key) error { return s.Supports(key.String(), key, 1) }
+
+const firstStreams = "3.9"
+
+// firstVersion is the first RabbitMQ that has version v of a command
+// (PROTOCOL.adoc and the release notes).
+func firstVersion(key streamproto.Key, v uint16) string {
+	switch key {
+	case streamproto.KeyPublish:
+		if v > 1 {
+			return "3.13"
+		}
+	case streamproto.KeyConsumerUpdate, streamproto.KeyExchangeCommandVersions, streamproto.KeyStreamStats:
+		return "3.11"
+	case streamproto.KeyCreateSuperStream, streamproto.KeyDeleteSuperStream:
+		return "3.13"
+	case streamproto.KeyResolveOffsetSpec:
+		return "4.3"
+	}
+	if v > 1 {
+		return fmt.Sprintf("with version %d of the command", v)
+	}
+	return firstStreams
+}
