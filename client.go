@@ -120,7 +120,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 			return nil, err
 		}
 		server := conn.Server()
-		c.server = ServerInfo{Product: server.Product, Version: server.Version, Cluster: server.Cluster, Address: c.locators[0].address()}
+		c.server = ServerInfo{Product: server.Product, Version: server.Version, Cluster: server.Cluster, Address: conn.Address()}
 		return c, nil
 	}
 	conn, endpoint, err := c.dial(ctx)

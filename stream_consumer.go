@@ -216,16 +216,19 @@ func (s *streamConsumer) fill(b *Batch, limit int) error {
 		if !ok {
 			return nil
 		}
-		d := Delivery{Offset: offset, tag: s.tag + 1, batch: b}
+		b.Deliveries = append(b.Deliveries, Delivery{Offset: offset, tag: s.tag + 1, batch: b})
+		last := len(b.Deliveries) - 1
+		d := &b.Deliveries[last]
 		if d.Body, ok = streamproto.Data(message); !ok {
 			if err := d.read(&r.sections, message); err != nil {
 				return fmt.Errorf("the message at offset %d: %w", offset, err)
 			}
 		}
-		if keep == nil || keep(&d) {
-			s.tag++
-			b.Deliveries = append(b.Deliveries, d)
+		if keep != nil && !keep(d) {
+			b.Deliveries = b.Deliveries[:last]
+			continue
 		}
+		s.tag++
 	}
 	return nil
 }

@@ -55,6 +55,7 @@ type Conn struct {
 	net             net.Conn
 	server          Server
 	buffers         bufferPool
+	address         string
 	mechanism, user string // logged in with
 
 	kick chan struct{} // holds a token when the idle writer must look for work
@@ -101,7 +102,7 @@ func Dial(ctx context.Context, cfg Config) (*Conn, error) {
 		return nil, err
 	}
 	c := &Conn{
-		net: socket, server: h.server, mechanism: cfg.Mechanism, user: cfg.User, calls: make(map[uint32]chan streamproto.Response), correlation: h.correlation,
+		net: socket, server: h.server, address: cfg.Address, mechanism: cfg.Mechanism, user: cfg.User, calls: make(map[uint32]chan streamproto.Response), correlation: h.correlation,
 		kick: make(chan struct{}, 1), done: make(chan struct{}),
 	}
 	c.room.L, c.settled.L = &c.mu, &c.mu
@@ -129,6 +130,9 @@ func dialSocket(ctx context.Context, cfg Config) (net.Conn, error) {
 	}
 	return secure, nil
 }
+
+// Address is the host:port that the connection was dialled to.
+func (c *Conn) Address() string { return c.address }
 
 // Server returns what the broker said at login.
 func (c *Conn) Server() *Server { return &c.server }

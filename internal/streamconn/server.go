@@ -67,15 +67,25 @@ func (s *Server) AtLeast(major, minor int) bool {
 // Supports says whether the broker has version v of a command; the error is a
 // *VersionError that names the RabbitMQ that has. what names the feature.
 func (s *Server) Supports(what string, key streamproto.Key, v uint16) error {
-	if s.commands[key] >= v || s.commands == nil && v == 1 && firstVersion(key, v) == firstStreams {
+	first := firstVersion(key, v)
+	switch {
+	case first == firstStreams:
+		return nil
+	case s.commands != nil && first == firstExchange:
+		// Not all of these are in the broker's list (rabbit_stream_utils.erl).
+		return nil
+	case s.commands[key] >= v:
 		return nil
 	}
-	return &VersionError{What: what, Needs: firstVersion(key, v), Version: s.Version}
+	return &VersionError{What: what, Needs: first, Version: s.Version}
 }
 
 func (s *Server) supports(key streamproto.Key) error { return s.Supports(key.String(), key, 1) }
 
-const firstStreams = "3.9"
+const (
+	firstStreams  = "3.9"
+	firstExchange = "3.11" // of ExchangeCommandVersions
+)
 
 // firstVersion is the first RabbitMQ that has version v of a command
 // (PROTOCOL.adoc and the release notes).
@@ -86,7 +96,7 @@ func firstVersion(key streamproto.Key, v uint16) string {
 			return "3.13"
 		}
 	case streamproto.KeyConsumerUpdate, streamproto.KeyExchangeCommandVersions, streamproto.KeyStreamStats:
-		return "3.11"
+		return firstExchange
 	case streamproto.KeyCreateSuperStream, streamproto.KeyDeleteSuperStream:
 		return "3.13"
 	case streamproto.KeyResolveOffsetSpec:
