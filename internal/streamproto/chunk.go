@@ -126,7 +126,8 @@ type Entry struct {
 // EntryReader takes the entries off a chunk. It is a small value, and not safe
 // for concurrent use. It allocates nothing but errors.
 type EntryReader struct {
-	r           wire.Reader
+	data        []byte
+	at          int    // where in data; to cut data would cost a write barrier an entry
 	left        int    // entries
 	records     uint64 // of the entries so far
 	wantRecords uint64
@@ -137,26 +138,47 @@ type EntryReader struct {
 // Reader returns a reader of the chunk's entries, at the first of them.
 func (c *Chunk) Reader() EntryReader {
 	return EntryReader{
-		r:           wire.NewReader(c.Data),
+		data:        c.Data,
 		left:        int(c.Entries),
 		wantRecords: uint64(c.Records),
 		firstOffset: c.FirstOffset,
 	}
 }
 
+// NextMessage returns the next entry where that is a message and not a batch. It
+// is Next made quick for what most chunks hold; where ok is false, Next says what
+// is there instead.
+func (r *EntryReader) NextMessage() (message []byte, ok bool) {
+	if b := r.data[r.at:]; r.left > 0 && len(b) >= lengthSize {
+		n := uint64(binary.BigEndian.Uint32(b)) + lengthSize
+		if n < batchBit<<24 && n <= uint64(len(b)) {
+			r.at += int(n)
+			r.left--
+			r.records++
+			return b[lengthSize:n:n], true
+		}
+	}
+	return nil, false
+}
+
 // Next returns the next entry; ok is false when there is none, or it is not all
 // there: Err says which.
 func (r *EntryReader) Next() (e Entry, ok bool) {
+	if message, ok := r.NextMessage(); ok {
+		return Entry{Count: 1, Data: message}, true
+	}
 	if r.left == 0 {
-		r.end()
+		r.end("")
 		return e, false
 	}
-	e = readEntry(&r.r)
-	if r.r.Err() != nil {
+	in := wire.NewReader(r.data[r.at:])
+	e = readEntry(&in)
+	if in.Err() != nil {
 		r.left = 0
-		r.end()
+		r.end("an entry is cut short")
 		return Entry{}, false
 	}
+	r.at = len(r.data) - in.Len()
 	r.left--
 	r.records += uint64(e.Count)
 	return e, true
@@ -168,16 +190,13 @@ func (r *EntryReader) Next() (e Entry, ok bool) {
 func (r *EntryReader) Err() error { return r.err }
 
 // end looks at what there is when no entry can be read any more.
-func (r *EntryReader) end() {
-	if r.err != nil {
-		return
-	}
-	problem := ""
+func (r *EntryReader) end(problem string) {
 	switch {
-	case r.r.Err() != nil:
-		problem = "an entry is cut short"
-	case r.r.Len() > 0:
-		problem = strconv.Itoa(r.r.Len()) + " bytes are left behind its entries"
+	case r.err != nil:
+		return
+	case problem != "":
+	case r.at < len(r.data):
+		problem = strconv.Itoa(len(r.data)-r.at) + " bytes are left behind its entries"
 	case r.records != r.wantRecords:
 		problem = "it says that it has " + strconv.FormatUint(r.wantRecords, 10) +
 			" messages, and its entries that they have " + strconv.FormatUint(r.records, 10)

@@ -72,7 +72,7 @@ func ParseFrame(b []byte, limits Limits) (f Frame, n int, err error) {
 	size := binary.BigEndian.Uint32(b)
 	key := binary.BigEndian.Uint16(b[4:])
 	limit := limits.Frame
-	if Key(key) == KeyDeliver {
+	if Key(key) == KeyDeliver { // without the response bit
 		limit = limits.Deliver
 	}
 	if limit == 0 || limit > frameSizeLimit {
