@@ -111,3 +111,93 @@ func benchQueue(b *testing.B, arguments ...thump.Field) (*thump.Client, string) 
 	})
 	return client, queue.Name
 }
+
+// BenchmarkStreamPublish publishes messages of 14 bytes to a stream, confirmed.
+func BenchmarkStreamPublish(b *testing.B) {
+	for name, subEntry := range map[string]int{"entries": 1, "sub-entries": 0} {
+		b.Run(name, func(b *testing.B) {
+			client, stream := benchStream(b)
+			b.ReportAllocs()
+			b.SetBytes(int64(len(benchBody)))
+			b.ResetTimer()
+			fillStream(b, client, stream, subEntry)
+		})
+	}
+}
+
+// BenchmarkStreamReceive reads messages of 14 bytes out of a stream.
+func BenchmarkStreamReceive(b *testing.B) {
+	for name, subEntry := range map[string]int{"entries": 1, "sub-entries": 0} {
+		b.Run(name, func(b *testing.B) {
+			client, stream := benchStream(b)
+			fillStream(b, client, stream, subEntry)
+			b.ReportAllocs()
+			b.SetBytes(int64(len(benchBody)))
+			b.ResetTimer()
+			c, err := client.Consumer(b.Context(), thump.ConsumerConfig{From: thump.Stream(stream)})
+			if err != nil {
+				b.Fatal(err)
+			}
+			got := 0
+			for batch, err := range c.Batches(b.Context()) {
+				if err != nil {
+					b.Fatal(err)
+				}
+				if got += len(batch.Deliveries); got >= b.N {
+					break
+				}
+			}
+			b.StopTimer()
+			if err := c.Close(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		})
+	}
+}
+
+var benchBody = []byte("Message 123456")
+
+// fillStream publishes b.N messages, a thousand at a time, and waits for their
+// confirms.
+func fillStream(b *testing.B, client *thump.Client, stream string, subEntry int) {
+	b.Helper()
+	p, err := client.Publisher(b.Context(), thump.PublisherConfig{
+		To: thump.Stream(stream), Stream: thump.StreamPublishing{SubEntry: subEntry},
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	batch := make([]thump.Message, 1000)
+	for i := range batch {
+		batch[i].Body = benchBody
+	}
+	for left := b.N; left > 0; left -= len(batch) {
+		if _, err := p.Publish(b.Context(), batch[:min(len(batch), left)]...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := p.Close(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// benchStream makes a stream on the newest broker.
+func benchStream(b *testing.B) (*thump.Client, string) {
+	b.Helper()
+	brokers := brokertest.All(b)
+	client, err := thump.Dial(b.Context(), thump.Config{URLs: []string{brokers[len(brokers)-1].StreamURL}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	stream := unique("bench")
+	if err := client.DeclareStream(b.Context(), thump.StreamSpec{Name: stream}); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		ctx, cancel := parting()
+		defer cancel()
+		_ = client.DeleteStream(ctx, stream)
+		_ = client.Close(ctx)
+	})
+	return client, stream
+}

@@ -68,6 +68,10 @@ type Consumer struct {
 	closed  chan struct{} // Close has returned
 	turn    chan struct{} // holds a token while nobody receives
 
+	// untracked says that nothing is asked of the settling: a stream keeps its
+	// messages, and without a Name there is no offset to store.
+	untracked bool
+
 	last *Batch // of whoever has the turn
 
 	mu         sync.Mutex
@@ -82,6 +86,7 @@ func (c *Client) Consumer(ctx context.Context, cfg ConsumerConfig) (*Consumer, e
 	}
 	con := &Consumer{client: c, cfg: cfg, turn: make(chan struct{}, 1), closed: make(chan struct{})}
 	con.turn <- struct{}{}
+	con.untracked = cfg.From.streams() && cfg.Stream.Name == ""
 	var err error
 	if cfg.From.streams() {
 		con.engine, err = c.streamConsumer(ctx, con)
@@ -180,11 +185,13 @@ func (c *Consumer) takeTurn(ctx context.Context) error {
 func (c *Consumer) next(ctx context.Context) (*Batch, error) {
 	batch := &Batch{consumer: c}
 	if c.last != nil {
-		if c.cfg.AutoAck {
+		if c.cfg.AutoAck || c.untracked {
 			c.settleSilently(c.last)
 		}
 		if c.last.finished() {
 			batch.Deliveries = c.last.Deliveries[:0] // nothing of it is needed any more
+		} else {
+			batch.Deliveries = make([]Delivery, 0, c.last.size)
 		}
 	}
 	if err := c.engine.take(ctx, batch, c.cfg.MaxBatch); err != nil {
@@ -192,7 +199,7 @@ func (c *Consumer) next(ctx context.Context) (*Batch, error) {
 	}
 	c.last = batch
 	batch.size = len(batch.Deliveries)
-	if c.cfg.AutoAck {
+	if c.cfg.AutoAck || c.untracked {
 		return batch, nil
 	}
 	batch.first, batch.open = batch.Deliveries[0].tag, batch.size
@@ -252,7 +259,7 @@ func (c *Consumer) Close(ctx context.Context) error {
 	if err := c.takeTurn(ctx); err != nil {
 		return fmt.Errorf("thump: closing the consumer of %v: waiting for the loop over its batches: %w", c.cfg.From, err)
 	}
-	if c.cfg.AutoAck && c.last != nil {
+	if (c.cfg.AutoAck || c.untracked) && c.last != nil {
 		c.settleSilently(c.last)
 	}
 	c.turn <- struct{}{}
@@ -348,6 +355,9 @@ func (b *Batch) settle(how settlement) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.untracked {
+		return c.engine.settle(how, 0, true)
+	}
 	if b.open == 0 {
 		return nil
 	}
@@ -399,6 +409,9 @@ func (d *Delivery) settle(how settlement) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.untracked {
+		return c.engine.settle(how, d.tag, false)
+	}
 	i := d.tag - b.first
 	if b.open == 0 || (b.settled != nil && b.settled[i]) {
 		return ErrSettled

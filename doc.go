@@ -30,6 +30,10 @@
 // Neither promises that the message will be consumed: a queue with a length
 // limit or a time to live confirms what it later drops.
 //
+// A stream's confirm says that a majority of its replicas have the message, in
+// the operating system's memory and not with fsync: a broker that is killed does
+// not lose it, a power failure of that many machines at once can.
+//
 // # Consuming
 //
 // [Consumer.Batches] yields deliveries as they come, a batch at a time. The
@@ -41,6 +45,25 @@
 // Redelivered is a hint. After a restart of the broker a classic queue marks
 // everything as redelivered, and a message that was published twice is not
 // marked at all. Only an identity inside the message tells a duplicate.
+//
+// # Streams
+//
+// A target that is a [Stream] or a [SuperStream] is reached over RabbitMQ's stream
+// protocol, which carries a hundred times what AMQP does; [Client.DeclareStream]
+// makes one. Publisher and Consumer are the same; what is a stream's own is in
+// [StreamPublishing] and [StreamConsuming].
+//
+// A publisher puts messages that wait for the writer together into sub-entry
+// batches, which cost the broker as much as one message each. They are not
+// compressed unless asked for: so every consumer can read them, one message at a
+// time, an AMQP consumer of the same stream too. With a Name the stream drops
+// what it has already, and a program can go on after a restart where it was.
+//
+// Reading takes nothing out of a stream: a consumer says where to begin, a
+// [Start], and every consumer gets everything. Acking a batch says that it was
+// handled; under a consumer's Name the stream keeps the offset of that, and the
+// next consumer of the name begins behind it. What was handed out and not acked
+// comes again.
 //
 // # Connections and failure
 //
