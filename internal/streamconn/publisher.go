@@ -50,6 +50,7 @@ type Publisher struct {
 	// Guarded by conn.mu. The frame that is being filled is the end of conn.out
 	// while conn.open is this publisher.
 	window  *window
+	room    int    // messages that the window takes, between Begin and End
 	lastID  uint64 // of the last message
 	frame   int    // where in conn.out the frame begins
 	entries int    // complete ones in it
@@ -122,6 +123,7 @@ func (p *Publisher) Err() error {
 // anything slow between.
 func (p *Publisher) Begin(ctx context.Context) error {
 	p.conn.mu.Lock()
+	p.room = p.window.free()
 	if p.err != nil || !p.canPublish() {
 		if err := p.waitForRoom(ctx); err != nil {
 			p.conn.mu.Unlock()
@@ -141,7 +143,7 @@ func (p *Publisher) End() {
 
 // canPublish reports whether one more message may be encoded. conn.mu is held.
 func (p *Publisher) canPublish() bool {
-	return len(p.conn.out)+len(p.raw) < outRoom && p.window.free() > 0
+	return p.room > 0 && len(p.conn.out)+len(p.raw) < outRoom
 }
 
 // enoughRoom reports whether it is worth waking a publisher. conn.mu is held.
@@ -159,6 +161,7 @@ func (p *Publisher) waitForRoom(ctx context.Context) error {
 		if p.err != nil {
 			return p.err
 		}
+		p.room = p.window.free()
 		if p.canPublish() && p.enoughRoom() {
 			return nil
 		}
@@ -258,13 +261,13 @@ func (p *Publisher) begin(id uint64, entrySize, batchedSize int) error {
 			return err
 		}
 	}
-	if p.needs(entrySize, batchedSize) > p.room() {
+	if p.needs(entrySize, batchedSize) > p.frameTakes() {
 		p.endFrame()
 		if p.err != nil {
 			return p.err
 		}
 		p.beginFrame()
-		if need := p.needs(entrySize, batchedSize); need > p.room() {
+		if need := p.needs(entrySize, batchedSize); need > p.frameTakes() {
 			return fmt.Errorf("a message that takes %d bytes does not fit a frame of at most %d, as agreed with the broker", need, c.server.FrameMax)
 		}
 	}
@@ -297,9 +300,9 @@ func (p *Publisher) needs(entrySize, batchedSize int) int {
 // compressedMargin is more than compression adds to what it can't compress.
 const compressedMargin = 64 << 10
 
-// room is how many more bytes of messages the frame takes. What is compressed
+// frameTakes is how many more bytes of messages the frame takes. What is compressed
 // must fit a frame even where nothing comes of that.
-func (p *Publisher) room() int {
+func (p *Publisher) frameTakes() int {
 	if p.cfg.Compression != compress.None {
 		return int(p.conn.server.FrameMax) - min(compressedMargin, int(p.conn.server.FrameMax)/2) - len(p.raw)
 	}
@@ -317,6 +320,7 @@ func (p *Publisher) batchBytes() int {
 // added notes a message that was encoded.
 func (p *Publisher) added(ref, id uint64, bodyBytes int) {
 	p.lastID = id
+	p.room--
 	p.bodies += uint64(bodyBytes)
 	p.window.add(ref)
 	if p.cfg.SubEntry > 1 {

@@ -37,8 +37,9 @@ type window struct {
 	cursor uint64 // the entry that the next confirm is most likely for
 	sealed uint64 // entries that are complete; at most one more is being filled
 
-	messages uint64       // the number of the next message
-	refs     ring[uint64] // by message; only with collect
+	messages  uint64       // the number of the next message
+	refs      ring[uint64] // by message; only with collect
+	refsFloor uint64       // no message below is still needed, as of the last look
 
 	totals   outcome.Totals
 	firstBad outcome.Outcome // the first outcome that is not Confirmed
@@ -100,7 +101,10 @@ func (w *window) free() int { return w.limit - int(w.messages-w.front()) - int(w
 // that there is room.
 func (w *window) add(ref uint64) {
 	if w.collect {
-		w.refs = w.refs.grown(w.front()-min(w.kept, w.front()), w.messages)
+		if w.messages-w.refsFloor >= uint64(len(w.refs)) {
+			w.refsFloor = w.front() - min(w.kept, w.front())
+			w.refs = w.refs.grown(w.refsFloor, w.messages)
+		}
 		*w.refs.at(w.messages) = ref
 	}
 	w.messages++
