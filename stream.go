@@ -43,8 +43,8 @@ func ParseCompression(name string) (Compression, error) { return compress.Parse(
 type StreamPublishing struct {
 	// Name is the publisher's name (the protocol's publisher reference, at most
 	// 255 bytes). The stream remembers the highest PublishingID of each name and
-	// takes no message with that or a lower one: what is published again after a
-	// failure is stored once. One publisher at a time may use a name, and a
+	// takes no message with that or a lower one, but confirms it: what is
+	// published again after a failure, with the ids it had, is stored once. One publisher at a time may use a name, and a
 	// stream remembers 255 of them: no random names. Default: none, and no
 	// deduplication.
 	Name string

@@ -26,10 +26,11 @@ type chunkReader struct {
 	from   uint64 // messages of lower offsets are dropped
 	offset uint64 // of the next message
 
-	// The batch that is being read; a simple entry is one of its own.
-	left   int // messages
-	rest   []byte
-	single bool
+	// The batch that is being read. To cut it, instead of counting, would cost a
+	// write barrier a message.
+	batch []byte
+	at    int
+	left  int // messages
 
 	inflated [][]byte // memory for what was compressed
 	used     int      // of them, since reuse
@@ -44,7 +45,7 @@ func (r *chunkReader) open(a *streamconn.Arrival, p *position, from uint64) {
 	r.position, r.arrival, r.chunk = p, a, a.Chunk
 	r.entries = r.chunk.Reader()
 	r.from, r.offset = from, r.chunk.FirstOffset
-	r.left, r.rest, r.over = 0, nil, false
+	r.left, r.over = 0, false
 }
 
 // reuse says that what was returned is not needed any more.
@@ -54,7 +55,7 @@ func (r *chunkReader) reuse() {
 	}
 	if r.over {
 		r.arrival.Release()
-		r.position, r.rest = nil, nil
+		r.position, r.chunk, r.entries, r.batch = nil, streamproto.Chunk{}, streamproto.EntryReader{}, nil
 	}
 	r.bytes = 0
 	if r.left > 0 && r.used > 0 {
@@ -73,20 +74,16 @@ func (r *chunkReader) full() bool { return r.bytes >= inflatedMost }
 // chunk.
 func (r *chunkReader) message() (message []byte, offset uint64, ok bool, err error) {
 	for {
-		if r.left == 0 {
-			if ok, err := r.entry(); !ok {
+		if r.left > 0 {
+			if message, err = r.batched(); err != nil {
+				return nil, 0, false, err
+			}
+		} else if message, ok = r.entries.NextMessage(); !ok {
+			if ok, err = r.entry(); !ok {
 				r.over = err == nil
 				return nil, 0, false, err
 			}
-		}
-		r.left--
-		if message = r.rest; !r.single {
-			if message, r.rest, ok = streamproto.NextBatched(r.rest); !ok {
-				return nil, 0, false, fmt.Errorf("a batch is shorter than its %d messages", r.left+1)
-			}
-			if r.left == 0 && len(r.rest) > 0 {
-				return nil, 0, false, fmt.Errorf("a batch is %d bytes longer than its messages", len(r.rest))
-			}
+			continue
 		}
 		offset = r.offset
 		r.offset++
@@ -96,28 +93,55 @@ func (r *chunkReader) message() (message []byte, offset uint64, ok bool, err err
 	}
 }
 
-// entry begins with the next entry; ok is false where there is none.
+// batched returns the next message of the batch, of which some are left.
+func (r *chunkReader) batched() ([]byte, error) {
+	message, rest, ok := streamproto.NextBatched(r.batch[r.at:])
+	if !ok {
+		return nil, fmt.Errorf("a batch is shorter than its %d more messages", r.left)
+	}
+	r.left--
+	r.at = len(r.batch) - len(rest)
+	if r.left == 0 && len(rest) > 0 {
+		return nil, fmt.Errorf("a batch is %d bytes longer than its messages", len(rest))
+	}
+	return message, nil
+}
+
+// entry begins with the next entry, which is a batch, since NextMessage did not
+// take it; ok is false where there is none.
 func (r *chunkReader) entry() (ok bool, err error) {
 	e, ok := r.entries.Next()
 	if !ok {
 		return false, r.entries.Err()
 	}
-	r.left, r.rest, r.single = e.Count, e.Data, !e.Batched
+	data, err := r.inflate(&e)
+	if err != nil {
+		return false, err
+	}
+	if e.Count == 0 && len(data) > 0 {
+		return false, fmt.Errorf("a batch of no messages has %d bytes", len(data))
+	}
+	r.batch, r.at, r.left = data, 0, e.Count
+	return true, nil
+}
+
+// inflate returns the messages of a batch as they were before compression.
+func (r *chunkReader) inflate(e *streamproto.Entry) ([]byte, error) {
 	if compress.Codec(e.Compression) == compress.None {
-		return true, nil
+		return e.Data, nil
 	}
 	if e.UncompressedSize > inflatedMost {
-		return false, fmt.Errorf("a compressed batch says that it has %d bytes, more than the %d that are accepted", e.UncompressedSize, inflatedMost)
+		return nil, fmt.Errorf("a compressed batch says that it has %d bytes, more than the %d that are accepted", e.UncompressedSize, inflatedMost)
 	}
 	if r.used == len(r.inflated) {
 		r.inflated = append(r.inflated, nil)
 	}
 	data, err := compress.Decompress(r.inflated[r.used][:0], compress.Codec(e.Compression), e.Data, e.UncompressedSize)
 	if err != nil {
-		return false, fmt.Errorf("a batch of %d messages: %w", e.Count, err)
+		return nil, fmt.Errorf("a batch of %d messages: %w", e.Count, err)
 	}
-	r.inflated[r.used], r.rest = data, data
+	r.inflated[r.used] = data
 	r.used++
 	r.bytes += len(data)
-	return true, nil
+	return data, nil
 }

@@ -32,6 +32,7 @@ type streamConsumer struct {
 	arrivals []streamconn.Arrival
 	next     int
 	reading  chunkReader
+	failed   error  // what was wrong with a chunk: nothing is read after it
 	tag      uint64 // of the last delivery
 }
 
@@ -183,6 +184,9 @@ func (s *streamConsumer) startKeepers(ctx context.Context) {
 func (s *streamConsumer) watch(ctx context.Context) (stop func() bool) { return s.inbox.Watch(ctx) }
 
 func (s *streamConsumer) take(ctx context.Context, b *Batch, limit int) error {
+	if s.failed != nil {
+		return s.failed
+	}
 	s.reading.reuse()
 	for {
 		if s.reading.position == nil {
@@ -192,9 +196,7 @@ func (s *streamConsumer) take(ctx context.Context, b *Batch, limit int) error {
 			continue
 		}
 		if err := s.fill(b, limit); err != nil {
-			err = fmt.Errorf("stream %q, the chunk at offset %d: %w", s.reading.position.stream, s.reading.chunk.FirstOffset, err)
-			s.inbox.End(err)
-			return err
+			return s.fail(s.reading.position, s.reading.chunk.FirstOffset, err)
 		}
 		if len(b.Deliveries) > 0 {
 			s.handOut(b)
@@ -298,13 +300,18 @@ func (s *streamConsumer) nextChunk(ctx context.Context) error {
 		return nil
 	}
 	if err := arrival.Chunk.CheckCRC(); err != nil {
-		err = fmt.Errorf("stream %q, the chunk at offset %d: %w", p.stream, arrival.Chunk.FirstOffset, err)
-		s.inbox.End(err)
-		arrival.Release()
-		return err
+		return s.fail(p, arrival.Chunk.FirstOffset, err)
 	}
 	s.reading.open(arrival, p, from)
 	return nil
+}
+
+// fail ends the consumer for what is wrong with a chunk: what comes after it
+// can't be told from what does not.
+func (s *streamConsumer) fail(p *position, firstOffset uint64, err error) error {
+	s.failed = fmt.Errorf("stream %q, the chunk at offset %d: %w", p.stream, firstOffset, err)
+	s.inbox.End(s.failed)
+	return s.failed
 }
 
 func (s *streamConsumer) settle(how settlement, _ uint64, _ bool) error {

@@ -70,7 +70,9 @@ func (p *superPublisher) publish(ctx context.Context, msgs []Message) (int, erro
 			return i, err
 		}
 		if to < 0 {
-			p.unroutable.add(&msgs[i], p.cfg.OnOutcomes != nil)
+			if err := p.unroutable.add(ctx, &msgs[i], p.cfg); err != nil {
+				return i, err
+			}
 			i++
 			continue
 		}
@@ -215,18 +217,37 @@ const (
 	noRouteText = "NO_ROUTE"
 )
 
-func (u *unroutable) add(m *Message, collect bool) {
+// add takes in a message, and waits while as many as a window holds have not
+// been handed over.
+func (u *unroutable) add(ctx context.Context, m *Message, cfg *PublisherConfig) error {
+	defer context.AfterFunc(ctx, u.wake)()
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	for len(u.waiting) >= cfg.Window && u.ended == nil {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		u.changed.Wait()
+	}
+	if u.ended != nil {
+		return u.ended
+	}
 	o := Outcome{Ref: m.Ref, Status: Returned, Code: noRouteCode, Text: noRouteText}
 	u.count++
 	if u.first.Status == 0 {
 		u.first = o
 	}
-	if collect {
+	if cfg.OnOutcomes != nil {
 		u.waiting = append(u.waiting, o)
 		u.changed.Broadcast()
 	}
+	return nil
+}
+
+func (u *unroutable) wake() {
+	u.mu.Lock()
+	u.changed.Broadcast()
+	u.mu.Unlock()
 }
 
 func (u *unroutable) totals() (t outcomeTotals) {
@@ -255,6 +276,7 @@ func (u *unroutable) outcomes(dst []Outcome) ([]Outcome, error) {
 	}
 	dst = append(dst[:0], u.waiting...)
 	u.waiting = u.waiting[:0]
+	u.changed.Broadcast()
 	return dst, nil
 }
 

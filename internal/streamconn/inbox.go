@@ -12,6 +12,10 @@ import (
 // memory should they be very large.
 const inboxRoom = 64 << 20
 
+// arrivalOverhead is counted for each chunk on top of its bytes, so that empty
+// ones are bounded too.
+const arrivalOverhead = 256
+
 // Arrival is a chunk from the broker. It aliases a read buffer until Release.
 type Arrival struct {
 	Subscription *Subscription
@@ -23,8 +27,8 @@ type Arrival struct {
 func (a *Arrival) Release() {
 	if a.buf != nil {
 		a.buf.release()
-		a.buf = nil
 	}
+	*a = Arrival{} // lets go of a buffer that is in no pool
 }
 
 // Inbox holds the chunks of one consumer between the connections' readers, which
@@ -63,7 +67,7 @@ func (in *Inbox) put(arrivals []Arrival) {
 	}
 	in.pending = append(in.pending, arrivals...)
 	for i := range arrivals {
-		in.bytes += len(arrivals[i].Chunk.Data)
+		in.bytes += len(arrivals[i].Chunk.Data) + arrivalOverhead
 	}
 	in.changed.Broadcast()
 }

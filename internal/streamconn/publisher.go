@@ -43,8 +43,9 @@ type Publisher struct {
 	done chan struct{}
 
 	// known is the highest publishing id that the stream had of the reference
-	// when the publisher was made. No batch goes over it: the broker drops or
-	// keeps a batch whole, by the id of its last message.
+	// when the publisher was made. Messages up to it may be published again, and
+	// the broker drops them. No batch goes over it: the broker drops or keeps a
+	// batch whole, by the id of its last message.
 	known uint64
 
 	// Guarded by conn.mu. The frame that is being filled is the end of conn.out
@@ -103,7 +104,6 @@ func (p *Publisher) ask(ctx context.Context) error {
 		return err
 	}
 	p.known = r.(*streamproto.QueryPublisherSequenceResponse).Sequence
-	p.lastID = p.known
 	return nil
 }
 
@@ -181,7 +181,7 @@ func (p *Publisher) Publish(ref, id uint64, body []byte) (bool, error) {
 		return false, nil
 	}
 	if id == 0 {
-		id = p.lastID + 1
+		id = p.highest() + 1
 	}
 	if err := p.begin(id, streamproto.DataEntrySize(len(body)), streamproto.BatchedDataSize(len(body))); err != nil {
 		return false, err
@@ -203,7 +203,7 @@ func (p *Publisher) PublishMessage(ref, id uint64, message []byte, filter string
 		return false, nil
 	}
 	if id == 0 {
-		id = p.lastID + 1
+		id = p.highest() + 1
 	}
 	if err := p.begin(id, entryOverhead+len(filter)+len(message), batchedOverhead+len(message)); err != nil {
 		return false, err
@@ -414,11 +414,14 @@ func (e *IDError) Error() string {
 	return fmt.Sprintf("publishing id %d is not above the last one, %d: the broker would drop the message and confirm it", e.ID, e.Last)
 }
 
+// highest is the highest publishing id that was used or that the stream knew.
+func (p *Publisher) highest() uint64 { return max(p.lastID, p.known) }
+
 // LastID is the highest publishing id that was used or that the stream knew.
 func (p *Publisher) LastID() uint64 {
 	p.conn.mu.Lock()
 	defer p.conn.mu.Unlock()
-	return p.lastID
+	return p.highest()
 }
 
 // Bytes returns how many bytes the bodies had that were published, and how many

@@ -97,12 +97,23 @@ func (w *window) unsealedFirst() uint64 {
 // instead of filling the memory.
 func (w *window) free() int { return w.limit - int(w.messages-w.front()) - int(w.kept) }
 
+// lowest is the number of the oldest message whose ref is still needed: in
+// flight, or in a run that nobody has taken. Such a run may lie before the
+// messages in flight, behind others that were confirmed and taken earlier.
+func (w *window) lowest() uint64 {
+	lowest := w.front()
+	for i := range w.runs {
+		lowest = min(lowest, w.runs[i].first)
+	}
+	return lowest
+}
+
 // add enters a message into the entry that is being filled. The caller has seen
 // that there is room.
 func (w *window) add(ref uint64) {
 	if w.collect {
 		if w.messages-w.refsFloor >= uint64(len(w.refs)) {
-			w.refsFloor = w.front() - min(w.kept, w.front())
+			w.refsFloor = w.lowest()
 			w.refs = w.refs.grown(w.refsFloor, w.messages)
 		}
 		*w.refs.at(w.messages) = ref
