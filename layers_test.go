@@ -37,7 +37,7 @@ var layers = map[string][]string{
 	"cmd/thump":       {"", "internal/broker", "internal/load", "internal/report", "internal/result"},
 
 	// Test support and measurement: nothing above imports them.
-	"internal/fakebroker":             {"internal/amqpproto"},
+	"internal/fakebroker":             {"internal/amqpproto", "internal/compress", "internal/streamproto"},
 	"internal/brokertest":             {"internal/broker"},
 	"internal/brokertest/withbrokers": {"internal/broker", "internal/brokertest"},
 	"bench":                           {"", "internal/amqpproto", "internal/broker"},

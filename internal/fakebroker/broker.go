@@ -19,6 +19,8 @@
 // every script must have come to its end: one that still waits for something is
 // a fault of the client, or of the script.
 //
+// Stream makes a script of one that speaks RabbitMQ's stream protocol instead.
+//
 // Start listens on loopback TCP. Pipe makes connections in memory, which work
 // within a testing/synctest bubble: there, time is fake, and a goroutine that is
 // left behind fails the test.
