@@ -56,16 +56,8 @@ func lastChunk(ctx context.Context, conn *streamconn.Conn, stream string) (c str
 		err = leaving
 	}
 	inbox.End(streamconn.ErrClosed)
-	releaseAll(inbox)
+	inbox.Discard()
 	return c, found, err
-}
-
-// releaseAll gives back what an inbox still holds.
-func releaseAll(inbox *streamconn.Inbox) {
-	arrivals, _ := inbox.Take(context.Background(), nil) // it has ended: nothing waits
-	for i := range arrivals {
-		arrivals[i].Release()
-	}
 }
 
 // watchEnd ends the consumer once everything that was stored until Until was

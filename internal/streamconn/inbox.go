@@ -138,6 +138,17 @@ func (in *Inbox) End(why error) {
 	in.mu.Unlock()
 }
 
+// Discard gives back the chunks that have come and were not taken.
+func (in *Inbox) Discard() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for i := range in.pending {
+		in.pending[i].Release()
+	}
+	in.pending, in.bytes = nil, 0
+	in.changed.Broadcast()
+}
+
 // Done is closed when nothing more comes.
 func (in *Inbox) Done() <-chan struct{} { return in.done }
 
