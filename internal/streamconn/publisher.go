@@ -58,6 +58,7 @@ type Publisher struct {
 	batch   int    // where in conn.out the batch begins; compressed: in raw, always 0
 	batched int    // messages in the batch
 	raw     []byte // messages of the batch, where they are to be compressed
+	packed  []byte // room for that
 	bodies  uint64 // bytes of the messages' bodies
 	wire    uint64 // bytes of the frames
 	flushAt uint64 // WaitConfirms waits for oldest to get here; 0: nobody does
@@ -368,10 +369,11 @@ func (p *Publisher) endBatch() error {
 // with room for it.
 func (p *Publisher) compressBatch() error {
 	c := p.conn
-	data, err := compress.Compress(nil, p.cfg.Compression, p.raw)
+	data, err := compress.Compress(p.packed[:0], p.cfg.Compression, p.raw)
 	if err != nil {
 		return fmt.Errorf("compressing a batch: %w", err)
 	}
+	p.packed = data
 	if batchOverhead+len(data) > p.frameRoom() {
 		p.closeFrame()
 		p.beginFrame()
