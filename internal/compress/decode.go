@@ -91,23 +91,15 @@ func decode(pool *sync.Pool, dst []byte, c Codec, src []byte, size int) ([]byte,
 
 // readAll appends what r has to dst, up to a byte more than size.
 func readAll(dst []byte, r io.Reader, size int) ([]byte, error) {
-	end := len(dst) + size
-	for {
-		if len(dst) == end {
-			// The library checks its checksum, and the end of its format,
-			// only where it is asked for more.
-			var more [1]byte
-			n, err := io.ReadFull(r, more[:])
-			if errors.Is(err, io.EOF) {
-				err = nil
-			}
-			return append(dst, more[:n]...), err
-		}
+	left := size
+	for left > 0 {
 		if len(dst) == cap(dst) {
-			dst = slices.Grow(dst, min(end-len(dst), firstRead))
+			dst = slices.Grow(dst, min(left, firstRead))
 		}
-		n, err := r.Read(dst[len(dst):min(cap(dst), end)])
+		room := dst[len(dst):cap(dst)]
+		n, err := r.Read(room[:min(len(room), left)])
 		dst = dst[:len(dst)+n]
+		left -= n
 		if errors.Is(err, io.EOF) {
 			return dst, nil
 		}
@@ -115,6 +107,14 @@ func readAll(dst []byte, r io.Reader, size int) ([]byte, error) {
 			return dst, err
 		}
 	}
+	// The library looks at its checksum, and at what follows, only where it is
+	// asked for more.
+	var more [1]byte
+	n, err := io.ReadFull(r, more[:])
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return append(dst, more[:n]...), err
 }
 
 // snappyReader gives snappy's reader the Reset that the others have.

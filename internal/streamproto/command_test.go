@@ -319,19 +319,23 @@ func TestCommandsWithoutCorrelation(t *testing.T) {
 	}{
 		{
 			"Credit", "\x00\x00\x00\x07\x00\x09\x00\x01\x05\x01\x02", AppendCredit(nil, Credit{5, 0x102}),
-			Credit{5, 0x102}, func(f Frame) (any, error) { return ParseCredit(f) },
+			Credit{5, 0x102},
+			func(f Frame) (any, error) { return ParseCredit(f) },
 		},
 		{
 			"CreditError", "\x00\x00\x00\x07\x80\x09\x00\x01\x00\x04\x05", AppendCreditError(nil, CreditError{CodeSubscriptionIDDoesNotExist, 5}),
-			CreditError{CodeSubscriptionIDDoesNotExist, 5}, func(f Frame) (any, error) { return ParseCreditError(f) },
+			CreditError{CodeSubscriptionIDDoesNotExist, 5},
+			func(f Frame) (any, error) { return ParseCreditError(f) },
 		},
 		{
 			"Tune", "\x00\x00\x00\x0c\x80\x14\x00\x01\x00\x10\x00\x00\x00\x00\x00\x3c", AppendTune(nil, Tune{1 << 20, 60}),
-			Tune{1 << 20, 60}, func(f Frame) (any, error) { return ParseTune(f) },
+			Tune{1 << 20, 60},
+			func(f Frame) (any, error) { return ParseTune(f) },
 		},
 		{
 			"Tune offer", "\x00\x00\x00\x0c\x00\x14\x00\x01\x00\x10\x00\x00\x00\x00\x00\x3c", AppendTuneOffer(nil, Tune{1 << 20, 60}),
-			Tune{1 << 20, 60}, func(f Frame) (any, error) { return ParseTune(f) },
+			Tune{1 << 20, 60},
+			func(f Frame) (any, error) { return ParseTune(f) },
 		},
 		{
 			"StoreOffset", "\x00\x00\x00\x1a\x00\x0a\x00\x01\x00\x04name\x00\x06events\x80\x00\x00\x00\x00\x00\x00\x00", stored,

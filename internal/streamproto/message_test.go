@@ -123,16 +123,22 @@ func TestMessagesOfOthers(t *testing.T) {
 		{"long descriptors", "\x00\x80\x00\x00\x00\x00\x00\x00\x00\x75\xa0\x01a", Message{Body: []byte("a")}},
 		{"descriptors by name", "\x00\xa3\x14amqp:properties:list\xd0\x00\x00\x00\x08\x00\x00\x00\x03\x40\x40\xa1\x00" +
 			"\x00\xa3\x10amqp:data:binary\xa0\x01a", Message{Body: []byte("a")}},
-		{"all names", "\x00\xa3\x10amqp:header:list\x45\x00\xa3\x1camqp:message-annotations:map\xc1\x01\x00" +
-			"\x00\xa3\x1famqp:application-properties:map\xc1\x01\x00\x00\xa3\x17amqp:amqp-sequence:list\x45",
-			Message{Body: []byte("\x00\xa3\x17amqp:amqp-sequence:list\x45"), BodyEncoded: true}},
+		{
+			"all names", "\x00\xa3\x10amqp:header:list\x45\x00\xa3\x1camqp:message-annotations:map\xc1\x01\x00" +
+				"\x00\xa3\x1famqp:application-properties:map\xc1\x01\x00\x00\xa3\x17amqp:amqp-sequence:list\x45",
+			Message{Body: []byte("\x00\xa3\x17amqp:amqp-sequence:list\x45"), BodyEncoded: true},
+		},
 		{"a value by name", "\x00\xa3\x11amqp:amqp-value:*\x41", Message{Body: []byte("\x00\xa3\x11amqp:amqp-value:*\x41"), BodyEncoded: true}},
-		{"header with all its fields", "\x00\x53\x70\xc0\x09\x05\x56\x01\x50\x04\x43\x41\x52\x07\x00\x53\x75\xa0\x00",
-			Message{Durable: new(true), Priority: new(uint8(4)), TTL: new(uint32(0)), Body: []byte{}}},
+		{
+			"header with all its fields", "\x00\x53\x70\xc0\x09\x05\x56\x01\x50\x04\x43\x41\x52\x07\x00\x53\x75\xa0\x00",
+			Message{Durable: new(true), Priority: new(uint8(4)), TTL: new(uint32(0)), Body: []byte{}},
+		},
 		{"properties with more fields than there are", "\x00\x53\x73\xc0\x0f\x0e\x40\x40\x40\x40\x40\x40\x40\x40\x40\x40\x40\x40\x40\x41", Message{}},
-		{"delivery annotations, footer and an unknown section",
+		{
+			"delivery annotations, footer and an unknown section",
 			"\x00\x53\x71\xc1\x01\x00\x00\x53\x75\xa0\x01a\x00\x53\x78\xc1\x01\x00\x00\x53\x99\x00\x00\x44\x41\x42\x00\xa3\x01x\x98" + strings.Repeat("u", 16),
-			Message{Body: []byte("a")}},
+			Message{Body: []byte("a")},
+		},
 		{"a section with a descriptor that is described", "\x00\x00\x44\x41\xc0\x01\x00\x00\x53\x75\xa0\x01a", Message{Body: []byte("a")}},
 		{"a string for a symbol", "\x00\x53\x73\xc0\x0a\x07\x40\x40\x40\x40\x40\x40\xa1\x01t", Message{ContentType: "t"}},
 		{"keys that are no strings", "\x00\x53\x72\xc1\x0a\x06\x53\x07\x41\xa1\x01a\x42\x44\x43", Message{Annotations: []Pair{{"a", false}}}},
