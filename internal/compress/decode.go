@@ -38,8 +38,9 @@ type resetReader interface {
 
 // decoder is a reader with the source that it reads from.
 type decoder struct {
-	r  resetReader
-	in bytes.Reader
+	r    resetReader
+	in   bytes.Reader
+	more [1]byte // what comes behind the end, and should not
 }
 
 // Decompress appends what src is compressed from to dst, which has to be exactly
@@ -78,7 +79,7 @@ func decode(pool *sync.Pool, dst []byte, c Codec, src []byte, size int) ([]byte,
 	if err != nil {
 		return dst, fmt.Errorf("compress: %v: %w", c, err)
 	}
-	out, err := readAll(dst, d.r, size)
+	out, err := d.readAll(dst, size)
 	d.in.Reset(nil) // src is the caller's
 	if err != nil {
 		return dst, fmt.Errorf("compress: %v: %w", c, err)
@@ -89,15 +90,15 @@ func decode(pool *sync.Pool, dst []byte, c Codec, src []byte, size int) ([]byte,
 	return out, nil
 }
 
-// readAll appends what r has to dst, up to a byte more than size.
-func readAll(dst []byte, r io.Reader, size int) ([]byte, error) {
+// readAll appends what there is to dst, up to a byte more than size.
+func (d *decoder) readAll(dst []byte, size int) ([]byte, error) {
 	left := size
 	for left > 0 {
 		if len(dst) == cap(dst) {
 			dst = slices.Grow(dst, min(left, firstRead))
 		}
 		room := dst[len(dst):cap(dst)]
-		n, err := r.Read(room[:min(len(room), left)])
+		n, err := d.r.Read(room[:min(len(room), left)])
 		dst = dst[:len(dst)+n]
 		left -= n
 		if errors.Is(err, io.EOF) {
@@ -109,12 +110,11 @@ func readAll(dst []byte, r io.Reader, size int) ([]byte, error) {
 	}
 	// The library looks at its checksum, and at what follows, only where it is
 	// asked for more.
-	var more [1]byte
-	n, err := io.ReadFull(r, more[:])
+	n, err := io.ReadFull(d.r, d.more[:])
 	if errors.Is(err, io.EOF) {
 		err = nil
 	}
-	return append(dst, more[:n]...), err
+	return append(dst, d.more[:n]...), err
 }
 
 // snappyReader gives snappy's reader the Reset that the others have.
