@@ -52,6 +52,7 @@ type Publisher struct {
 	// while conn.open is this publisher.
 	window  *window
 	room    int    // messages that the window takes, between Begin and End
+	quick   quick  // likewise
 	lastID  uint64 // of the last message
 	frame   int    // where in conn.out the frame begins
 	entries int    // complete ones in it
@@ -118,13 +119,20 @@ func (p *Publisher) Err() error {
 	return p.err
 }
 
+// quick is how much can be appended to the batch that is being filled before
+// anything else has to be looked at: what makes publishing small messages cheap.
+type quick struct {
+	messages int
+	bytes    int
+}
+
 // Begin waits until a message can be published, and takes the connection's
 // lock: messages are encoded straight into what the writer will send, in the
 // order of their ids. Unless it returns an error, End must follow, without
 // anything slow between.
 func (p *Publisher) Begin(ctx context.Context) error {
 	p.conn.mu.Lock()
-	p.room = p.window.free()
+	p.room, p.quick = p.window.free(), quick{}
 	if p.err != nil || !p.canPublish() {
 		if err := p.waitForRoom(ctx); err != nil {
 			p.conn.mu.Unlock()
@@ -178,6 +186,20 @@ func (p *Publisher) waitForRoom(ctx context.Context) error {
 // the publishing id, 0 for the next. An error means that this message cannot be
 // sent; nothing of it was, and the publisher is fine.
 func (p *Publisher) Publish(ref, id uint64, body []byte) (bool, error) {
+	size := streamproto.BatchedDataSize(len(body))
+	if id == 0 && p.quick.messages > 0 && size <= p.quick.bytes {
+		p.quick.messages--
+		p.quick.bytes -= size
+		p.conn.out = streamproto.AppendBatchedData(p.conn.out, body)
+		p.batched++
+		p.note(ref, p.lastID+1, len(body))
+		return true, nil
+	}
+	return p.publishBody(ref, id, body)
+}
+
+// publishBody is Publish with all there is to look at.
+func (p *Publisher) publishBody(ref, id uint64, body []byte) (bool, error) {
 	if !p.canPublish() {
 		return false, nil
 	}
@@ -194,12 +216,24 @@ func (p *Publisher) Publish(ref, id uint64, body []byte) (bool, error) {
 		*out = streamproto.AppendDataEntry(*out, id, body)
 	}
 	p.added(ref, id, len(body))
+	p.lookAhead()
 	return true, nil
+}
+
+// lookAhead finds out how much more can be appended to the batch without a look
+// at its bounds: those of begin and canPublish.
+func (p *Publisher) lookAhead() {
+	if p.cfg.SubEntry == 1 || p.cfg.Compression != compress.None || p.lastID <= p.known {
+		return
+	}
+	p.quick.messages = min(p.room, p.cfg.SubEntry-p.batched)
+	p.quick.bytes = min(batchBytesMost-p.batchBytes(), p.frameRoom(), outRoom-len(p.conn.out))
 }
 
 // PublishMessage is Publish for a message of which the caller has encoded all
 // sections, with a filter value where the publisher is Filtered.
 func (p *Publisher) PublishMessage(ref, id uint64, message []byte, filter string, bodyBytes int) (bool, error) {
+	p.quick = quick{}
 	if !p.canPublish() {
 		return false, nil
 	}
@@ -320,16 +354,21 @@ func (p *Publisher) batchBytes() int {
 
 // added notes a message that was encoded.
 func (p *Publisher) added(ref, id uint64, bodyBytes int) {
-	p.lastID = id
-	p.room--
-	p.bodies += uint64(bodyBytes)
-	p.window.add(ref)
+	p.note(ref, id, bodyBytes)
 	if p.cfg.SubEntry > 1 {
 		p.batched++
 		return
 	}
 	p.window.seal(id)
 	p.entries++
+}
+
+// note enters a message into the books.
+func (p *Publisher) note(ref, id uint64, bodyBytes int) {
+	p.lastID = id
+	p.room--
+	p.bodies += uint64(bodyBytes)
+	p.window.add(ref)
 }
 
 // beginFrame begins a Publish frame at the end of what waits for the writer.

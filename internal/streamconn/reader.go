@@ -157,7 +157,7 @@ func (r *reader) frame(f streamproto.Frame) error {
 		// Credit for a subscription that has ended meanwhile: no harm done.
 		return nil
 	}
-	if f.Response {
+	if f.IsResponse() {
 		return c.answer(f)
 	}
 	return r.request(f)

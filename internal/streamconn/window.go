@@ -113,13 +113,18 @@ func (w *window) lowest() uint64 {
 func (w *window) add(ref uint64) {
 	if w.collect {
 		if w.messages-w.refsFloor >= uint64(len(w.refs)) {
-			w.refsFloor = w.lowest()
-			w.refs = w.refs.grown(w.refsFloor, w.messages)
+			w.growRefs()
 		}
 		*w.refs.at(w.messages) = ref
 	}
 	w.messages++
 	w.totals.Published++
+}
+
+// growRefs makes room for one more ref, where there is none.
+func (w *window) growRefs() {
+	w.refsFloor = w.lowest()
+	w.refs = w.refs.grown(w.refsFloor, w.messages)
 }
 
 // seal completes the entry that is being filled, under the id that it is sent
