@@ -12,10 +12,17 @@ import (
 
 // How a message's properties travel in a stream: as AMQP 1.0 sections, in the
 // way that RabbitMQ itself converts them for those who publish to a stream or
-// consume from it over AMQP 0-9-1 (mc_amqpl.erl, rabbit_msg_record.erl).
+// consume from it over AMQP 0-9-1 (mc_amqpl.erl; before 3.13 rabbit_msg_record.erl,
+// which has no header section and puts more into annotations and application
+// properties).
 
 const (
-	annotationType       = "x-basic-type"
+	keyType         = "x-basic-type" // annotation, before 3.13 application property
+	keyAppID        = "x-basic-app-id"
+	keyPriority     = "x-basic-priority" // these are annotations before 3.13
+	keyDeliveryMode = "x-basic-delivery-mode"
+	keyExpiration   = "x-basic-expiration"
+
 	annotationExchange   = "x-exchange"
 	annotationRoutingKey = "x-routing-key"
 
@@ -35,8 +42,47 @@ func (p *Properties) empty() bool {
 	return lengths|int(p.DeliveryMode)|int(p.Priority) == 0 && p.Timestamp.IsZero()
 }
 
-// streamSections sets the sections of m that hold the properties.
-func streamSections(m *streamproto.Message, p *Properties) error {
+// streamSections sets the sections of m that hold the properties, for a broker
+// before or since 3.13.
+func streamSections(m *streamproto.Message, p *Properties, before313 bool) error {
+	m.ReplyTo, m.ContentType, m.ContentEncoding = p.ReplyTo, p.ContentType, p.ContentEncoding
+	if p.MessageID != "" {
+		m.MessageID = p.MessageID
+	}
+	if p.CorrelationID != "" {
+		m.CorrelationID = p.CorrelationID
+	}
+	if p.UserID != "" {
+		m.UserID = []byte(p.UserID)
+	}
+	if !p.Timestamp.IsZero() {
+		m.CreationTime = new(p.Timestamp.Unix() * 1000)
+	}
+	for _, h := range p.Headers {
+		v, err := streamValue(h.Value)
+		if err != nil {
+			return fmt.Errorf("the header %q: %w", h.Key, err)
+		}
+		pair := streamproto.Pair{Key: h.Key, Value: v}
+		if strings.HasPrefix(h.Key, annotationPrefix) {
+			m.Annotations = append(m.Annotations, pair)
+		} else {
+			m.ApplicationProperties = append(m.ApplicationProperties, pair)
+		}
+	}
+	if before313 {
+		oldBasics(m, p)
+		return nil
+	}
+	return basics(m, p)
+}
+
+// basics sets what the versions keep in different places.
+func basics(m *streamproto.Message, p *Properties) error {
+	m.GroupID = p.AppID
+	if p.Type != "" {
+		m.Annotations = append(m.Annotations, streamproto.Pair{Key: keyType, Value: p.Type})
+	}
 	if p.DeliveryMode != 0 {
 		m.Durable = new(p.DeliveryMode == Persistent)
 	}
@@ -50,35 +96,26 @@ func streamSections(m *streamproto.Message, p *Properties) error {
 		}
 		m.TTL = new(uint32(ms))
 	}
-	if p.MessageID != "" {
-		m.MessageID = p.MessageID
-	}
-	if p.CorrelationID != "" {
-		m.CorrelationID = p.CorrelationID
-	}
-	if p.UserID != "" {
-		m.UserID = []byte(p.UserID)
-	}
-	if !p.Timestamp.IsZero() {
-		m.CreationTime = new(p.Timestamp.Unix() * 1000)
-	}
-	m.ReplyTo, m.ContentType, m.ContentEncoding, m.GroupID = p.ReplyTo, p.ContentType, p.ContentEncoding, p.AppID
-	for _, h := range p.Headers {
-		v, err := streamValue(h.Value)
-		if err != nil {
-			return fmt.Errorf("the header %q: %w", h.Key, err)
-		}
-		pair := streamproto.Pair{Key: h.Key, Value: v}
-		if strings.HasPrefix(h.Key, annotationPrefix) {
-			m.Annotations = append(m.Annotations, pair)
-		} else {
-			m.ApplicationProperties = append(m.ApplicationProperties, pair)
-		}
-	}
-	if p.Type != "" {
-		m.Annotations = append(m.Annotations, streamproto.Pair{Key: annotationType, Value: p.Type})
-	}
 	return nil
+}
+
+// oldBasics is basics for brokers before 3.13.
+func oldBasics(m *streamproto.Message, p *Properties) {
+	text := func(to *[]streamproto.Pair, key, value string) {
+		if value != "" {
+			*to = append(*to, streamproto.Pair{Key: key, Value: value})
+		}
+	}
+	number := func(key string, value uint8) {
+		if value != 0 {
+			m.Annotations = append(m.Annotations, streamproto.Pair{Key: key, Value: value})
+		}
+	}
+	text(&m.ApplicationProperties, keyType, p.Type)
+	text(&m.ApplicationProperties, keyAppID, p.AppID)
+	text(&m.Annotations, keyExpiration, p.Expiration)
+	number(keyPriority, p.Priority)
+	number(keyDeliveryMode, p.DeliveryMode)
 }
 
 // streamValue makes the AMQP 1.0 value of a header's.
@@ -127,20 +164,43 @@ func streamProperties(message []byte) (Properties, error) {
 	if m.CreationTime != nil {
 		p.Timestamp = time.UnixMilli(*m.CreationTime).UTC()
 	}
-	for _, a := range m.Annotations {
-		switch text, isText := annotationText(a.Value); {
-		case isText && a.Key == annotationType:
-			p.Type = text
-		case a.Key == annotationExchange, a.Key == annotationRoutingKey:
-			// They are the delivery's own.
-		default:
-			p.Headers = append(p.Headers, Field{Key: a.Key, Value: headerValue(a.Value)})
+	for _, pairs := range [][]streamproto.Pair{m.Annotations, m.ApplicationProperties} {
+		for _, a := range pairs {
+			if !p.setBasic(a) {
+				p.Headers = append(p.Headers, Field{Key: a.Key, Value: headerValue(a.Value)})
+			}
 		}
 	}
-	for _, a := range m.ApplicationProperties {
-		p.Headers = append(p.Headers, Field{Key: a.Key, Value: headerValue(a.Value)})
-	}
 	return p, nil
+}
+
+// setBasic takes an annotation or application property that stands for a
+// property, and reports whether it is one; where a delivery came from is none,
+// and no header either.
+func (p *Properties) setBasic(a streamproto.Pair) bool {
+	text, isText := pairText(a.Value)
+	number, isNumber := a.Value.(uint8)
+	switch a.Key {
+	case annotationExchange, annotationRoutingKey:
+	case keyType:
+		p.Type = text
+		return isText
+	case keyAppID:
+		p.AppID = text
+		return isText
+	case keyExpiration:
+		p.Expiration = text
+		return isText
+	case keyPriority:
+		p.Priority = number
+		return isNumber
+	case keyDeliveryMode:
+		p.DeliveryMode = number
+		return isNumber
+	default:
+		return false
+	}
+	return true
 }
 
 // replyTo takes off what RabbitMQ 4 puts before it.
@@ -171,7 +231,8 @@ func idText(id any) string {
 	}
 }
 
-func annotationText(v any) (string, bool) {
+// pairText is a value that is text, whichever kind.
+func pairText(v any) (string, bool) {
 	switch v := v.(type) {
 	case string:
 		return v, true
@@ -215,7 +276,7 @@ func headerValue(v any) any {
 // where it came from.
 func (d *Delivery) setSource(m *streamproto.Message) {
 	for _, a := range m.Annotations {
-		text, _ := annotationText(a.Value)
+		text, _ := pairText(a.Value)
 		switch a.Key {
 		case annotationExchange:
 			d.Exchange = text

@@ -16,6 +16,8 @@ type streamPublisher struct {
 	conn *streamconn.Conn
 	pub  *streamconn.Publisher
 
+	before313 bool // the broker keeps some properties elsewhere
+
 	// Where a message with properties is put together, between Begin and End,
 	// which exclude everyone else.
 	sections streamproto.Message
@@ -30,7 +32,7 @@ func (c *Client) streamPublisher(ctx context.Context, cfg *PublisherConfig, stre
 	if err != nil {
 		return nil, fmt.Errorf("thump: publisher to %v: %w", cfg.To, err)
 	}
-	p := &streamPublisher{cfg: cfg, conn: conn}
+	p := &streamPublisher{cfg: cfg, conn: conn, before313: !conn.Server().AtLeast(3, 13)}
 	if cfg.MaxMessageBytes == 0 {
 		// What does not fit is refused by its whole size, sections included.
 		cfg.MaxMessageBytes = int(conn.Server().FrameMax)
@@ -69,7 +71,7 @@ func (p *streamPublisher) publishOne(m *Message) (bool, error) {
 		return p.pub.Publish(m.Ref, m.PublishingID, m.Body)
 	}
 	p.sections = streamproto.Message{Body: m.Body}
-	if err := streamSections(&p.sections, &m.Properties); err != nil {
+	if err := streamSections(&p.sections, &m.Properties, p.before313); err != nil {
 		return false, err
 	}
 	encoded, err := streamproto.AppendMessage(p.encoded[:0], &p.sections)
