@@ -85,3 +85,8 @@ func newNode(dir string, st state, done <-chan struct{}) *Node {
 		done:          done,
 	}
 }
+
+// DiskReserve is how many bytes of disk a node needs beyond what its queues and
+// streams take: RabbitMQ stops every publisher while less than 50 MB are free
+// (disk_free_limit), looks every 100 ms when it comes near that, and writes logs.
+const DiskReserve = 256 << 20

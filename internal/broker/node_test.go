@@ -35,6 +35,19 @@ func TestNode(t *testing.T) {
 			t.Errorf("CPUSeconds() = %v, %v, want some", seconds, ok)
 		}
 	})
+	t.Run("serves streams", func(t *testing.T) {
+		if err := greetStream(t.Context(), node.state.Ports.Stream); err != nil {
+			t.Error(err)
+		}
+		if err := greetStream(t.Context(), node.state.Ports.AMQP); err == nil {
+			t.Error("its AMQP listener is taken for one of streams")
+		}
+	})
+	t.Run("tells what is free on its disk", func(t *testing.T) {
+		if free, ok := node.DiskFree(); !ok || free == 0 {
+			t.Errorf("DiskFree() = %d, %v, want some", free, ok)
+		}
+	})
 	t.Run("is found by Open", func(t *testing.T) {
 		found, err := Open(dir)
 		if err != nil {

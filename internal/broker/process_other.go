@@ -35,3 +35,6 @@ func (n *Node) Ctl(context.Context, ...string) (string, error) { return "", errU
 func (p process) alive() bool { return false }
 
 func memoryTotalBytes() int64 { return 0 }
+
+// DiskFree is not known: there is no node on this system.
+func (n *Node) DiskFree() (bytes uint64, ok bool) { return 0, false }

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// waitUntilServing waits until the node answers on AMQP and its management API
-// does, and returns RabbitMQ's version. It ends early when the server has.
+// waitUntilServing waits until the node answers on AMQP, on the stream protocol
+// and on its management API, and returns RabbitMQ's version. It ends early when the server has.
 func waitUntilServing(ctx context.Context, st state, serverDone <-chan struct{}) (string, error) {
 	const pause = 25 * time.Millisecond
 	timer := time.NewTimer(pause)
@@ -40,13 +40,16 @@ func (n *Node) Ready(ctx context.Context) error {
 	return err
 }
 
-// probe asks the node's AMQP listener for a greeting, and then its management
-// API who it is. The second tells our node from a stranger on a port that we
-// believed free.
+// probe asks the node's AMQP and stream listeners for a greeting, and then its
+// management API who it is. The last tells our node from a stranger on a port
+// that we believed free.
 func probe(ctx context.Context, st state) (version string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	if err := greet(ctx, st.Ports.AMQP); err != nil {
+	if err := greetAMQP(ctx, st.Ports.AMQP); err != nil {
+		return "", err
+	}
+	if err := greetStream(ctx, st.Ports.Stream); err != nil {
 		return "", err
 	}
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, st.url("http", st.Ports.Management)+"api/overview", nil)
@@ -82,31 +85,52 @@ func probe(ctx context.Context, st state) (version string, err error) {
 	return overview.Version, nil
 }
 
-// greet sends the AMQP protocol header and wants the method frame that a server
-// answers with, Connection.Start.
-func greet(ctx context.Context, port int) error {
+// greetAMQP sends the AMQP protocol header and wants the method frame that a
+// server answers with, Connection.Start.
+func greetAMQP(ctx context.Context, port int) error {
+	answer, err := greet(ctx, port, "AMQP\x00\x00\x09\x01", 1)
+	if err == nil && answer[0] != 1 {
+		err = fmt.Errorf("broker: port %d doesn't speak AMQP", port)
+	}
+	return err
+}
+
+// greetStream says what a stream client says first, its PeerProperties (none),
+// and wants the server's (PROTOCOL.adoc PeerProperties): the listener of streams
+// belongs to a plugin, which may be a moment behind.
+func greetStream(ctx context.Context, port int) error {
+	const (
+		request = "\x00\x00\x00\x0c" + "\x00\x11\x00\x01" + "\x00\x00\x00\x01" + "\x00\x00\x00\x00"
+		header  = "\x80\x11\x00\x01" + "\x00\x00\x00\x01" + "\x00\x01" // after the size; code 1 is OK
+	)
+	answer, err := greet(ctx, port, request, 4+len(header))
+	if err == nil && string(answer[4:]) != header {
+		err = fmt.Errorf("broker: port %d doesn't speak the stream protocol", port)
+	}
+	return err
+}
+
+// greet sends a greeting and returns the first n bytes of the answer.
+func greet(ctx context.Context, port int, greeting string, n int) ([]byte, error) {
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, "tcp4", net.JoinHostPort(loopback, strconv.Itoa(port)))
 	if err != nil {
-		return fmt.Errorf("broker: greeting the node: %w", err)
+		return nil, fmt.Errorf("broker: greeting the node: %w", err)
 	}
 	defer conn.Close()
 	if deadline, ok := ctx.Deadline(); ok {
 		if err := conn.SetDeadline(deadline); err != nil {
-			return fmt.Errorf("broker: greeting the node: %w", err)
+			return nil, fmt.Errorf("broker: greeting the node: %w", err)
 		}
 	}
-	if _, err := conn.Write([]byte("AMQP\x00\x00\x09\x01")); err != nil {
-		return fmt.Errorf("broker: greeting the node: %w", err)
+	if _, err := conn.Write([]byte(greeting)); err != nil {
+		return nil, fmt.Errorf("broker: greeting the node: %w", err)
 	}
-	frameType := make([]byte, 1)
-	if _, err := io.ReadFull(conn, frameType); err != nil {
-		return fmt.Errorf("broker: greeting the node: %w", err)
+	answer := make([]byte, n)
+	if _, err := io.ReadFull(conn, answer); err != nil {
+		return nil, fmt.Errorf("broker: greeting the node: %w", err)
 	}
-	if frameType[0] != 1 {
-		return fmt.Errorf("broker: port %d doesn't speak AMQP", port)
-	}
-	return nil
+	return answer, nil
 }
 
 // withoutURL takes the URL, and so the password, out of an HTTP client's error.

@@ -17,8 +17,8 @@ import (
 
 const startTimeoutDefault = 2 * time.Minute
 
-// Start starts the node of o.Dir and returns once it serves AMQP and its
-// management API. The node is in a session of its own: it outlives this process
+// Start starts the node of o.Dir and returns once it serves AMQP, streams and
+// its management API. The node is in a session of its own: it outlives this process
 // and gets none of the terminal's signals; whoever wants it gone calls Stop.
 //
 // Errors: ErrRunning, *NotFoundError, ctx's own, and else one that ends with the

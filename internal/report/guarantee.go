@@ -13,7 +13,7 @@ import (
 //
 // What confirms are worth was measured by tracing the brokers' system calls:
 // quorum queues fsync before they confirm; classic queues did until 3.12, and
-// have not since.
+// have not since; streams never do.
 func Guarantee(r *result.Result) []string {
 	lines := []string{confirmGuarantee(r)}
 	if r.Settings.AutoAck {
@@ -22,9 +22,28 @@ func Guarantee(r *result.Result) []string {
 	return lines
 }
 
+// survives is what a message that was confirmed in this run survives, in two
+// words.
+func survives(r *result.Result) string {
+	s := &r.Settings
+	switch {
+	case !s.Confirms || s.Kind == "":
+		return "not known"
+	case s.Kind == "quorum":
+		return "power failure"
+	case s.Durable != nil && !*s.Durable:
+		return "no restart"
+	default:
+		return "broker crash"
+	}
+}
+
 func confirmGuarantee(r *result.Result) string {
 	s := r.Settings
 	queue := strings.TrimSpace(s.Kind + " queue")
+	if s.Streams() {
+		queue = place(&s)
+	}
 	if r.Broker.Version != "" {
 		queue += " on RabbitMQ " + r.Broker.Version
 	}
@@ -33,6 +52,8 @@ func confirmGuarantee(r *result.Result) string {
 	}
 	confirm := fmt.Sprintf("A confirm from this %s means that ", queue)
 	switch {
+	case s.Streams():
+		return confirm + "a majority of the stream's replicas had handed the message to their operating systems (it is in memory, in the page cache), without fsync: it survives a crash of the broker, and perhaps not a power failure of a majority at once. Reading takes nothing away: the stream keeps the message as long as its retention says."
 	case s.Kind == "quorum":
 		return confirm + "a majority of the queue's replicas had written the message to disk and fsynced it: it survives a crash and a power failure."
 	case s.Durable != nil && !*s.Durable:

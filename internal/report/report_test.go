@@ -77,6 +77,29 @@ func TestText(t *testing.T) {
 			r.BacklogAtSendEnd = new(uint64(0))
 			r.Broker.Version = "3.10.8"
 		},
+		"stream": stream,
+		"stream-fan-out": func(r *result.Result) {
+			stream(r)
+			r.Settings.Consumers, r.Settings.SubEntry = 3, 1
+			r.Received, r.Unique = new(uint64(3000000)), new(uint64(3000000))
+			r.Settings.PublisherName, r.Settings.ConsumerName = "loader", "reader"
+			r.Settings.StreamMaxBytes, r.Settings.DiskFreeBytes = 10_000_000_000, nil
+			r.BacklogAtSendEnd = new(uint64(120))
+		},
+		"super-stream": func(r *result.Result) {
+			stream(r)
+			r.Settings.Kind, r.Settings.Partitions = "super-stream", 3
+			r.Settings.Compression, r.CompressionRatio = "zstd", new(9.1)
+			r.Settings.Sequential = true
+			r.BytesOnWire = new(uint64(1_530_000))
+			r.BacklogAtSendEnd = new(uint64(1000000))
+		},
+		"stream-interrupted": func(r *result.Result) {
+			stream(r)
+			r.Sent, r.Confirmed = new(uint64(300000)), new(uint64(300000))
+			r.Received, r.Unique, r.Lost = new(uint64(250000)), new(uint64(250000)), nil
+			r.Judge(nil, true)
+		},
 		"nothing": func(r *result.Result) {
 			*r = result.Result{Version: result.Version, Command: "run", Settings: r.Settings}
 			r.Judge(errorText("opening publisher 1 of 1: connection refused"), false)
@@ -89,6 +112,34 @@ func TestText(t *testing.T) {
 			golden(t, name+".txt", Settings(r)+"\n"+Text(r))
 		})
 	}
+}
+
+// stream makes of a run one through a stream.
+func stream(r *result.Result) {
+	s := &r.Settings
+	s.Kind, s.Durable, s.Prefetch, s.Window = "stream", nil, 0, 100000
+	s.SubEntry, s.Compression = 500, "none"
+	s.DiskBytes, s.DiskFreeBytes = new(uint64(22_900_000)), new(uint64(82_500_000_000))
+	r.SendSeconds, r.ReceiveSeconds, r.TotalSeconds = new(0.08), new(0.085), new(0.09)
+	r.SendRatePerSecond, r.ReceiveRatePerSecond = new(12_500_000.0), new(11_764_705.9)
+	r.ClientCPUSeconds, r.BrokerCPUSeconds = new(0.07), new(0.06)
+	r.BytesOnWire, r.CompressionRatio = new(uint64(22_900_000)), new(0.6)
+	r.LeftInQueue = nil
+}
+
+func TestTable(t *testing.T) {
+	classic, quorum, through := million(), million(), million()
+	quorum.Settings.Kind = "quorum"
+	quorum.SendSeconds, quorum.TotalSeconds = new(19.25), new(20.5)
+	stream(through)
+	for _, r := range []*result.Result{classic, quorum, through} {
+		r.Settings.Queue = "hello-" + r.Settings.Kind
+	}
+	golden(t, "table.txt", Table(result.NewSet([]*result.Result{classic, quorum, through})))
+
+	broken := &result.Result{Version: result.Version, Command: "run", Broker: classic.Broker, Settings: through.Settings}
+	broken.Judge(errorText("the broker has no stream plugin"), false)
+	golden(t, "table-failed.txt", Table(result.NewSet([]*result.Result{classic, quorum, broken})))
 }
 
 type errorText string
@@ -104,6 +155,10 @@ func TestSettings(t *testing.T) {
 	r.Settings.AutoAck = true
 	r.Settings.Kind = ""
 	golden(t, "settings-receive.txt", Settings(r))
+	stream(r)
+	r.Settings.Offset, r.Settings.Until, r.Settings.Consumers = "-1000", "now", 2
+	r.Settings.DiskBytes, r.Settings.DiskFreeBytes = nil, nil
+	golden(t, "settings-receive-stream.txt", Settings(r))
 }
 
 // golden compares got with the file, or writes it when -update is given.

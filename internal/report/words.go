@@ -5,6 +5,8 @@ import (
 	"math"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/thumpmq/thump/internal/result"
 )
 
 // lineWidth is the width in characters that text is wrapped to.
@@ -74,6 +76,40 @@ func duration(seconds float64) string {
 		return fmt.Sprintf("%.3f"+unit+"s", seconds)
 	}
 	return fmt.Sprintf("%.2f"+unit+"s", seconds)
+}
+
+// brief writes seconds that are less than a thousandth: "3.1 µs", "140 ns".
+func brief(seconds float64) string {
+	if seconds < 1e-6 {
+		return fmt.Sprintf("%.0f"+unit+"ns", seconds*1e9)
+	}
+	return fmt.Sprintf("%.1f"+unit+"µs", seconds*1e6)
+}
+
+// size writes a number of bytes: "640 bytes", "23.1 MB", "2.3 GB".
+func size(bytes uint64) string {
+	switch {
+	case bytes < 1e3:
+		return fmt.Sprintf("%d"+unit+"bytes", bytes)
+	case bytes < 1e6:
+		return fmt.Sprintf("%.1f"+unit+"kB", float64(bytes)/1e3)
+	case bytes < 1e9:
+		return fmt.Sprintf("%.1f"+unit+"MB", float64(bytes)/1e6)
+	default:
+		return fmt.Sprintf("%.1f"+unit+"GB", float64(bytes)/1e9)
+	}
+}
+
+// place is what the command worked on: "queue", "stream" or "super stream".
+func place(s *result.Settings) string {
+	switch s.Kind {
+	case "stream":
+		return "stream"
+	case "super-stream":
+		return "super stream"
+	default:
+		return "queue"
+	}
 }
 
 // times writes a ratio with two digits or so: 0.43, 5.1, 47.

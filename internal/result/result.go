@@ -49,12 +49,14 @@ type Result struct {
 	Returned  *uint64 `json:"returned"`
 	Unknown   *uint64 `json:"unknown"`
 
-	// Received = Unique + Duplicated + Corrupted + Unexpected.
+	// Received = Unique + Duplicated + Corrupted + Unexpected. Every consumer of a
+	// stream gets every message and is judged by itself: what follows is then
+	// summed over the consumers.
 	Received   *uint64 `json:"received"`
 	Unique     *uint64 `json:"unique"`
 	Lost       *uint64 `json:"lost"` // nil while it is not known what is left in the queue
 	Duplicated *uint64 `json:"duplicated"`
-	Reordered  *uint64 `json:"reordered"`
+	Reordered  *uint64 `json:"reordered"` // in a super stream: within a partition
 	Corrupted  *uint64 `json:"corrupted"`
 	Unexpected *uint64 `json:"unexpected"`
 
@@ -72,10 +74,18 @@ type Result struct {
 	BrokerCPUSeconds   *float64 `json:"broker_cpu_seconds"`
 	ClientRSSPeakBytes *uint64  `json:"client_rss_peak_bytes"`
 
+	// BytesOnWire is the size of the frames that carried the messages to a
+	// stream, CompressionRatio the size of the bodies over it: below 1 where the
+	// frames add more than compression saves. Both are nil for a queue.
+	BytesOnWire      *uint64  `json:"bytes_on_wire"`
+	CompressionRatio *float64 `json:"compression_ratio"`
+
 	// BacklogAtSendEnd is how many messages had been sent and not yet received
-	// when the last was confirmed: what the queue held then.
+	// when the last was confirmed: what the queue held then, or what a stream's
+	// consumers had still to read, on average.
 	BacklogAtSendEnd *uint64 `json:"backlog_at_send_end"`
-	// LeftInQueue is how many messages the run left in the queue.
+	// LeftInQueue is how many messages the run left in the queue; nil for a
+	// stream, which keeps all.
 	LeftInQueue *uint64 `json:"left_in_queue"`
 	// LostMessages are the first ranges of lost messages: "17", "20-31".
 	LostMessages []string `json:"lost_messages"`
@@ -85,10 +95,11 @@ type Result struct {
 // out filled in.
 type Settings struct {
 	ThumpVersion string `json:"thump_version"`
-	URL          string `json:"url"` // without the password
-	Queue        string `json:"queue"`
-	// Kind is "classic" or "quorum"; empty when the queue was there already and
-	// its kind is not known.
+	URL          string `json:"url"`        // without the password
+	StreamURL    string `json:"stream_url"` // likewise; where it was given
+	Queue        string `json:"queue"`      // the queue, stream or super stream
+	// Kind is "classic", "quorum", "stream" or "super-stream"; empty when the
+	// queue was there already and its kind is not known.
 	Kind string `json:"kind"`
 	// Durable is nil when the queue was there already and it is not known.
 	Durable *bool `json:"durable"`
@@ -103,7 +114,29 @@ type Settings struct {
 	Confirms   bool   `json:"confirms"`
 	AutoAck    bool   `json:"auto_ack"`
 	Sequential bool   `json:"sequential"`
+
+	// What follows is for streams: 0 and empty for a queue.
+
+	Partitions int `json:"partitions"` // of a super stream
+	// SubEntry is the most messages of a sub-entry batch; 1 for an entry per
+	// message.
+	SubEntry      int    `json:"sub_entry"`
+	Compression   string `json:"compression"`
+	PublisherName string `json:"publisher_name"`
+	ConsumerName  string `json:"consumer_name"`
+	Offset        string `json:"offset"` // where receive began
+	Until         string `json:"until"`  // when what receive asked for ends
+	// StreamMaxBytes is how much a stream keeps that the command has made; 0 for
+	// everything.
+	StreamMaxBytes uint64 `json:"stream_max_bytes"`
+	// DiskBytes is what the stream was expected to take on the broker's disk,
+	// DiskFreeBytes what was free there; nil where it can't be told.
+	DiskBytes     *uint64 `json:"disk_bytes"`
+	DiskFreeBytes *uint64 `json:"disk_free_bytes"`
 }
+
+// Streams reports whether the command worked on a stream or super stream.
+func (s *Settings) Streams() bool { return s.Kind == "stream" || s.Kind == "super-stream" }
 
 // Broker is what is known of the broker.
 type Broker struct {

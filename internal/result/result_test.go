@@ -17,6 +17,7 @@ func TestJSONKeys(t *testing.T) {
 		"unknown", "received", "unique", "lost", "duplicated", "reordered", "corrupted", "unexpected",
 		"send_seconds", "receive_seconds", "total_seconds", "send_rate_per_second",
 		"receive_rate_per_second", "client_cpu_seconds", "broker_cpu_seconds", "client_rss_peak_bytes",
+		"bytes_on_wire", "compression_ratio",
 	}
 	var b bytes.Buffer
 	if err := (&Result{Version: Version}).Write(&b); err != nil {
@@ -31,9 +32,18 @@ func TestJSONKeys(t *testing.T) {
 			t.Errorf("no key %q", key)
 		}
 	}
-	for _, key := range []string{"sent", "lost", "broker_cpu_seconds", "send_rate_per_second"} {
+	for _, key := range []string{"sent", "lost", "broker_cpu_seconds", "send_rate_per_second", "bytes_on_wire"} {
 		if string(got[key]) != "null" {
 			t.Errorf("%s is %s, want null", key, got[key])
+		}
+	}
+	var settings map[string]any
+	if err := json.Unmarshal(got["settings"], &settings); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"queue", "kind", "sub_entry", "compression", "partitions"} {
+		if _, ok := settings[key]; !ok {
+			t.Errorf("no key settings.%s", key)
 		}
 	}
 	var broker map[string]any
@@ -43,6 +53,45 @@ func TestJSONKeys(t *testing.T) {
 	for _, key := range []string{"version", "private"} {
 		if _, ok := broker[key]; !ok {
 			t.Errorf("no key broker.%s", key)
+		}
+	}
+}
+
+func TestSetIsAsBadAsItsWorstRun(t *testing.T) {
+	tests := []struct {
+		verdicts []Verdict
+		want     Verdict
+	}{
+		{nil, OK},
+		{[]Verdict{OK, OK, OK}, OK},
+		{[]Verdict{OK, Interrupted}, Interrupted},
+		{[]Verdict{Failed, Interrupted}, Failed},
+		{[]Verdict{Interrupted, Failed, OK}, Failed},
+		{[]Verdict{Failed, Violated, Interrupted}, Violated},
+	}
+	for _, tt := range tests {
+		var runs []*Result
+		for _, v := range tt.verdicts {
+			runs = append(runs, &Result{Version: Version, Verdict: v})
+		}
+		set := NewSet(runs)
+		if set.Verdict != tt.want {
+			t.Errorf("%v: got %s, want %s", tt.verdicts, set.Verdict, tt.want)
+		}
+		var b bytes.Buffer
+		if err := set.Write(&b); err != nil {
+			t.Fatal(err)
+		}
+		var got struct {
+			Version int
+			Verdict Verdict
+			Runs    []struct{ Verdict Verdict }
+		}
+		if err := json.Unmarshal(b.Bytes(), &got); err != nil {
+			t.Fatal(err)
+		}
+		if got.Version != Version || got.Verdict != tt.want || len(got.Runs) != len(tt.verdicts) {
+			t.Errorf("%v: written as %s", tt.verdicts, &b)
 		}
 	}
 }
