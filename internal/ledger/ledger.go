@@ -5,6 +5,10 @@
 // does not grow with the number of messages as long as each publisher's come
 // about in order; at worst it is one bit a message. A number outside the plan
 // is only counted, so a forged one costs nothing.
+//
+// Time is counted in runs for the same reason: a message that comes in its
+// publisher's order is compared with the body that is expected, and everything
+// else is done once for all that came in order since the last Commit.
 package ledger
 
 import (
@@ -63,12 +67,17 @@ func New(format Format) *Ledger {
 func (l *Ledger) Unconfirmed(numbers []uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, n := range numbers {
-		if n < 1 || n > l.format.plan.Count {
+	for i := 0; i < len(numbers); i++ {
+		first := numbers[i]
+		if first < 1 || first > l.format.plan.Count {
 			continue
 		}
-		s := &l.streams[l.format.plan.owner(n)]
-		s.unconfirmed.add(n - s.own.First)
+		s := &l.streams[l.format.plan.owner(first)]
+		last := first
+		for last < s.own.Last && i+1 < len(numbers) && numbers[i+1] == last+1 {
+			i, last = i+1, last+1
+		}
+		s.unconfirmed.addRange(first-s.own.First, last-s.own.First)
 	}
 }
 

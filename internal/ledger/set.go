@@ -7,10 +7,11 @@ const (
 	pageShift = 16
 	pageLen   = 1 << pageShift
 	wordBits  = 64
+	pageWords = pageLen / wordBits
 )
 
 type page struct {
-	words [pageLen / wordBits]uint64
+	words [pageWords]uint64
 	n     int // bits set
 }
 
@@ -36,52 +37,104 @@ type set struct {
 // add puts i into the set. added is false when it was there already; ok is
 // false when there is no room for another page.
 func (s *set) add(i uint64) (added, ok bool) {
-	key := i >> pageShift
-	if s.at == nil || key != s.atKey {
-		p, full := s.page(key)
-		if full {
-			return false, true
-		}
-		if p == nil {
-			return false, false
-		}
-		s.at, s.atKey = p, key
+	p, ok := s.at, true
+	if key := i >> pageShift; p == nil || key != s.atKey {
+		p, ok = s.turnTo(key)
 	}
-	p := s.at
+	if p == nil {
+		return false, ok
+	}
 	word, bit := i%pageLen/wordBits, uint64(1)<<(i%wordBits)
 	if p.words[word]&bit != 0 {
 		return false, true
 	}
 	p.words[word] |= bit
-	p.n++
-	s.len++
-	if p.n == pageLen {
-		s.retire(key, p)
-	}
+	s.count(p, 1)
 	return true, true
 }
 
-// page returns the page called key, made if it is not there, or says that it is
-// full; it returns nil when the set is at its limit.
-func (s *set) page(key uint64) (p *page, full bool) {
+// fresh is what an addRange has added: so many numbers, and the least and the
+// greatest of them where there are any.
+type fresh struct {
+	n, first, last uint64
+}
+
+// addRange puts first to last into the set and returns those that were not
+// there. ok is false when there was no room for all; some may have been added.
+func (s *set) addRange(first, last uint64) (f fresh, ok bool) {
+	if first == last {
+		added, ok := s.add(first)
+		if added {
+			f = fresh{n: 1, first: first, last: first}
+		}
+		return f, ok
+	}
+	for w := first / wordBits; w <= last/wordBits; w++ {
+		p, ok := s.at, true
+		if key := w / pageWords; p == nil || key != s.atKey {
+			p, ok = s.turnTo(key)
+		}
+		if !ok {
+			return f, false
+		}
+		if p == nil {
+			w |= pageWords - 1 // full, on to the next page
+			continue
+		}
+		mask := ^uint64(0)
+		if w == first/wordBits {
+			mask <<= first % wordBits
+		}
+		if w == last/wordBits {
+			mask &= ^uint64(0) >> (wordBits - 1 - last%wordBits)
+		}
+		mask &^= p.words[w%pageWords]
+		if mask == 0 {
+			continue
+		}
+		p.words[w%pageWords] |= mask
+		if f.n == 0 {
+			f.first = w*wordBits + uint64(bits.TrailingZeros64(mask))
+		}
+		f.last = w*wordBits + uint64(bits.Len64(mask)) - 1
+		n := bits.OnesCount64(mask)
+		f.n += uint64(n)
+		s.count(p, n)
+	}
+	return f, true
+}
+
+// turnTo makes the page called key, which may have to be made, the latest and
+// returns it, or nil when it is full; ok is false when there is no room for it.
+func (s *set) turnTo(key uint64) (p *page, ok bool) {
 	if key < s.floor {
 		return nil, true
 	}
 	p, there := s.pages[key]
-	if there {
-		return p, p == nil
-	}
-	if s.limit > 0 && len(s.pages) >= s.limit {
+	switch {
+	case there && p == nil:
+		return nil, true
+	case !there && s.limit > 0 && len(s.pages) >= s.limit:
 		return nil, false
+	case !there:
+		if p, s.spare = s.spare, nil; p == nil {
+			p = new(page)
+		}
+		if s.pages == nil {
+			s.pages = make(map[uint64]*page)
+		}
+		s.pages[key] = p
 	}
-	if p, s.spare = s.spare, nil; p == nil {
-		p = new(page)
+	s.at, s.atKey = p, key
+	return p, true
+}
+
+// count counts n numbers that were set on p, which is the latest page.
+func (s *set) count(p *page, n int) {
+	s.len += uint64(n)
+	if p.n += n; p.n == pageLen {
+		s.retire(s.atKey, p)
 	}
-	if s.pages == nil {
-		s.pages = make(map[uint64]*page)
-	}
-	s.pages[key] = p
-	return p, false
 }
 
 // retire collapses a page that has become full, and moves the floor past it
@@ -117,7 +170,7 @@ func (s *set) has(i uint64) bool {
 // word returns the bits of the numbers 64w to 64w+63.
 func (s *set) word(w uint64) uint64 {
 	const all = ^uint64(0)
-	key := w / (pageLen / wordBits)
+	key := w / pageWords
 	if key < s.floor {
 		return all
 	}
@@ -128,27 +181,31 @@ func (s *set) word(w uint64) uint64 {
 	case p == nil:
 		return all
 	default:
-		return p.words[w%(pageLen/wordBits)]
+		return p.words[w%pageWords]
 	}
 }
 
 // common counts the numbers that are in both sets.
 func (s *set) common(other *set) uint64 {
-	if s.len == 0 || other.len == 0 {
-		return 0
+	if s.floor > other.floor {
+		s, other = other, s
 	}
-	var n uint64
-	count := func(key uint64) {
-		const words = pageLen / wordBits
-		for w := key * words; w < (key+1)*words; w++ {
-			n += uint64(bits.OnesCount64(s.word(w) & other.word(w)))
+	// Below the lower floor both are full, and from there on only what s has
+	// stored can be in both.
+	n := s.floor << pageShift
+	for key, p := range s.pages {
+		q, there := other.pages[key]
+		switch {
+		case key < other.floor || there && q == nil:
+			n += p.count(0)
+		case !there:
+		case p == nil:
+			n += q.count(0)
+		default:
+			for w, word := range p.words {
+				n += uint64(bits.OnesCount64(word & q.words[w]))
+			}
 		}
-	}
-	for key := range s.floor {
-		count(key)
-	}
-	for key := range s.pages {
-		count(key)
 	}
 	return n
 }
@@ -160,18 +217,28 @@ func (s *set) from(i uint64) uint64 {
 		n = floor - i
 	}
 	for key, p := range s.pages {
-		base := key << pageShift
-		switch {
-		case base+pageLen <= i:
-		case p == nil:
-			n += base + pageLen - max(i, base)
-		default:
-			for j := max(i, base); j < base+pageLen; j++ {
-				if p.words[j%pageLen/wordBits]&(1<<(j%wordBits)) != 0 {
-					n++
-				}
-			}
+		switch base := key << pageShift; {
+		case i <= base:
+			n += p.count(0)
+		case i-base < pageLen:
+			n += p.count(i - base)
 		}
+	}
+	return n
+}
+
+// count counts the numbers of a page from its number i on; of a nil page, which
+// is full, as well.
+func (p *page) count(i uint64) uint64 {
+	if p == nil {
+		return pageLen - i
+	}
+	if i == 0 {
+		return uint64(p.n)
+	}
+	n := uint64(bits.OnesCount64(p.words[i/wordBits] >> (i % wordBits)))
+	for _, word := range p.words[i/wordBits+1:] {
+		n += uint64(bits.OnesCount64(word))
 	}
 	return n
 }
