@@ -89,17 +89,22 @@ func brokerStart(ctx context.Context, o broker.Options, u *ui) error {
 }
 
 func brokerStatusCommand(u *ui, folder func() (string, error)) *cobra.Command {
-	var urlOnly bool
+	var urlOnly, streamURLOnly bool
 	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Say whether the private broker runs, and where",
 		Long: `status says whether the private broker runs, and where; it fails where it does
-not. With --url it prints nothing but the AMQP URL, password included.
+not. With --url it prints nothing but the AMQP URL, password included, and with
+--stream-url the one of streams.
 ` + exitCodesHelp,
 		Example: `  thump broker status
-  AMQP_URL="$(thump broker status --url)"`,
+  AMQP_URL="$(thump broker status --url)"
+  STREAM_URL="$(thump broker status --stream-url)"`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if urlOnly && streamURLOnly {
+				return usagef("--url can't go with --stream-url: each prints nothing but its own")
+			}
 			dir, err := folder()
 			if err != nil {
 				return err
@@ -108,14 +113,19 @@ not. With --url it prints nothing but the AMQP URL, password included.
 			if err != nil {
 				return err
 			}
-			if urlOnly {
+			switch {
+			case urlOnly:
 				u.printf("%s\n", node.URL)
+				return nil
+			case streamURLOnly:
+				u.printf("%s\n", node.StreamURL)
 				return nil
 			}
 			return brokerStatus(cmd.Context(), node, u)
 		},
 	}
 	cmd.Flags().BoolVar(&urlOnly, "url", false, "print the AMQP URL alone, for scripts")
+	cmd.Flags().BoolVar(&streamURLOnly, "stream-url", false, "print the URL of streams alone, for scripts")
 	return cmd
 }
 
@@ -124,6 +134,10 @@ func brokerStatus(ctx context.Context, node *broker.Node, u *ui) error {
 	if err != nil {
 		return fmt.Errorf("the private broker's own URL: %w", err)
 	}
+	streams, err := thump.ParseURL(node.StreamURL)
+	if err != nil {
+		return fmt.Errorf("the private broker's own URL of streams: %w", err)
+	}
 	state := "serves"
 	notReady := node.Ready(ctx)
 	if notReady != nil {
@@ -131,6 +145,7 @@ func brokerStatus(ctx context.Context, node *broker.Node, u *ui) error {
 	}
 	u.printf("RabbitMQ %s %s\n", node.Version, state)
 	u.printf("  url      %s\n", endpoint)
+	u.printf("  streams  %s\n", streams)
 	u.printf("  process  %d, since %s\n", node.PID, node.StartedAt.Format(time.DateTime))
 	u.printf("  folder   %s\n", node.Dir)
 	return notReady

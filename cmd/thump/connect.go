@@ -16,8 +16,10 @@ import (
 )
 
 const (
-	// urlVariable is the environment's variable that says where to connect.
-	urlVariable = "THUMP_URL"
+	// urlVariable and streamURLVariable are the environment's variables that say
+	// where to connect.
+	urlVariable       = "THUMP_URL"
+	streamURLVariable = "THUMP_STREAM_URL"
 	// urlDefault is where RabbitMQ is when nobody says anything.
 	urlDefault = "amqp://guest:guest@localhost:5672/"
 
@@ -29,28 +31,33 @@ const (
 
 // connectFlags say where to connect.
 type connectFlags struct {
-	url string
+	url       string
+	streamURL string
 }
 
 func (f *connectFlags) register(flags *pflag.FlagSet) {
-	flags.StringVar(&f.url, "url", "", "connect to amqp://user:password@host:port/vhost (default: THUMP_URL, else the private broker, else localhost)")
+	flags.StringVar(&f.url, "url", "", "connect to amqp://user:password@host:port/vhost, or rabbitmq-stream://... (default: THUMP_URL, else the private broker, else localhost)")
+	flags.StringVar(&f.streamURL, "stream-url", "", "where streams are served, rabbitmq-stream://user:password@host:port/vhost (default: THUMP_STREAM_URL, else --url's host at port 5552)")
 }
 
 // check says what is wrong with the flags that were given.
 func (f *connectFlags) check(flags *pflag.FlagSet) error {
-	if flags.Changed("url") && f.url == "" {
-		// An empty variable in a script, most likely: not to be taken for
-		// whatever broker is near.
-		return errors.New("--url is empty")
+	for name, url := range map[string]string{"url": f.url, "stream-url": f.streamURL} {
+		if flags.Changed(name) && url == "" {
+			// An empty variable in a script, most likely: not to be taken for
+			// whatever broker is near.
+			return fmt.Errorf("--%s is empty", name)
+		}
 	}
 	return nil
 }
 
 // connection is a client and the broker that it is connected to.
 type connection struct {
-	client *thump.Client
-	url    string       // without the password
-	node   *broker.Node // the private broker, or nil
+	client    *thump.Client
+	url       string       // without the password
+	streamURL string       // likewise; "" where none was given
+	node      *broker.Node // the private broker, or nil
 
 	// started says that this command has started node, in a folder of its own
 	// that goes with it.
@@ -59,8 +66,9 @@ type connection struct {
 
 // target is a broker that a command may connect to.
 type target struct {
-	url  string
-	node *broker.Node // nil where it is not a private one
+	url       string
+	streamURL string       // "" where nobody said it
+	node      *broker.Node // nil where it is not a private one
 	// fallback says that nobody named it: it is tried because something must be.
 	fallback bool
 }
@@ -68,11 +76,8 @@ type target struct {
 // target finds where to connect: --url, the environment, the private broker
 // that is running, or this machine's RabbitMQ.
 func (f connectFlags) target(ctx context.Context) (target, error) {
-	if f.url != "" {
-		return target{url: f.url}, nil
-	}
-	if url := os.Getenv(urlVariable); url != "" {
-		return target{url: url}, nil
+	if t, named := f.named(); named {
+		return t, nil
 	}
 	dir := broker.DefaultDir()
 	if dir == "" {
@@ -88,7 +93,28 @@ func (f connectFlags) target(ctx context.Context) (target, error) {
 	if err := awaitReady(ctx, node); err != nil {
 		return target{}, fmt.Errorf("the private broker runs and does not answer: %w", err)
 	}
-	return target{url: node.URL, node: node}, nil
+	return privateTarget(node), nil
+}
+
+func privateTarget(node *broker.Node) target {
+	return target{url: node.URL, streamURL: node.StreamURL, node: node}
+}
+
+// named is where the flags, or the environment, say to connect. What is said of
+// streams alone is enough for them. The environment's two variables go together:
+// beside --url, THUMP_STREAM_URL may be another broker's.
+func (f connectFlags) named() (t target, ok bool) {
+	t = target{url: f.url, streamURL: f.streamURL}
+	if t.url == "" {
+		t.url = os.Getenv(urlVariable)
+		if t.streamURL == "" {
+			t.streamURL = os.Getenv(streamURLVariable)
+		}
+	}
+	if t.url == "" {
+		t.url, t.streamURL = t.streamURL, ""
+	}
+	return t, t.url != ""
 }
 
 // awaitReady waits for a broker that another process may be starting just now.
@@ -109,15 +135,31 @@ func awaitReady(ctx context.Context, node *broker.Node) error {
 
 // dial connects to the target.
 func (t target) dial(ctx context.Context, name string) (*connection, error) {
+	c := &connection{node: t.node}
 	endpoint, err := thump.ParseURL(t.url)
 	if err != nil {
 		return nil, usageError{err}
 	}
-	client, err := thump.Dial(ctx, thump.Config{URLs: []string{t.url}, Name: name})
+	c.url = endpoint.String()
+	urls := []string{t.url}
+	if t.streamURL != "" {
+		streams, err := thump.ParseURL(t.streamURL)
+		switch {
+		case err != nil:
+			return nil, usageError{err}
+		case !streams.Stream:
+			return nil, usagef("the URL of streams is %s, and has to begin with rabbitmq-stream:// or rabbitmq-stream+tls://", streams)
+		case endpoint.Stream:
+			return nil, usagef("there are two URLs of streams, %s and %s", endpoint, streams)
+		}
+		c.streamURL = streams.String()
+		urls = append(urls, t.streamURL)
+	}
+	c.client, err = thump.Dial(ctx, thump.Config{URLs: urls, Name: name})
 	if err != nil {
 		return nil, err
 	}
-	return &connection{client: client, url: endpoint.String(), node: t.node}, nil
+	return c, nil
 }
 
 // connect connects to where the flags say, for commands that need a broker to
@@ -167,7 +209,7 @@ func (f connectFlags) connectOrStart(ctx context.Context, u *ui, name string, pr
 		return nil, errors.Join(err, removePrivateDir(dir))
 	}
 	u.notef("RabbitMQ %s runs after %.1f s.\n", node.Version, time.Since(begin).Seconds())
-	c, err := target{url: node.URL, node: node}.dial(ctx, name)
+	c, err := privateTarget(node).dial(ctx, name)
 	if err != nil {
 		return nil, errors.Join(err, stopPrivate(ctx, node))
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/internal/load"
 )
 
@@ -19,31 +18,13 @@ const (
 	countDefault    = 1_000_000 // the tutorial's
 	queueDefault    = "hello"   // the tutorial's
 	windowDefault   = 10_000
+	windowOfStream  = 100_000
 	windowMax       = 1 << 20 // what a Publisher accepts
 	prefetchDefault = 2_000
 	prefetchMax     = math.MaxUint16 // basic.qos has 16 bits for it
 	bodySizeMax     = 512 << 20      // more than any RabbitMQ takes
 	clientsMax      = 1000
 )
-
-// queueFlags say how a queue is made where it is not there.
-type queueFlags struct {
-	kind      kindFlag
-	transient bool
-}
-
-func (f *queueFlags) register(flags *pflag.FlagSet) {
-	f.kind = kindFlag(thump.Classic)
-	flags.Var(&f.kind, "kind", "make the queue of this kind: classic or quorum")
-	flags.BoolVar(&f.transient, "transient", false, "make the queue transient, and send messages that a broker restart may lose")
-}
-
-func (f *queueFlags) check() error {
-	if f.transient && f.kind == kindFlag(thump.Quorum) {
-		return errors.New("--transient can't go with --kind quorum: quorum queues are always durable")
-	}
-	return nil
-}
 
 // sendFlags say what to send.
 type sendFlags struct {
@@ -59,7 +40,7 @@ func (f *sendFlags) register(flags *pflag.FlagSet) {
 	flags.Var(&f.count, "count", "messages to send, in all (1000000, 10k, 1m)")
 	flags.Var(&f.body, "body", `bodies: "tutorial" for "Message N", or a size of at least 16 bytes (100, 1KiB, 10kb)`)
 	flags.IntVar(&f.publishers, "publishers", 1, "publishers, each on a connection of its own")
-	flags.IntVar(&f.window, "window", windowDefault, "messages that may await their confirm, for each publisher")
+	flags.IntVar(&f.window, "window", windowDefault, "messages that may await their confirm, for each publisher; of a stream 100000")
 	flags.BoolVar(&f.noConfirms, "no-confirms", false, "don't ask the broker to confirm messages")
 }
 
@@ -75,12 +56,19 @@ func (f *sendFlags) check(flags *pflag.FlagSet) error {
 	return nil
 }
 
+// setStream sets the defaults for a stream.
+func (f *sendFlags) setStream(flags *pflag.FlagSet) {
+	if !flags.Changed("window") {
+		f.window = windowOfStream
+	}
+}
+
 // config returns what the flags ask for.
-func (f *sendFlags) config(queue string, transient bool, progress *load.Progress) load.SendConfig {
+func (f *sendFlags) config(to load.Place, progress *load.Progress) load.SendConfig {
 	return load.SendConfig{
-		Queue: queue, Count: uint64(f.count), Publishers: f.publishers,
+		To: to, Count: uint64(f.count), Publishers: f.publishers,
 		BodyBytes: int(f.body), RunID: rand.Uint32(),
-		Window: f.window, NoConfirms: f.noConfirms, Transient: transient, Progress: progress,
+		Window: f.window, NoConfirms: f.noConfirms, Progress: progress,
 	}
 }
 
@@ -118,17 +106,6 @@ type outputFlags struct {
 func (f *outputFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.json, "json", "", `write the result as JSON to this file; "-" is standard output, and nothing else goes there then`)
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print no settings and no progress, only the result")
-}
-
-// checkQueueName refuses names that AMQP can't carry or that mean something else.
-func checkQueueName(name string) error {
-	switch {
-	case name == "":
-		return errors.New("the queue needs a name")
-	case len(name) > 255:
-		return fmt.Errorf("the queue's name is %d bytes long, AMQP allows 255", len(name))
-	}
-	return nil
 }
 
 // countFlag is a number of messages; 0 only as a default.
@@ -195,22 +172,6 @@ func parseScaled(text string, suffixes map[string]uint64) (uint64, error) {
 		return 0, strconv.ErrRange
 	}
 	return n * scale, nil
-}
-
-// kindFlag is a kind of queue.
-type kindFlag thump.QueueKind
-
-func (f *kindFlag) String() string { return string(*f) }
-func (f *kindFlag) Type() string   { return "classic|quorum" }
-
-func (f *kindFlag) Set(text string) error {
-	switch kind := thump.QueueKind(text); kind {
-	case thump.Classic, thump.Quorum:
-		*f = kindFlag(kind)
-		return nil
-	default:
-		return errors.New("must be classic or quorum")
-	}
 }
 
 // idleFlag is a time without messages; 0 only as a default.

@@ -132,6 +132,59 @@ func TestInterruptOnceSummarizes(t *testing.T) {
 	})
 }
 
+func TestInterruptedStreamRunSummarizes(t *testing.T) {
+	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
+		stream, file := brokertest.QueueName(t), filepath.Join(t.TempDir(), "result.json")
+		p := start(t, b.URL, "run", "--kind", "stream", "--queue", stream, "--count", "10g",
+			"--stream-max-bytes", "500MB", "--stream-url", b.StreamURL, "--json", file)
+		p.await("Received 300000 messages")
+		p.interrupt()
+		if code := p.wait(); code != exitInterrupted {
+			t.Errorf("exit code %d, want %d\n%s", code, exitInterrupted, &p.stderr)
+		}
+		var r struct {
+			Verdict                                            string
+			Sent, Confirmed, Unknown, Unique, Lost, Duplicated uint64
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := json.Unmarshal(text, &r); err != nil {
+			t.Fatal(err)
+		}
+		if r.Verdict != "interrupted" || r.Sent < 300000 || r.Confirmed != r.Sent || r.Unknown != 0 ||
+			r.Lost != 0 || r.Duplicated != 0 || r.Unique != r.Confirmed {
+			t.Errorf("the record is %+v", r)
+		}
+		client, err := thump.Dial(t.Context(), thump.Config{URLs: []string{b.URL, b.StreamURL}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer hangUp(t, client)
+		if _, err := client.InspectStream(t.Context(), stream); !thump.IsNotFound(err) {
+			t.Errorf("the stream is still there: %v", err)
+		}
+	})
+}
+
+// TestInterruptEndsAllKinds interrupts the first of three runs: the others do
+// not begin.
+func TestInterruptEndsAllKinds(t *testing.T) {
+	b := brokertest.All(t)[0]
+	queue := brokertest.QueueName(t)
+	p := start(t, b.URL, "run", "--kind", "all", "--queue", queue, "--count", "100m", "--stream-url", b.StreamURL)
+	p.await("Received 100000 messages")
+	p.interrupt()
+	if code := p.wait(); code != exitInterrupted {
+		t.Errorf("exit code %d, want %d\n%s", code, exitInterrupted, &p.stderr)
+	}
+	if output := p.stdout.String(); !strings.Contains(output, "\nclassic queue: interrupted: ") || strings.Contains(output, "\nquorum queue: ") {
+		t.Errorf("it printed\n%s", output)
+	}
+	checkQueueGone(t, b, queue+"-classic")
+}
+
 func TestInterruptTwiceEndsAtOnce(t *testing.T) {
 	b := brokertest.All(t)[0]
 	queue := brokertest.QueueName(t)

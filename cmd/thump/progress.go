@@ -14,8 +14,10 @@ const (
 	// progressEvery is how often progress is looked at.
 	progressEvery = 100 * time.Millisecond
 	// lineEvery is how many messages there are between two lines of progress
-	// where there is no terminal; as in the tutorial.
+	// where there is no terminal, as in the tutorial; linesMost is how many lines
+	// a look at the progress makes: more, and only the last of them is printed.
 	lineEvery = 100_000
+	linesMost = 10
 )
 
 // tracks are the sides of a command whose progress is shown, with the number of
@@ -78,18 +80,24 @@ type lines struct {
 }
 
 func (l *lines) show(sent, received uint64, blocked string) {
-	for ; l.sent < sent/lineEvery; l.sent++ {
-		l.u.errorf(" [x] Sent %d messages\n", (l.sent+1)*lineEvery)
-	}
-	for ; l.received < received/lineEvery; l.received++ {
-		l.u.errorf(" [x] Received %d messages\n", (l.received+1)*lineEvery)
-	}
+	l.line("Sent", &l.sent, sent/lineEvery)
+	l.line("Received", &l.received, received/lineEvery)
 	if blocked != l.blocked {
 		l.blocked = blocked
 		if blocked == "" {
 			blocked = "no longer"
 		}
 		l.u.errorf(" [!] The broker blocks publishing: %s\n", blocked)
+	}
+}
+
+// line prints the lines that are due.
+func (l *lines) line(what string, printed *uint64, due uint64) {
+	if due > *printed+linesMost {
+		*printed = due - 1
+	}
+	for ; *printed < due; *printed++ {
+		l.u.errorf(" [x] %s %d messages\n", what, (*printed+1)*lineEvery)
 	}
 }
 

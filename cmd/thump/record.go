@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"time"
@@ -14,16 +15,35 @@ import (
 
 // newRecord begins the record of a command: what is known before it has done
 // anything.
-func newRecord(command string, c *connection, q preparedQueue) *result.Result {
+func newRecord(command string, c *connection, p *prepared) *result.Result {
 	server := c.client.Server()
 	return &result.Result{
 		Version: result.Version,
 		Command: command,
 		Broker:  result.Broker{Product: server.Product, Version: server.Version, Private: c.node != nil},
 		Settings: result.Settings{
-			ThumpVersion: version(), URL: c.url, Queue: q.name, Kind: string(q.kind), Durable: q.durable,
+			ThumpVersion: version(), URL: c.url, StreamURL: c.streamURL,
+			Queue: p.place.Name, Kind: p.kind, Durable: p.durable, Partitions: p.partitions,
 		},
 	}
+}
+
+// putSettings adds the settings of a stream's publishers.
+func (f *streamSendFlags) putSettings(s *result.Settings) {
+	s.SubEntry, s.Compression, s.PublisherName = f.subEntry, f.compression.String(), f.name
+}
+
+// putMaxBytes adds how much a stream keeps, where the command has made it, or
+// made sure.
+func putMaxBytes(s *result.Settings, f *placeFlags, p *prepared) {
+	if p.place.Streams() {
+		s.StreamMaxBytes = uint64(f.maxBytes)
+	}
+}
+
+// putSettings adds the settings of a stream's consumers.
+func (f *streamReceiveFlags) putSettings(s *result.Settings) {
+	s.Offset, s.Until, s.ConsumerName = f.offset.String(), f.until.text, f.name
 }
 
 // putSettings adds the settings of the sending side.
@@ -41,7 +61,7 @@ func (f *sendFlags) putSettings(s *result.Settings, bodyBytes int) {
 // putSettings adds the settings of the receiving side.
 func (f *receiveFlags) putSettings(s *result.Settings) {
 	s.Consumers, s.AutoAck = f.consumers, f.autoAck
-	if !f.autoAck {
+	if !f.autoAck && !s.Streams() {
 		s.Prefetch = f.prefetch
 	}
 }
@@ -57,6 +77,10 @@ func putSent(r *result.Result, sent load.Sent) {
 	rated := r.Confirmed
 	if !r.Settings.Confirms {
 		rated = r.Sent
+	}
+	if sent.WireBytes > 0 {
+		r.BytesOnWire = &sent.WireBytes
+		r.CompressionRatio = new(float64(sent.BodyBytes) / float64(sent.WireBytes))
 	}
 	if !sent.Last.IsZero() {
 		r.SendSeconds = seconds(sent.Last.Sub(sent.First))
@@ -173,8 +197,11 @@ func openJSON(path string) (*jsonFile, error) {
 // stdout says whether standard output belongs to the JSON alone.
 func (j *jsonFile) stdout() bool { return j != nil && j.file == nil }
 
+// record is a result.Result or a result.Set.
+type record interface{ Write(w io.Writer) error }
+
 // write writes the record.
-func (j *jsonFile) write(u *ui, r *result.Result) error {
+func (j *jsonFile) write(u *ui, r record) error {
 	if j == nil {
 		return nil
 	}

@@ -15,15 +15,17 @@ import (
 // runConfig is what the command line asks thump run for.
 type runConfig struct {
 	connect connectFlags
-	queue   queueFlags
+	places  placeFlags
 	send    sendFlags
 	receive receiveFlags
+	stream  streamSendFlags
 	output  outputFlags
 
-	name       string
-	private    bool
-	keep       bool
-	sequential bool
+	name         string // --queue
+	consumerName string
+	private      bool
+	keep         bool
+	sequential   bool
 
 	flags *pflag.FlagSet // which of them were given
 }
@@ -33,8 +35,8 @@ func runCommand(u *ui) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Send a million messages through RabbitMQ, receive them, and check every one",
-		Long: `run publishes messages to a queue and consumes them at the same time, over the
-same API that programs use, and accounts for every one: lost, duplicated,
+		Long: `run publishes messages to a queue or stream and consumes them at the same time,
+over the same API that programs use, and accounts for every one: lost, duplicated,
 reordered, corrupted, unexpected. With no flags it sends the tutorial's million
 messages through the durable classic queue hello, with confirms and acks.
 
@@ -42,8 +44,22 @@ It connects to --url, else THUMP_URL, else the private broker that is running,
 else localhost:5672 as guest; where nobody named one and none answers, it starts
 a private broker for the run and removes it afterwards.
 
-The queue has to be empty and without consumers. One that run creates is deleted
+A queue has to be empty and without consumers. One that run creates is deleted
 when the run is over, unless --keep.
+
+With --kind stream the messages go through the stream --queue, over RabbitMQ's
+stream protocol, many to an entry (--sub-entry). Every one of --consumers gets
+every message and is judged by itself; the counts are sums. Of a stream that is
+there already, the run receives what it sends itself. What the stream takes on the
+broker's disk is told first, and refused where there is no room and the broker is
+thump's own; --stream-max-bytes lets a stream that is made drop its oldest. With
+--super-stream the messages are spread over --partitions streams by a hash of
+their number, and their order is judged within each.
+
+With --kind all the same messages go through a classic queue, a quorum queue and
+a stream (--queue with the kind at its end), one after another, and one table has
+all three. Its JSON is an object with version, verdict (the worst) and runs, the
+three records; the exit code is that of the worst.
 
 Results and analysis go to standard output, all else to standard error. The
 first Ctrl-C stops publishing, waits up to 10 s for confirms and prints the
@@ -52,6 +68,11 @@ summary; the second ends at once.
 		Example: `  thump run
   thump run --count 10m --quiet --json result.json
   thump run --kind quorum --publishers 4 --consumers 2 --body 1KiB
+  thump run --kind stream --count 100m
+  thump run --kind stream --count 1g --stream-max-bytes 10GB
+  thump run --kind stream --sub-entry 1 --consumers 3
+  thump run --super-stream orders --partitions 3
+  thump run --kind all
   thump run --sequential --transient --no-confirms --auto-ack   as in the tutorial
   thump run --url amqp://user:password@host/vhost --queue test`,
 		Args: noArguments,
@@ -66,24 +87,39 @@ summary; the second ends at once.
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	cfg.send.register(flags)
-	flags.StringVar(&cfg.name, "queue", queueDefault, "the queue")
-	cfg.queue.register(flags)
+	flags.StringVar(&cfg.name, "queue", queueDefault, "the queue, or with --kind stream the stream")
+	cfg.places.registerQueue(flags, kindClassic, kindQuorum, kindStream, kindAll)
 	cfg.receive.register(flags)
 	flags.BoolVar(&cfg.sequential, "sequential", false, "send everything before the first message is received")
+	cfg.places.registerSuperStream(flags)
+	cfg.stream.register(flags)
+	registerConsumerName(flags, &cfg.consumerName)
 	cfg.connect.register(flags)
 	flags.BoolVar(&cfg.private, "private", false, "start a private broker for this run, whatever else is running")
-	flags.BoolVar(&cfg.keep, "keep", false, "keep the queue, and the broker that this run started")
+	flags.BoolVar(&cfg.keep, "keep", false, "keep the queue or stream, and the broker that this run started")
 	cfg.output.register(flags)
 	return cmd
 }
 
 func (cfg *runConfig) check() error {
 	var both error
-	if cfg.private && cfg.connect.url != "" {
-		both = errors.New("--private can't go with --url: one starts a broker, the other names one")
+	switch {
+	case cfg.private && (cfg.connect.url != "" || cfg.connect.streamURL != ""):
+		both = errors.New("--private can't go with --url or --stream-url: one starts a broker, the others name one")
+	case cfg.places.superStream != "" && cfg.flags.Changed("queue"):
+		both = errors.New("--queue can't go with --super-stream: each is a name")
 	}
-	return faults(both, cfg.connect.check(cfg.flags), checkQueueName(cfg.name), cfg.queue.check(), cfg.send.check(cfg.flags), cfg.receive.check(cfg.flags))
+	place := cfg.place()
+	kinds := wrongKind(cfg.flags, place.Streams())
+	if cfg.places.kind.kind == kindAll {
+		kinds = wrongForAll(cfg.flags)
+	}
+	return faults(both, cfg.connect.check(cfg.flags), cfg.places.check(place, cfg.flags), kinds,
+		cfg.send.check(cfg.flags), cfg.receive.check(cfg.flags), cfg.stream.check(), checkReference("--consumer-name", cfg.consumerName))
 }
+
+// place is what the run goes through.
+func (cfg *runConfig) place() load.Place { return cfg.places.place(cfg.name) }
 
 // run does what the configuration asks for. Whatever happens, what it has
 // created is gone afterwards, unless it is to be kept.
@@ -107,25 +143,75 @@ func run(ctx context.Context, cfg *runConfig, u *ui) (err error) {
 			err = closing
 		}
 	}()
-	queue, err := prepareQueue(starting, conn.client, cfg.name, &cfg.queue, cfg.flags)
-	if err == nil {
-		err = queue.mustBeOurs()
+	if cfg.places.kind.kind == kindAll {
+		return runAll(ctx, cfg, conn, json, u)
 	}
+	done, err := cfg.once(ctx, conn, u)
 	if err != nil {
 		return orInterrupted(u, err)
 	}
-	r, ended := cfg.measure(ctx, conn, queue, u)
-	leaving := cfg.leave(ctx, conn, queue, u)
-	if err := printResult(u, json, r, report.Text(r)); err != nil {
+	if err := printResult(u, json, done.record, report.Text(done.record)); err != nil {
 		return err
 	}
-	if err := verdictError(r, ended); err != nil {
-		if leaving != nil {
-			u.errorf("thump: %v\n", leaving)
+	if err := verdictError(done.record, done.ended); err != nil {
+		if done.leaving != nil {
+			u.errorf("thump: %v\n", done.leaving)
 		}
 		return err
 	}
-	return leaving
+	return done.leaving
+}
+
+// done is a run that is over.
+type done struct {
+	record  *result.Result
+	ended   error // why it ended early
+	leaving error // why what it has made is still there
+}
+
+// once runs the load through one queue or stream, which it makes where it is
+// not there, and deletes again. The error is why the run could not begin.
+func (cfg *runConfig) once(ctx context.Context, conn *connection, u *ui) (done, error) {
+	starting, started := u.starting(ctx)
+	defer started()
+	room, err := cfg.disk(conn)
+	if err != nil {
+		return done{}, err
+	}
+	place, err := cfg.places.prepare(starting, conn.client, cfg.place(), cfg.flags, true)
+	if err == nil {
+		err = place.mustBeOurs()
+	}
+	if err != nil {
+		return done{}, err
+	}
+	r, ended := cfg.measure(ctx, conn, &place, room, u)
+	return done{record: r, ended: ended, leaving: cfg.leave(ctx, conn, &place, u)}, nil
+}
+
+// disk looks whether there is room for what is to be sent through a stream.
+func (cfg *runConfig) disk(conn *connection) (disk, error) {
+	if !cfg.place().Streams() {
+		return disk{}, nil
+	}
+	return diskFor(conn, cfg.work(nil).SendConfig, &cfg.places)
+}
+
+// work is the load.
+func (cfg *runConfig) work(progress *load.Progress) load.Config {
+	work := load.Config{
+		SendConfig: cfg.send.config(cfg.place(), progress),
+		Consumers:  cfg.receive.consumers, Prefetch: cfg.receive.prefetch, AutoAck: cfg.receive.autoAck,
+		Sequential: cfg.sequential, ConsumerName: cfg.consumerName,
+	}
+	work.Transient = cfg.places.transient
+	if work.To.Streams() {
+		work.Stream = cfg.stream.config()
+		if !cfg.flags.Changed("window") {
+			work.Window = windowOfStream
+		}
+	}
+	return work
 }
 
 // orInterrupted is err, unless the user has ended what it is the error of.
@@ -138,20 +224,21 @@ func orInterrupted(u *ui, err error) error {
 
 // measure runs the load and makes the record of it. The error is why the load
 // ended early; it is in the record too.
-func (cfg *runConfig) measure(ctx context.Context, conn *connection, queue preparedQueue, u *ui) (*result.Result, error) {
-	r := newRecord("run", conn, queue)
+func (cfg *runConfig) measure(ctx context.Context, conn *connection, place *prepared, room disk, u *ui) (*result.Result, error) {
+	r := newRecord("run", conn, place)
 	var progress load.Progress
-	work := load.Config{
-		SendConfig: cfg.send.config(queue.name, cfg.queue.transient, &progress),
-		Consumers:  cfg.receive.consumers, Prefetch: cfg.receive.prefetch, AutoAck: cfg.receive.autoAck,
-		Sequential: cfg.sequential,
+	work := cfg.work(&progress)
+	work.Fresh = place.created
+	cfg.putSettings(&r.Settings, &work)
+	received := work.Count
+	if work.To.Streams() {
+		received *= uint64(work.Consumers)
+		room.put(&r.Settings)
+		putMaxBytes(&r.Settings, &cfg.places, place)
 	}
-	cfg.send.putSettings(&r.Settings, work.LargestBody())
-	cfg.receive.putSettings(&r.Settings)
-	r.Settings.Sequential = cfg.sequential
 	u.notef("%s\n", report.Settings(r))
 
-	done := u.follow(&progress, tracks{send: work.Count, receive: work.Count, confirms: !cfg.send.noConfirms})
+	done := u.follow(&progress, tracks{send: work.Count, receive: received, confirms: !cfg.send.noConfirms})
 	meter := startMeter(conn)
 	out, err := load.Run(ctx, conn.client, work, u.interrupted)
 	meter.stop(r)
@@ -162,6 +249,18 @@ func (cfg *runConfig) measure(ctx context.Context, conn *connection, queue prepa
 	ended := endedBy(err, out.Interrupted)
 	r.Judge(ended, out.Interrupted)
 	return r, ended
+}
+
+// putSettings adds the settings of the load.
+func (cfg *runConfig) putSettings(s *result.Settings, work *load.Config) {
+	cfg.send.putSettings(s, work.LargestBody())
+	cfg.receive.putSettings(s)
+	s.Sequential = cfg.sequential
+	if work.To.Streams() {
+		s.Window = work.Window
+		cfg.stream.putSettings(s)
+		s.ConsumerName = cfg.consumerName
+	}
 }
 
 // putTotals adds what the run's ledger says.
@@ -185,26 +284,29 @@ func putTotals(r *result.Result, out load.Outcome) {
 			last = out.Last
 		}
 		r.TotalSeconds = seconds(last.Sub(first))
-		held := out.Sent.Counts.Published - min(out.Sent.Counts.Published, out.Sent.ReceivedMeanwhile)
+		received := out.Sent.ReceivedMeanwhile
+		if r.Settings.Streams() {
+			received /= uint64(r.Settings.Consumers)
+		}
+		held := out.Sent.Counts.Published - min(out.Sent.Counts.Published, received)
 		r.BacklogAtSendEnd = &held
 	}
 }
 
-// leave deletes the queue that the run has created, or says how to reach what
-// it keeps.
-func (cfg *runConfig) leave(ctx context.Context, conn *connection, queue preparedQueue, u *ui) error {
+// leave deletes what the run has created, or says how to reach what it keeps.
+func (cfg *runConfig) leave(ctx context.Context, conn *connection, place *prepared, u *ui) error {
 	if cfg.keep {
-		u.notef("\nKept: the queue %s%s\n", queue.name, conn.howToReach())
+		u.notef("\nKept: the %s%s\n", place.words(), conn.howToReach())
 		return nil
 	}
-	if !queue.created || conn.started {
+	if !place.created || conn.started {
 		return nil // not ours, or gone with its broker
 	}
-	return deleteQueue(ctx, conn, queue.name)
+	return place.remove(ctx, conn.client)
 }
 
 // printResult writes the record and its text to where they belong.
-func printResult(u *ui, json *jsonFile, r *result.Result, text string) error {
+func printResult(u *ui, json *jsonFile, r record, text string) error {
 	if json.stdout() {
 		u.notef("\n%s", text)
 	} else {

@@ -37,18 +37,28 @@ func TestUsage(t *testing.T) {
 
 // TestScripts runs every command as a user does, against every broker.
 //
-// The scripts have a queue name of their own in QUEUE, the broker in THUMP_URL
-// with its parts in USER, PASSWORD and ADDRESS, and the commands below.
+// The scripts have a name of their own in QUEUE, for a queue or a stream, the
+// broker in THUMP_URL and THUMP_STREAM_URL, with the parts of the former in USER,
+// PASSWORD and ADDRESS, the commands below, and conditions like [rabbitmq:3.10].
 func TestScripts(t *testing.T) {
 	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
 		testscript.Run(t, testscript.Params{
 			Dir:   "testdata/script",
 			Setup: func(e *testscript.Env) error { return setup(e, b) },
+			Condition: func(condition string) (bool, error) {
+				series, ok := strings.CutPrefix(condition, "rabbitmq:")
+				if !ok {
+					return false, fmt.Errorf("no condition %q", condition)
+				}
+				return b.Name == series, nil
+			},
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
-				"exits":   cmdExits,
-				"queue":   cmdQueue,
-				"json":    cmdJSON,
-				"notamqp": cmdNotAMQP,
+				"exits":       cmdExits,
+				"queue":       cmdQueue,
+				"stream":      cmdStream,
+				"superstream": cmdSuperStream,
+				"json":        cmdJSON,
+				"notamqp":     cmdNotAMQP,
 			},
 		})
 	})
@@ -91,6 +101,7 @@ func isolate(e *testscript.Env) error {
 	}
 	e.Setenv("THUMP_HOME", dir)
 	e.Setenv("THUMP_URL", "")
+	e.Setenv("THUMP_STREAM_URL", "")
 	e.Defer(func() {
 		if err := remove(); err != nil {
 			e.T().Fatal(err)
@@ -111,17 +122,17 @@ func setup(e *testscript.Env, b brokertest.Broker) error {
 	queue := fmt.Sprintf("thump-%s-%d", filepath.Base(e.WorkDir), time.Now().UnixNano())
 	for name, value := range map[string]string{
 		"THUMP_URL": b.URL, "USER": u.User.Username(), "PASSWORD": password, "ADDRESS": u.Host,
-		"TLSURL": b.TLSURL, "QUEUE": queue,
+		"THUMP_STREAM_URL": b.StreamURL, "STREAMURL": b.StreamURL, "TLSURL": b.TLSURL, "QUEUE": queue,
 	} {
 		e.Setenv(name, value)
 	}
 	e.Defer(func() {
 		ctx := context.Background()
-		client, err := thump.Dial(ctx, thump.Config{URLs: []string{b.URL}})
+		client, err := thump.Dial(ctx, thump.Config{URLs: []string{b.URL, b.StreamURL}})
 		if err != nil {
 			e.T().Fatal(err)
 		}
-		_, err = client.DeleteQueue(ctx, queue, thump.DeleteOptions{})
+		_, err = client.DeleteQueue(ctx, queue, thump.DeleteOptions{}) // or a stream
 		if err := errors.Join(err, client.Close(ctx)); err != nil {
 			e.T().Fatal(err)
 		}
@@ -148,36 +159,68 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// cmdQueue checks a queue: queue NAME MESSAGES, or ! queue NAME for one that
-// is not there; or makes one: queue NAME make [transient].
-func cmdQueue(ts *testscript.TestScript, neg bool, args []string) {
+// withClient lets f use a client of the script's broker.
+func withClient(ts *testscript.TestScript, f func(context.Context, *thump.Client)) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	client, err := thump.Dial(ctx, thump.Config{URLs: []string{ts.Getenv("THUMP_URL")}})
+	client, err := thump.Dial(ctx, thump.Config{URLs: []string{ts.Getenv("THUMP_URL"), ts.Getenv("THUMP_STREAM_URL")}})
 	ts.Check(err)
 	defer func() { ts.Check(client.Close(ctx)) }()
-	if len(args) > 1 && args[1] == "make" {
-		_, err := client.DeclareQueue(ctx, thump.QueueSpec{Name: args[0], Transient: len(args) > 2})
-		ts.Check(err)
-		return
-	}
-	info, err := client.InspectQueue(ctx, args[0])
-	if neg {
-		if !thump.IsNotFound(err) {
-			ts.Fatalf("the queue %s is there: %+v, %v", args[0], info, err)
+	f(ctx, client)
+}
+
+// cmdQueue checks a queue: queue NAME MESSAGES, or ! queue NAME for one that
+// is not there; or makes one: queue NAME make [transient]; or queue NAME delete.
+func cmdQueue(ts *testscript.TestScript, neg bool, args []string) {
+	withClient(ts, func(ctx context.Context, client *thump.Client) {
+		switch {
+		case len(args) > 1 && args[1] == "make":
+			_, err := client.DeclareQueue(ctx, thump.QueueSpec{Name: args[0], Transient: len(args) > 2})
+			ts.Check(err)
+			return
+		case len(args) > 1 && args[1] == "delete":
+			_, err := client.DeleteQueue(ctx, args[0], thump.DeleteOptions{})
+			ts.Check(err)
+			return
 		}
-		return
-	}
-	ts.Check(err)
-	// What a closed connection gives back takes the broker a moment.
-	for begin := time.Now(); strconv.Itoa(info.Messages) != args[1] && time.Since(begin) < 5*time.Second; {
-		time.Sleep(20 * time.Millisecond)
-		info, err = client.InspectQueue(ctx, args[0])
+		info, err := client.InspectQueue(ctx, args[0])
+		if neg {
+			if !thump.IsNotFound(err) {
+				ts.Fatalf("the queue %s is there: %+v, %v", args[0], info, err)
+			}
+			return
+		}
 		ts.Check(err)
-	}
-	if strconv.Itoa(info.Messages) != args[1] {
-		ts.Fatalf("the queue %s holds %d messages, want %s", args[0], info.Messages, args[1])
-	}
+		// What a closed connection gives back takes the broker a moment.
+		for begin := time.Now(); strconv.Itoa(info.Messages) != args[1] && time.Since(begin) < 5*time.Second; {
+			time.Sleep(20 * time.Millisecond)
+			info, err = client.InspectQueue(ctx, args[0])
+			ts.Check(err)
+		}
+		if strconv.Itoa(info.Messages) != args[1] {
+			ts.Fatalf("the queue %s holds %d messages, want %s", args[0], info.Messages, args[1])
+		}
+	})
+}
+
+// cmdStream checks that a stream is there: stream NAME; or is not: ! stream NAME.
+func cmdStream(ts *testscript.TestScript, neg bool, args []string) {
+	withClient(ts, func(ctx context.Context, client *thump.Client) {
+		info, err := client.InspectStream(ctx, args[0])
+		switch {
+		case neg && !thump.IsNotFound(err):
+			ts.Fatalf("the stream %s is there: %+v, %v", args[0], info, err)
+		case !neg:
+			ts.Check(err)
+		}
+	})
+}
+
+// cmdSuperStream deletes a super stream: superstream NAME delete.
+func cmdSuperStream(ts *testscript.TestScript, _ bool, args []string) {
+	withClient(ts, func(ctx context.Context, client *thump.Client) {
+		ts.Check(client.DeleteSuperStream(ctx, args[0]))
+	})
 }
 
 // cmdJSON checks the values of a JSON object: json FILE KEY=VALUE..., where
@@ -209,16 +252,21 @@ func cmdJSON(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// lookup finds a key like "broker.version".
-func lookup(object map[string]any, key string) (any, bool) {
+// lookup finds a key like "broker.version" or "runs.0.verdict".
+func lookup(value any, key string) (any, bool) {
 	outer, inner, nested := strings.Cut(key, ".")
-	if !nested {
-		value, there := object[key]
-		return value, there
+	var within any
+	there := false
+	switch value := value.(type) {
+	case map[string]any:
+		within, there = value[outer]
+	case []any:
+		if i, err := strconv.Atoi(outer); err == nil && i < len(value) {
+			within, there = value[i], true
+		}
 	}
-	within, ok := object[outer].(map[string]any)
-	if !ok {
-		return nil, false
+	if !nested || !there {
+		return within, there
 	}
 	return lookup(within, inner)
 }

@@ -12,14 +12,19 @@ import (
 
 // ReceiveConfig says what to receive and until when.
 type ReceiveConfig struct {
-	Queue     string
+	From      Place
 	Consumers int
-	Prefetch  int // unsettled deliveries for each consumer
+	Prefetch  int // unsettled deliveries for each consumer of a queue
 	AutoAck   bool
 
+	// Stream says how to consume from a stream or super stream. Of several
+	// consumers with a name each gets a number at its end.
+	Stream thump.StreamConsuming
+
 	// Count ends the receiving after so many messages, and takes no more than
-	// them off the queue; 0 for no limit. It can't go with AutoAck, which
-	// leaves the broker free to send any number.
+	// them off the queue; every consumer of a stream takes so many. 0 for no
+	// limit. It can't go with AutoAck, which leaves the broker free to send any
+	// number.
 	Count uint64
 	// Idle ends the receiving when nothing has come for so long; 0 for never.
 	Idle time.Duration
@@ -30,34 +35,54 @@ type ReceiveConfig struct {
 
 // Received is what came.
 type Received struct {
-	Tally ledger.TallyCounts
+	// Tallies are what came from the queue, or to each consumer of the stream.
+	Tallies []ledger.TallyCounts
 	// First and Last are when the first and the last delivery came, or zero.
 	First, Last time.Time
 }
 
-// tallySink makes a sink of a tally's consumer, which does not ask whether a
-// message was redelivered.
-type tallySink struct{ *ledger.TallyConsumer }
+// Total is the number of deliveries.
+func (r Received) Total() uint64 {
+	var n uint64
+	for _, t := range r.Tallies {
+		n += t.Received
+	}
+	return n
+}
 
-func (s tallySink) Add(body []byte, _ bool) { s.TallyConsumer.Add(body) }
+// tallySink records deliveries with a tally's consumer, which does not ask
+// whether a message was redelivered.
+type tallySink struct{ consumer *ledger.TallyConsumer }
 
-// Receive receives and acks until the count is reached, the queue is idle, stop
-// is closed, or a consumer fails. What it has received by then is in Received,
+func (s *tallySink) record(deliveries []thump.Delivery) {
+	for i := range deliveries {
+		s.consumer.Add(deliveries[i].Body)
+	}
+	s.consumer.Commit()
+}
+
+// Receive receives and acks until the count is reached, nothing has come for the
+// idle time, everything has come that was stored until Stream.Until, stop is
+// closed, or a consumer fails. What it has received by then is in Received,
 // whatever the error.
 func Receive(ctx context.Context, client *thump.Client, cfg ReceiveConfig, stop <-chan struct{}) (Received, error) {
-	tally := ledger.NewTally()
+	tallies := make([]*ledger.Tally, 1)
+	if cfg.From.Streams() {
+		tallies = make([]*ledger.Tally, cfg.Consumers)
+	}
+	for i := range tallies {
+		tallies[i] = ledger.NewTally()
+	}
 	reached := make(chan struct{}, 1)
 	in := intakeConfig{
-		queue: cfg.Queue, consumers: cfg.Consumers, prefetch: cfg.Prefetch, autoAck: cfg.AutoAck,
+		consumers: cfg.Consumers, consumer: cfg.consumer, autoAck: cfg.AutoAck,
+		sink:  func(i int) sink { return &tallySink{tallies[min(i, len(tallies)-1)].Consumer()} },
+		count: cfg.Count, each: cfg.From.Streams(),
 		progress: cfg.Progress, reached: reached, goal: new(atomic.Uint64),
-		sink: func() sink { return tallySink{tally.Consumer()} },
 	}
 	in.goal.Store(math.MaxUint64)
 	if cfg.Count > 0 {
-		in.goal.Store(cfg.Count)
-		in.tickets = new(atomic.Int64)
-		in.tickets.Store(int64(cfg.Count))
-		in.prefetch = int(min(uint64(cfg.Prefetch), cfg.Count))
+		in.goal.Store(cfg.Count * uint64(len(tallies)))
 	}
 	intake, err := openIntake(ctx, client, in)
 	if err != nil {
@@ -65,11 +90,35 @@ func Receive(ctx context.Context, client *thump.Client, cfg ReceiveConfig, stop 
 	}
 	waitReceived(ctx, intake, cfg, reached, stop)
 	err = intake.close(ctx)
-	first, last := intake.times()
+	got := Received{}
+	got.First, got.Last = intake.times()
+	for _, t := range tallies {
+		got.Tallies = append(got.Tallies, t.Counts())
+	}
 	if err == nil {
 		err = ctx.Err()
 	}
-	return Received{Tally: tally.Counts(), First: first, Last: last}, err
+	return got, err
+}
+
+// consumer says how consumer i consumes.
+func (cfg *ReceiveConfig) consumer(i int) thump.ConsumerConfig {
+	if cfg.From.Streams() {
+		stream := cfg.Stream
+		stream.Name = numbered(stream.Name, i, cfg.Consumers > 1)
+		most := streamBatch
+		if stream.Name != "" && cfg.Count > 0 {
+			// The offset that is stored is that of a whole batch, and the last
+			// message that is taken may be in the middle of one.
+			most = 1
+		}
+		return thump.ConsumerConfig{From: cfg.From.target(), MaxBatch: most, Stream: stream}
+	}
+	prefetch := cfg.Prefetch
+	if cfg.Count > 0 {
+		prefetch = int(min(uint64(prefetch), cfg.Count))
+	}
+	return thump.ConsumerConfig{From: cfg.From.target(), Prefetch: prefetch, AutoAck: cfg.AutoAck}
 }
 
 // waitReceived returns when there is a reason to end.
@@ -94,6 +143,8 @@ func waitReceived(ctx context.Context, in *intake, cfg ReceiveConfig, reached, s
 			if time.Since(latest) >= cfg.Idle {
 				return
 			}
+		case <-in.ended:
+			return
 		case <-stop:
 			return
 		case <-in.failed:

@@ -1,9 +1,9 @@
-// Package load runs publishers and consumers against one queue, through the
-// public API of package thump alone, and keeps count: its figures are those
-// that a user of the package gets.
+// Package load runs publishers and consumers against one queue, stream or super
+// stream, through the public API of package thump alone, and keeps count: its
+// figures are those that a user of the package gets.
 //
 // Memory does not depend on the number of messages: bodies are made in reused
-// buffers, a batch at a time, and the ledger forgets what is complete.
+// buffers, a batch at a time, and the ledgers forget what is complete.
 package load
 
 import (
@@ -22,7 +22,7 @@ const (
 	// idleBeforeCheck is how long nothing must have come before the run asks
 	// the broker whether anything is left. It decides nothing by itself.
 	idleBeforeCheck = time.Second
-	// stallTimeout is how long the queue may hold messages and deliver none.
+	// stallTimeout is how long the source may hold messages and deliver none.
 	stallTimeout = 60 * time.Second
 	// secondLook is the time between the two looks at an empty queue that make
 	// missing messages lost. RabbitMQ's queues count what they hold exactly,
@@ -39,24 +39,34 @@ type Config struct {
 	SendConfig
 
 	Consumers int
-	Prefetch  int // unsettled deliveries for each consumer
+	Prefetch  int // unsettled deliveries for each consumer of a queue
 	AutoAck   bool
 	// Sequential sends everything before the first message is received.
 	Sequential bool
+
+	// Fresh says that the stream was made for this run and holds nothing else. Of
+	// one that was there before, what it holds already is not received.
+	Fresh bool
+	// ConsumerName is the name under which a stream's consumer stores its offset;
+	// "" for none. Several get a number each.
+	ConsumerName string
 }
 
 // Outcome is what came of a run.
+//
+// Every consumer of a stream gets every message: each is judged by itself, and
+// the counts are sums over them.
 type Outcome struct {
 	Sent   Sent
 	Totals ledger.Totals
 	// Lost messages were confirmed (without confirms: sent), have not come, and
-	// are not in the queue. LostKnown is false when the run ended before that
-	// could be told.
+	// are not in the queue; a stream's consumer has read on behind them. LostKnown
+	// is false when the run ended before that could be told.
 	Lost       uint64
 	LostKnown  bool
 	LostRanges []ledger.Range
 	// Left is how many messages the run left in the queue; LeftKnown is false
-	// when the broker could not be asked.
+	// when the broker could not be asked, and for a stream, which keeps all.
 	Left      uint64
 	LeftKnown bool
 	// First and Last are when the first and the last delivery came, or zero.
@@ -72,25 +82,21 @@ type Outcome struct {
 // takes what is already on its way, and returns with what is known. When ctx
 // ends it returns at once.
 //
-// The queue must be there, empty, and nobody else's.
+// A queue must be there, empty, and nobody else's; a stream must be there, and
+// nobody else must publish to it.
 func Run(ctx context.Context, client *thump.Client, cfg Config, stop <-chan struct{}) (Outcome, error) {
 	_, format, err := cfg.plan()
 	if err != nil {
 		return Outcome{}, err
 	}
-	led := ledger.New(format)
-	cfg.Unconfirmed = led.Unconfirmed
-	r := &run{cfg: cfg, client: client, ledger: led, stop: stop, reached: make(chan struct{}, 1)}
+	r := &run{cfg: cfg, client: client, stop: stop, reached: make(chan struct{}, 1)}
+	r.books, r.source = newBooks(format, cfg), newSource(client, cfg)
+	r.cfg.Unconfirmed = r.books.unconfirmed
 	r.goal.Store(math.MaxUint64)
-	if cfg.Sequential {
-		r.startSend(ctx)
-		r.awaitSend(nil)
-		if !r.ended() {
-			r.receiveRounds(ctx)
-		}
-	} else {
-		r.receiveRounds(ctx)
+	if err := r.source.open(ctx); err != nil {
+		return Outcome{}, err
 	}
+	r.all(ctx)
 	out := r.outcome(ctx)
 	if r.sendErr != nil {
 		return out, r.sendErr
@@ -98,10 +104,20 @@ func Run(ctx context.Context, client *thump.Client, cfg Config, stop <-chan stru
 	return out, r.err
 }
 
+func newSource(client *thump.Client, cfg Config) source {
+	if cfg.To.Streams() {
+		return &streamSource{
+			client: client, place: cfg.To, name: cfg.ConsumerName, many: cfg.Consumers > 1, fresh: cfg.Fresh,
+		}
+	}
+	return &queueSource{client: client, queue: cfg.To.Name, prefetch: cfg.Prefetch, autoAck: cfg.AutoAck}
+}
+
 type run struct {
 	cfg    Config
 	client *thump.Client
-	ledger *ledger.Ledger
+	source source
+	books  *books
 	stop   <-chan struct{}
 
 	// goal is how many deliveries there must be at least; known when all is sent.
@@ -117,6 +133,26 @@ type run struct {
 	out      Outcome
 	finished bool  // everything is accounted for
 	err      error // why receiving failed
+}
+
+// all sends and receives.
+func (r *run) all(ctx context.Context) {
+	if !r.cfg.Sequential {
+		r.receiveRounds(ctx, nil)
+		return
+	}
+	if r.cfg.To.Streams() && !r.cfg.Fresh {
+		// Only consumers that are there before the first message know where in
+		// the stream it is.
+		hold := make(chan struct{})
+		r.receiveRounds(ctx, hold)
+		return
+	}
+	r.startSend(ctx)
+	r.awaitSend(nil)
+	if !r.ended() {
+		r.receiveRounds(ctx, nil)
+	}
 }
 
 // startSend starts the sender. It ends by itself, when r.stop is closed, or
@@ -146,10 +182,8 @@ func (r *run) awaitSend(failed <-chan struct{}) {
 		r.sendStop()
 		<-r.sendDone
 	}
-	for i, n := range r.sent.Published {
-		r.ledger.Published(i, n)
-	}
-	r.goal.Store(r.sent.Counts.Confirmed + r.sent.Counts.Sent)
+	r.books.published(r.sent.Published)
+	r.goal.Store((r.sent.Counts.Confirmed + r.sent.Counts.Sent) * uint64(len(r.books.ledgers)))
 }
 
 func (r *run) fail(err error) {
@@ -162,20 +196,15 @@ func (r *run) fail(err error) {
 // or could not send anything.
 func (r *run) ended() bool { return stopped(r.stop) || r.sent.Counts.Published == 0 }
 
-// ledgerSink makes a sink of a ledger's consumer.
-type ledgerSink struct{ *ledger.Consumer }
-
-func (s ledgerSink) Commit() { s.Consumer.Commit() }
-
 // receiveRounds receives until everything is accounted for. One round nearly
 // always does; another follows where closing the consumers, which is the only
 // way to be sure that nothing is under way, shows that the queue is not empty.
-func (r *run) receiveRounds(ctx context.Context) {
+// Where hold is set, the consumers are let go once all is sent.
+func (r *run) receiveRounds(ctx context.Context, hold chan struct{}) {
 	for surplus := 0; ; {
 		in, err := openIntake(ctx, r.client, intakeConfig{
-			queue: r.cfg.Queue, consumers: r.cfg.Consumers, prefetch: r.cfg.Prefetch, autoAck: r.cfg.AutoAck,
-			progress: r.cfg.Progress, reached: r.reached, goal: &r.goal,
-			sink: func() sink { return ledgerSink{r.ledger.Consumer()} },
+			consumers: r.cfg.Consumers, consumer: r.source.consumer, sink: r.books.sink, hold: hold,
+			autoAck: r.cfg.AutoAck, progress: r.cfg.Progress, reached: r.reached, goal: &r.goal,
 		})
 		if err != nil {
 			r.fail(err)
@@ -184,6 +213,9 @@ func (r *run) receiveRounds(ctx context.Context) {
 		if r.sendDone == nil {
 			r.startSend(ctx)
 			r.awaitSend(in.failed)
+			if hold != nil {
+				close(hold)
+			}
 		}
 		r.awaitDeliveries(ctx, in, surplus > 0)
 		r.fail(in.close(ctx))
@@ -191,7 +223,7 @@ func (r *run) receiveRounds(ctx context.Context) {
 		if r.lookAfterRound(ctx) {
 			return
 		}
-		if r.ledger.Missing() == 0 {
+		if r.books.missing() == 0 {
 			surplus++
 		}
 		if surplus > surplusRounds {
@@ -215,79 +247,67 @@ func (r *run) noteTimes(in *intake) {
 // when the run is stopped, or on a failure. In a round for surplus everything
 // has come already, and the wait is for whatever it is to stop coming.
 func (r *run) awaitDeliveries(ctx context.Context, in *intake, surplus bool) {
-	expected := r.goal.Load()
 	tick := time.NewTicker(idleBeforeCheck / 10)
 	defer tick.Stop()
+	at, stop := standing{}, r.stop
+	var tooLong <-chan time.Time // after stop
 	latest := time.Now()
 	received := r.cfg.Progress.Received()
 	for {
-		// Missing looks closely and Unique is one number: ask it only when
-		// there is a chance.
-		if !surplus && r.ledger.Unique() >= expected && r.ledger.Missing() == 0 {
-			return
+		at.came = !surplus && r.books.came(r.goal.Load())
+		if at.came || at.stopping || at.idle >= idleBeforeCheck {
+			over, err := r.source.nothingMore(ctx, in, at)
+			if err != nil {
+				r.fail(fmt.Errorf("waiting for deliveries: %w", err))
+			}
+			if over {
+				return
+			}
 		}
 		select {
 		case <-r.reached:
 		case <-tick.C:
 		case <-in.failed:
 			return
-		case <-r.stop:
+		case <-stop:
+			at.stopping, stop = true, nil
+			tooLong = time.After(drainTimeout)
+		case <-tooLong:
 			return
 		case <-ctx.Done():
 			return
 		}
 		if now := r.cfg.Progress.Received(); now != received {
 			received, latest = now, time.Now()
-			continue
 		}
-		if idle := time.Since(latest); idle >= idleBeforeCheck && r.nothingMore(ctx, idle) {
-			return
-		}
+		at.idle = time.Since(latest)
 	}
 }
 
-// nothingMore says whether the wait for deliveries is over after a time without
-// any: the queue is empty, or the broker does not deliver what is in it.
-func (r *run) nothingMore(ctx context.Context, idle time.Duration) bool {
-	q, err := r.client.InspectQueue(ctx, r.cfg.Queue)
-	switch {
-	case err != nil:
-		r.fail(fmt.Errorf("waiting for deliveries: %w", err))
-		return true
-	case q.Messages == 0:
-		return true
-	case idle >= stallTimeout:
-		r.fail(fmt.Errorf("stalled: %d messages are in the queue and none was delivered for %.0f s", q.Messages, idle.Seconds()))
-		return true
-	default:
-		return false
-	}
-}
-
-// lookAfterRound asks what is left in the queue now that nothing is under way,
-// and says whether the run is over.
+// lookAfterRound asks what is left now that nothing is under way, and says
+// whether the run is over.
 func (r *run) lookAfterRound(ctx context.Context) (over bool) {
-	q, err := r.client.InspectQueue(ctx, r.cfg.Queue)
-	if err == nil && q.Messages == 0 && r.ledger.Missing() > 0 && r.err == nil {
+	left, err := r.source.left(ctx)
+	if err == nil && left.known && left.messages == 0 && r.books.missing() > 0 && r.err == nil {
 		select {
 		case <-time.After(secondLook):
 		case <-ctx.Done():
 		}
-		q, err = r.client.InspectQueue(ctx, r.cfg.Queue)
+		left, err = r.source.left(ctx)
 	}
 	if err != nil {
 		r.fail(fmt.Errorf("looking for what is left: %w", err))
 		return true
 	}
-	r.out.Left, r.out.LeftKnown = uint64(max(0, q.Messages)), true
+	r.out.Left, r.out.LeftKnown = left.messages, left.known
 	if r.err != nil || stopped(r.stop) || ctx.Err() != nil {
 		return true
 	}
-	if q.Consumers > 0 && r.ledger.Missing() > 0 {
-		r.fail(fmt.Errorf("%d other consumers take messages from the queue", q.Consumers))
+	if left.consumers > 0 && r.books.missing() > 0 {
+		r.fail(fmt.Errorf("%d other consumers take messages from the queue", left.consumers))
 		return true
 	}
-	r.finished = q.Messages == 0
+	r.finished = left.messages == 0
 	return r.finished
 }
 
@@ -295,9 +315,9 @@ func (r *run) lookAfterRound(ctx context.Context) (over bool) {
 func (r *run) outcome(ctx context.Context) Outcome {
 	out := r.out
 	out.Sent = r.sent
-	out.Totals = r.ledger.Totals()
+	out.Totals = r.books.totals()
 	out.Interrupted = !r.finished && (stopped(r.stop) || ctx.Err() != nil)
-	missing := r.ledger.Missing()
+	missing := r.books.missing()
 	switch {
 	case r.cfg.NoConfirms && r.sent.Counts.Unknown > 0:
 		// Without confirms nobody can say which messages the broker never read.
@@ -308,13 +328,13 @@ func (r *run) outcome(ctx context.Context) Outcome {
 		out.Lost, out.LostKnown = missing-min(missing, r.sent.Counts.Returned), true
 	case r.finished:
 		out.Lost, out.LostKnown = missing, true
-		out.LostRanges = r.ledger.MissingRanges(20)
+		out.LostRanges = r.books.missingRanges(20)
 	case out.Interrupted && r.err == nil && r.sent.Counts.Unknown == 0:
 		// Not everything was received, and nothing is under way: what is
 		// neither here nor in the queue is lost. Which, can't be told.
-		left, known := r.leftInQueue(ctx)
-		out.Left, out.LeftKnown = left, known
-		out.Lost, out.LostKnown = missing-min(missing, left), known
+		if out.Left, out.LeftKnown = r.leftInQueue(ctx); out.LeftKnown {
+			out.Lost, out.LostKnown = missing-min(missing, out.Left), true
+		}
 	}
 	return out
 }
@@ -324,9 +344,6 @@ func (r *run) leftInQueue(ctx context.Context) (uint64, bool) {
 	if r.out.LeftKnown || ctx.Err() != nil {
 		return r.out.Left, r.out.LeftKnown
 	}
-	q, err := r.client.InspectQueue(ctx, r.cfg.Queue)
-	if err != nil || q.Messages < 0 || q.Messages > math.MaxInt {
-		return 0, false
-	}
-	return uint64(q.Messages), true
+	left, err := r.source.left(ctx)
+	return left.messages, left.known && err == nil
 }

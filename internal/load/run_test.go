@@ -45,7 +45,7 @@ func open(t *testing.T, b brokertest.Broker, spec thump.QueueSpec) bench {
 
 func (b bench) config(count uint64) Config {
 	return Config{
-		SendConfig: SendConfig{Queue: b.queue, Count: count, Publishers: 1, Window: 1000, Progress: new(Progress)},
+		SendConfig: SendConfig{To: Place{Name: b.queue}, Count: count, Publishers: 1, Window: 1000, Progress: new(Progress)},
 		Consumers:  1, Prefetch: 500,
 	}
 }
@@ -302,7 +302,7 @@ func TestSendToNoQueueIsReturned(t *testing.T) {
 	b := brokertest.All(t)[0]
 	q := open(t, b, thump.QueueSpec{})
 	cfg := q.config(1000).SendConfig
-	cfg.Queue += "-which-is-not-there"
+	cfg.To.Name += "-which-is-not-there"
 	var mu sync.Mutex
 	var numbers []uint64
 	cfg.Unconfirmed = func(n []uint64) {
@@ -343,14 +343,14 @@ func TestReceiveTakesNoMoreThanCount(t *testing.T) {
 			left := 5000
 			for _, count := range []int{1, 7, 1000, 1234} {
 				got, err := Receive(t.Context(), q.client, ReceiveConfig{
-					Queue: q.queue, Consumers: 3, Prefetch: 400, Count: uint64(count), Progress: new(Progress),
+					From: Place{Name: q.queue}, Consumers: 3, Prefetch: 400, Count: uint64(count), Progress: new(Progress),
 				}, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
 				left -= count
-				if got.Tally.Received != uint64(count) {
-					t.Errorf("%s: received %d, want %d", kind, got.Tally.Received, count)
+				if got.Total() != uint64(count) {
+					t.Errorf("%s: received %d, want %d", kind, got.Total(), count)
 				}
 				q.awaitMessages(t, left)
 			}
@@ -382,14 +382,14 @@ func TestReceiveEndsWhenIdle(t *testing.T) {
 	q.publish(t, "Message 1", "Message 1", "Message 4", "else")
 	begin := time.Now()
 	got, err := Receive(t.Context(), q.client, ReceiveConfig{
-		Queue: q.queue, Consumers: 1, Prefetch: 100, Idle: 300 * time.Millisecond, Progress: new(Progress),
+		From: Place{Name: q.queue}, Consumers: 1, Prefetch: 100, Idle: 300 * time.Millisecond, Progress: new(Progress),
 	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := ledger.TallyCounts{Received: 4, Numbered: 3, Repeated: 1, Highest: 4}
-	if got.Tally != want {
-		t.Errorf("got %+v, want %+v", got.Tally, want)
+	if got.Tallies[0] != want {
+		t.Errorf("got %+v, want %+v", got.Tallies[0], want)
 	}
 	if took := time.Since(begin); took < 300*time.Millisecond {
 		t.Errorf("it took %v", took)

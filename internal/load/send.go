@@ -3,7 +3,6 @@ package load
 import (
 	"context"
 	"errors"
-	"strconv"
 	"sync"
 	"time"
 
@@ -12,12 +11,6 @@ import (
 )
 
 const (
-	// batchMessages and batchBytes bound one call of Publish: enough that the
-	// cost of the call is nothing beside the messages', and large bodies don't
-	// pile up.
-	batchMessages = 256
-	batchBytes    = 256 << 10
-
 	// drainTimeout is how long an interrupted sender waits for the confirms of
 	// what it has published.
 	drainTimeout = 10 * time.Second
@@ -34,7 +27,7 @@ const (
 
 // SendConfig says what to send.
 type SendConfig struct {
-	Queue      string
+	To         Place
 	Count      uint64 // messages in all, each publisher its share
 	Publishers int
 
@@ -46,6 +39,10 @@ type SendConfig struct {
 	Window     int // messages in flight for each publisher
 	NoConfirms bool
 	Transient  bool // publish messages that need not survive a broker restart
+
+	// Stream says how to publish to a stream or super stream. Of several
+	// publishers with a name each gets a number at its end.
+	Stream thump.StreamPublishing
 
 	// Progress is told of every batch; it must not be nil.
 	Progress *Progress
@@ -65,14 +62,6 @@ func (cfg *SendConfig) plan() (ledger.Plan, ledger.Format, error) {
 	return plan, format, err
 }
 
-// LargestBody is the size in bytes of the largest body that cfg asks for.
-func (cfg *SendConfig) LargestBody() int {
-	if cfg.BodyBytes > 0 {
-		return cfg.BodyBytes
-	}
-	return len("Message ") + len(strconv.FormatUint(cfg.Count, 10))
-}
-
 // Sent is what became of what was to be sent.
 type Sent struct {
 	// Counts are the sums over the publishers.
@@ -86,6 +75,9 @@ type Sent struct {
 	First, Last time.Time
 	// ReceivedMeanwhile is the number of deliveries until Last.
 	ReceivedMeanwhile uint64
+	// BodyBytes and WireBytes are, for a stream, the bytes of the bodies that were
+	// accepted and of the frames that carried them; 0 for a queue.
+	BodyBytes, WireBytes uint64
 }
 
 // Send publishes the messages of the plan and waits for their outcomes. When
@@ -171,11 +163,14 @@ func (s *sender) open(ctx context.Context) error {
 	for i := range s.publishers {
 		p := &s.publishers[i]
 		p.own, p.cfg, p.format = s.plan.Range(i), &s.cfg, &s.format
+		stream := s.cfg.Stream
+		stream.Name = numbered(stream.Name, i, len(s.publishers) > 1)
 		pub, err := s.client.Publisher(ctx, thump.PublisherConfig{
-			To:         thump.Queue(s.cfg.Queue),
+			To:         s.cfg.To.target(),
 			Window:     s.cfg.Window,
 			NoConfirms: s.cfg.NoConfirms,
 			OnOutcomes: p.outcomes,
+			Stream:     stream,
 		})
 		if err != nil {
 			return err
@@ -222,6 +217,9 @@ func (s *sender) sum(first time.Time) (Sent, error) {
 		// wait for is Unknown.
 		sent.Counts.Unknown += c.Unknown + c.InFlight
 		sent.Counts.Sent += c.Sent
+		bodies, wire := p.pub.Bytes()
+		sent.BodyBytes += bodies
+		sent.WireBytes += wire
 		sent.Published[i] = p.published
 		if p.last.After(sent.Last) {
 			sent.Last = p.last
@@ -236,73 +234,4 @@ func (s *sender) sum(first time.Time) (Sent, error) {
 		sent.Last = s.flushed
 	}
 	return sent, failed
-}
-
-// publisher publishes one range of the plan.
-type publisher struct {
-	cfg       *SendConfig
-	format    *ledger.Format
-	own       ledger.Range
-	pub       *thump.Publisher
-	published uint64
-	err       error
-
-	// Written by outcomes alone, and read when the publisher has closed.
-	last time.Time
-	bad  []uint64
-}
-
-// publish publishes the range in batches until its end, stop, or an error.
-func (p *publisher) publish(ctx context.Context, stop <-chan struct{}) error {
-	batch := min(batchMessages, max(1, batchBytes/p.format.MaxSize()))
-	messages := make([]thump.Message, 0, batch)
-	bodies := make([]byte, 0, batch*p.format.MaxSize())
-	var properties thump.Properties
-	if p.cfg.Transient {
-		properties.DeliveryMode = thump.Transient
-	}
-	for next := p.own.First; next <= p.own.Last && !stopped(stop); {
-		messages, bodies = messages[:0], bodies[:0]
-		for n := next; n <= p.own.Last && len(messages) < batch; n++ {
-			start := len(bodies)
-			bodies = p.format.Append(bodies, n)
-			messages = append(messages, thump.Message{Body: bodies[start:], Ref: n, Properties: properties})
-		}
-		accepted, err := p.pub.Publish(ctx, messages...)
-		p.published += uint64(accepted)
-		next += uint64(accepted)
-		p.cfg.Progress.published.Add(uint64(accepted))
-		if err != nil && !stopped(stop) {
-			return err
-		}
-	}
-	return nil
-}
-
-// outcomes hears what became of messages, many at a time.
-func (p *publisher) outcomes(outcomes []thump.Outcome) {
-	p.last = time.Now()
-	p.bad = p.bad[:0]
-	for i := range outcomes {
-		if outcomes[i].Status != thump.Confirmed {
-			p.bad = append(p.bad, outcomes[i].Ref)
-		}
-	}
-	p.cfg.Progress.confirmed.Add(uint64(len(outcomes) - len(p.bad)))
-	if len(p.bad) > 0 && p.cfg.Unconfirmed != nil {
-		p.cfg.Unconfirmed(p.bad)
-	}
-}
-
-// flushError returns err where it says that the publisher has ended. That the
-// broker refused messages, or that the publisher was closed in order, is no
-// failure of the sending: the counts tell it.
-func flushError(err error) error {
-	if outcome, ok := errors.AsType[*thump.OutcomeError](err); ok && outcome.Err == nil {
-		return nil
-	}
-	if errors.Is(err, thump.ErrClosed) {
-		return nil
-	}
-	return err
 }
