@@ -259,10 +259,10 @@ func (c *Consumer) Close(ctx context.Context) error {
 	if err := c.takeTurn(ctx); err != nil {
 		return fmt.Errorf("thump: closing the consumer of %v: waiting for the loop over its batches: %w", c.cfg.From, err)
 	}
+	defer func() { c.turn <- struct{}{} }()
 	if (c.cfg.AutoAck || c.untracked) && c.last != nil {
 		c.settleSilently(c.last)
 	}
-	c.turn <- struct{}{}
 	if err := c.engine.leave(ctx); err != nil {
 		return c.explain(err)
 	}

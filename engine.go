@@ -58,7 +58,8 @@ type consumeEngine interface {
 	finished(b *Batch)
 
 	// stop makes the broker send no more; take returns what has come, and then
-	// ErrClosed. leave makes sure that the broker knows what was settled.
+	// ErrClosed. leave makes sure that the broker knows what was settled, and
+	// drops what has come and was not taken; nobody takes meanwhile.
 	stop(ctx context.Context) error
 	leave(ctx context.Context) error
 	close(ctx context.Context) // says goodbye to the broker

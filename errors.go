@@ -65,6 +65,9 @@ type OutcomeError struct {
 	Target                      string // where they were published to
 	Published                   uint64 // those the counts are of
 	Rejected, Returned, Unknown uint64
+	// InFlight counts those that have no outcome yet: on the other partitions of
+	// a super stream, when one has ended.
+	InFlight uint64
 	// First is the first outcome that was not Confirmed.
 	First Outcome
 	// Err is why the publisher ended; nil if it did not.
@@ -76,9 +79,12 @@ type OutcomeError struct {
 func (e *OutcomeError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "thump: publishing to %s: ", e.Target)
-	if bad := e.Rejected + e.Returned + e.Unknown; bad > 0 || e.Err == nil {
+	if bad := e.Rejected + e.Returned + e.Unknown; bad+e.InFlight > 0 || e.Err == nil {
 		fmt.Fprintf(&b, "%d of %d messages not confirmed (%d rejected, %d returned, %d unknown)",
 			bad, e.Published, e.Rejected, e.Returned, e.Unknown)
+		if e.InFlight > 0 {
+			fmt.Fprintf(&b, ", %d more in flight", e.InFlight)
+		}
 		if e.First.Status == Returned {
 			fmt.Fprintf(&b, ", the first with %d %s", e.First.Code, e.First.Text)
 		}

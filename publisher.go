@@ -120,6 +120,9 @@ func (cfg *PublisherConfig) validate() error {
 	if cfg.To == (Target{}) {
 		faults = append(faults, errors.New("thump: PublisherConfig.To is empty"))
 	}
+	if cfg.To.streams() && cfg.To.name == "" {
+		faults = append(faults, errors.New("thump: PublisherConfig.To has no name"))
+	}
 	if cfg.To.streams() && cfg.NoConfirms {
 		faults = append(faults, errors.New("thump: PublisherConfig.NoConfirms: a stream always confirms"))
 	}
@@ -185,6 +188,7 @@ func (p *Publisher) problem(since Counts, why error) error {
 		Rejected:  now.Rejected - since.Rejected,
 		Returned:  now.Returned - since.Returned,
 		Unknown:   now.Unknown - since.Unknown,
+		InFlight:  now.InFlight,
 		First:     p.engine.takeFirstBad(),
 		Err:       why,
 	}

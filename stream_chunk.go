@@ -54,8 +54,7 @@ func (r *chunkReader) reuse() {
 		return
 	}
 	if r.over {
-		r.arrival.Release()
-		r.position, r.chunk, r.entries, r.batch = nil, streamproto.Chunk{}, streamproto.EntryReader{}, nil
+		r.close()
 	}
 	r.bytes = 0
 	if r.left > 0 && r.used > 0 {
@@ -65,6 +64,14 @@ func (r *chunkReader) reuse() {
 		return
 	}
 	r.used = 0
+}
+
+// close gives back the chunk that is open, if there is one.
+func (r *chunkReader) close() {
+	if r.position != nil {
+		r.arrival.Release()
+		r.position, r.chunk, r.entries, r.batch, r.left = nil, streamproto.Chunk{}, streamproto.EntryReader{}, nil, 0
+	}
 }
 
 // full reports whether enough was inflated for one batch.

@@ -345,6 +345,11 @@ func (s *streamConsumer) stop(ctx context.Context) error {
 
 // leave stores the offset of what was handled.
 func (s *streamConsumer) leave(ctx context.Context) error {
+	s.inbox.Discard()
+	for ; s.next < len(s.arrivals); s.next++ {
+		s.arrivals[s.next].Release()
+	}
+	s.reading.close()
 	if s.cfg.Stream.Name == "" || s.cfg.Stream.ManualStore {
 		return nil
 	}

@@ -57,6 +57,19 @@ func (s StreamSpec) arguments() []streamproto.Property {
 	return list
 }
 
+// validate refuses what RabbitMQ would take, and not as it is meant.
+func (s StreamSpec) validate() error {
+	switch {
+	case s.Name == "":
+		return errors.New("thump: a stream needs a name")
+	case s.MaxBytes < 0 || s.MaxAge < 0 || s.SegmentBytes < 0 || s.FilterBytes < 0 || s.InitialClusterSize < 0:
+		return fmt.Errorf("thump: stream %q: a size or age is below zero: MaxBytes %d, MaxAge %v, SegmentBytes %d, FilterBytes %d, InitialClusterSize %d",
+			s.Name, s.MaxBytes, s.MaxAge, s.SegmentBytes, s.FilterBytes, s.InitialClusterSize)
+	default:
+		return nil
+	}
+}
+
 // SuperStreamSpec is a super stream to declare: an exchange and streams bound
 // to it, the partitions. Either Partitions says how many there are, which are
 // then called name-0, name-1 and so on and bound with "0", "1" …; or BindingKeys
@@ -88,6 +101,9 @@ type StreamInfo struct {
 // DeclareStream makes a stream, or makes sure that it is there just so. One
 // that is there with other settings is a *BrokerError with code 17.
 func (c *Client) DeclareStream(ctx context.Context, s StreamSpec) error {
+	if err := s.validate(); err != nil {
+		return err
+	}
 	_, err := c.askStream(ctx, &streamproto.Create{Stream: s.Name, Arguments: s.arguments()}, "declaring stream %q", s.Name)
 	return ignore(err, streamproto.CodeStreamExists)
 }
@@ -99,7 +115,8 @@ func (c *Client) DeleteStream(ctx context.Context, name string) error {
 }
 
 // DeclareSuperStream makes a super stream, or makes sure that there is one of
-// the name; what is there is not compared. It needs RabbitMQ 3.13.
+// the name with these partitions; their settings are not compared. It needs
+// RabbitMQ 3.13.
 func (c *Client) DeclareSuperStream(ctx context.Context, s SuperStreamSpec) error {
 	partitions, keys, err := s.partitions()
 	if err != nil {
@@ -108,7 +125,15 @@ func (c *Client) DeclareSuperStream(ctx context.Context, s SuperStreamSpec) erro
 	_, err = c.askStream(ctx, &streamproto.CreateSuperStream{
 		Name: s.Name, Partitions: partitions, BindingKeys: keys, Arguments: s.arguments(),
 	}, "declaring super stream %q", s.Name)
-	return ignore(err, streamproto.CodeStreamExists)
+	if err == nil || ignore(err, streamproto.CodeStreamExists) != nil {
+		return err
+	}
+	// The broker says so as well where one of the partitions' names is taken.
+	there, asking := c.Partitions(ctx, s.Name)
+	if asking != nil || !slices.Equal(slices.Sorted(slices.Values(there)), slices.Sorted(slices.Values(partitions))) {
+		return fmt.Errorf("%w, with the partitions %.200q, and not %.200q", err, there, partitions)
+	}
+	return nil
 }
 
 // partitionsMost is what RabbitMQ allows (rabbit_stream_manager.erl).
@@ -116,6 +141,9 @@ const partitionsMost = 1000
 
 // partitions names the partitions and their binding keys.
 func (s SuperStreamSpec) partitions() (names, keys []string, err error) {
+	if err := s.validate(); err != nil {
+		return nil, nil, err
+	}
 	keys = s.BindingKeys
 	if s.Partitions != 0 && keys != nil || s.Partitions < 0 {
 		return nil, nil, fmt.Errorf("thump: super stream %q: Partitions is %d, and there are %d BindingKeys: set one of them", s.Name, s.Partitions, len(keys))

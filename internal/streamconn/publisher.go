@@ -132,13 +132,14 @@ type quick struct {
 // anything slow between.
 func (p *Publisher) Begin(ctx context.Context) error {
 	p.conn.mu.Lock()
-	p.room, p.quick = p.window.free(), quick{}
+	p.room = p.window.free()
 	if p.err != nil || !p.canPublish() {
 		if err := p.waitForRoom(ctx); err != nil {
 			p.conn.mu.Unlock()
 			return err
 		}
 	}
+	p.quick = quick{} // another's, and of a batch that may be gone
 	return nil
 }
 
@@ -200,6 +201,7 @@ func (p *Publisher) Publish(ref, id uint64, body []byte) (bool, error) {
 
 // publishBody is Publish with all there is to look at.
 func (p *Publisher) publishBody(ref, id uint64, body []byte) (bool, error) {
+	p.quick = quick{}
 	if !p.canPublish() {
 		return false, nil
 	}

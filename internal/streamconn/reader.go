@@ -14,6 +14,10 @@ const (
 	// readMin is the room in the buffer below which the reader starts another one.
 	readMin = 128 << 10
 
+	// frameMax bounds the broker's other frames. What was agreed bounds ours alone:
+	// a PublishConfirm has as many ids as there are entries in flight, 50,000.
+	frameMax = 4 << 20
+
 	// deliverMax bounds a Deliver frame, which frame-max does not: a chunk holds
 	// up to 8192 entries. Memory for one grows only as its bytes come.
 	deliverMax = 256 << 20
@@ -40,7 +44,7 @@ type reader struct {
 func (c *Conn) readLoop(buf *readBuffer, start, end int) {
 	r := &reader{
 		conn: c, buf: buf, start: start, end: end,
-		limits: streamproto.Limits{Frame: c.server.FrameMax, Deliver: deliverMax},
+		limits: streamproto.Limits{Frame: max(c.server.FrameMax, frameMax), Deliver: deliverMax},
 	}
 	defer func() {
 		c.net.Close()
