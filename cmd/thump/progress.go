@@ -18,6 +18,9 @@ const (
 	// a look at the progress makes: more, and only the last of them is printed.
 	lineEvery = 100_000
 	linesMost = 10
+	// stallAfter is how long nothing must have been confirmed before a stream's
+	// user is told.
+	stallAfter = 10 * time.Second
 )
 
 // tracks are the sides of a command whose progress is shown, with the number of
@@ -25,6 +28,7 @@ const (
 type tracks struct {
 	send, receive uint64
 	confirms      bool // count what is sent as it is confirmed
+	streams       bool
 }
 
 // display shows progress somewhere. show is called now and then, and once at
@@ -43,12 +47,16 @@ func (u *ui) follow(p *load.Progress, t tracks) (done func()) {
 	if u.terminal != nil {
 		d = newBars(u, t)
 	}
+	var confirms stall
 	look := func() {
-		sent := p.Published()
-		if t.confirms {
-			sent = p.Confirmed()
+		sent, confirmed, blocked := p.Published(), p.Confirmed(), p.Blocked()
+		if t.streams && t.send > 0 {
+			blocked = confirms.text(time.Now(), sent, confirmed)
 		}
-		d.show(sent, p.Received(), p.Blocked())
+		if t.confirms {
+			sent = confirmed
+		}
+		d.show(sent, p.Received(), blocked)
 	}
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -70,6 +78,24 @@ func (u *ui) follow(p *load.Progress, t tracks) (done func()) {
 		close(stop)
 		<-stopped
 	}
+}
+
+// stall notices that nothing is confirmed any more: over the stream protocol a
+// broker that blocks its publishers does not say so.
+type stall struct {
+	confirmed uint64
+	since     time.Time
+}
+
+// text is what to say of the confirms, or "".
+func (s *stall) text(now time.Time, published, confirmed uint64) string {
+	if s.since.IsZero() || confirmed != s.confirmed || confirmed == published {
+		s.confirmed, s.since = confirmed, now
+	}
+	if now.Sub(s.since) < stallAfter {
+		return ""
+	}
+	return fmt.Sprintf("nothing was confirmed for %.0f s (it does not tell streams why: out of disk, perhaps)", stallAfter.Seconds())
 }
 
 // lines prints the tutorial's lines, one for every hundred thousand messages.

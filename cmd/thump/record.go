@@ -47,14 +47,14 @@ func (f *streamReceiveFlags) putSettings(s *result.Settings) {
 }
 
 // putSettings adds the settings of the sending side.
-func (f *sendFlags) putSettings(s *result.Settings, bodyBytes int) {
-	s.Count, s.Publishers, s.Confirms = uint64(f.count), f.publishers, !f.noConfirms
-	s.Body, s.BodyBytes = "tutorial", bodyBytes
+func (f *sendFlags) putSettings(s *result.Settings, work *load.SendConfig) {
+	s.Count, s.Publishers, s.Confirms = work.Count, work.Publishers, !work.NoConfirms
+	s.Body, s.BodyBytes = "tutorial", work.LargestBody()
 	if f.body > 0 {
 		s.Body = fmt.Sprintf("%d bytes", int(f.body))
 	}
 	if !f.noConfirms {
-		s.Window = f.window
+		s.Window = work.Window
 	}
 }
 

@@ -52,9 +52,9 @@ stream protocol, many to an entry (--sub-entry). Every one of --consumers gets
 every message and is judged by itself; the counts are sums. Of a stream that is
 there already, the run receives what it sends itself. What the stream takes on the
 broker's disk is told first, and refused where there is no room and the broker is
-thump's own; --stream-max-bytes lets a stream that is made drop its oldest. With
---super-stream the messages are spread over --partitions streams by a hash of
-their number, and their order is judged within each.
+thump's own; --stream-max-bytes lets a stream that is made drop its oldest, read or
+not. With --super-stream the messages are spread over --partitions streams by a
+hash of their number, and their order is judged within each.
 
 With --kind all the same messages go through a classic queue, a quorum queue and
 a stream (--queue with the kind at its end), one after another, and one table has
@@ -200,16 +200,13 @@ func (cfg *runConfig) disk(conn *connection) (disk, error) {
 // work is the load.
 func (cfg *runConfig) work(progress *load.Progress) load.Config {
 	work := load.Config{
-		SendConfig: cfg.send.config(cfg.place(), progress),
+		SendConfig: cfg.send.config(cfg.place(), cfg.flags, progress),
 		Consumers:  cfg.receive.consumers, Prefetch: cfg.receive.prefetch, AutoAck: cfg.receive.autoAck,
 		Sequential: cfg.sequential, ConsumerName: cfg.consumerName,
 	}
 	work.Transient = cfg.places.transient
 	if work.To.Streams() {
 		work.Stream = cfg.stream.config()
-		if !cfg.flags.Changed("window") {
-			work.Window = windowOfStream
-		}
 	}
 	return work
 }
@@ -238,7 +235,7 @@ func (cfg *runConfig) measure(ctx context.Context, conn *connection, place *prep
 	}
 	u.notef("%s\n", report.Settings(r))
 
-	done := u.follow(&progress, tracks{send: work.Count, receive: received, confirms: !cfg.send.noConfirms})
+	done := u.follow(&progress, tracks{send: work.Count, receive: received, confirms: !work.NoConfirms, streams: work.To.Streams()})
 	meter := startMeter(conn)
 	out, err := load.Run(ctx, conn.client, work, u.interrupted)
 	meter.stop(r)
@@ -253,11 +250,10 @@ func (cfg *runConfig) measure(ctx context.Context, conn *connection, place *prep
 
 // putSettings adds the settings of the load.
 func (cfg *runConfig) putSettings(s *result.Settings, work *load.Config) {
-	cfg.send.putSettings(s, work.LargestBody())
+	cfg.send.putSettings(s, &work.SendConfig)
 	cfg.receive.putSettings(s)
 	s.Sequential = cfg.sequential
 	if work.To.Streams() {
-		s.Window = work.Window
 		cfg.stream.putSettings(s)
 		s.ConsumerName = cfg.consumerName
 	}

@@ -55,9 +55,6 @@ ends at once.
 			if err := faults(cfg.check(), cfg.send.check(cfg.flags), cfg.stream.check()); err != nil {
 				return err
 			}
-			if cfg.place.Streams() {
-				cfg.send.setStream(cfg.flags)
-			}
 			return cfg.run(cmd.Context(), u, "send", &cfg)
 		},
 	}
@@ -86,7 +83,7 @@ func (cfg *sendConfig) begin(ctx context.Context, conn *connection) (prepared, e
 
 // work is what is to be sent.
 func (cfg *sendConfig) work(progress *load.Progress) load.SendConfig {
-	work := cfg.send.config(cfg.place, progress)
+	work := cfg.send.config(cfg.place, cfg.flags, progress)
 	work.Transient = cfg.places.transient
 	if cfg.place.Streams() {
 		work.Stream = cfg.stream.config()
@@ -98,7 +95,7 @@ func (cfg *sendConfig) measure(ctx context.Context, conn *connection, place *pre
 	r := newRecord("send", conn, place)
 	var progress load.Progress
 	work := cfg.work(&progress)
-	cfg.send.putSettings(&r.Settings, work.LargestBody())
+	cfg.send.putSettings(&r.Settings, &work)
 	if cfg.place.Streams() {
 		cfg.stream.putSettings(&r.Settings)
 		cfg.disk.put(&r.Settings)
@@ -106,7 +103,7 @@ func (cfg *sendConfig) measure(ctx context.Context, conn *connection, place *pre
 	}
 	u.notef("%s\n", report.Settings(r))
 
-	done := u.follow(&progress, tracks{send: work.Count, confirms: !cfg.send.noConfirms})
+	done := u.follow(&progress, tracks{send: work.Count, confirms: !work.NoConfirms, streams: work.To.Streams()})
 	meter := startMeter(conn)
 	sent, err := load.Send(ctx, conn.client, work, u.interrupted)
 	meter.stop(r)

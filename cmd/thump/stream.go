@@ -60,7 +60,7 @@ func prepareStream(ctx context.Context, client *thump.Client, place load.Place, 
 	case !ok || differs.Code != preconditionFailedStream:
 		return prepared{}, err
 	case known.created:
-		return prepared{}, fmt.Errorf("the name %q is taken by a queue that is no stream: %w", place.Name, err)
+		return prepared{}, fmt.Errorf("the name %q is taken by a queue that is no stream (another name helps): %w", place.Name, err)
 	default:
 		return prepared{}, fmt.Errorf("the stream %q is there already and is not as --stream-max-bytes says: %w", place.Name, err)
 	}

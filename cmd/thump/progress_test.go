@@ -1,0 +1,60 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestLines prints the tutorial's lines, and of very many the latest.
+func TestLines(t *testing.T) {
+	var b bytes.Buffer
+	l := &lines{u: &ui{stderr: &output{w: &b, failed: func() {}}}}
+	l.show(99_999, 0, "")
+	l.show(250_000, 100_000, "low on memory")
+	l.show(250_000, 100_000, "low on memory")
+	l.show(1_250_000, 100_000, "")
+	l.show(100_050_000, 100_000, "")
+	var want strings.Builder
+	for _, line := range []string{
+		"[x] Sent 100000 messages", "[x] Sent 200000 messages", "[x] Received 100000 messages",
+		"[!] The broker blocks publishing: low on memory",
+		"[x] Sent 300000 messages", "[x] Sent 400000 messages", "[x] Sent 500000 messages", "[x] Sent 600000 messages",
+		"[x] Sent 700000 messages", "[x] Sent 800000 messages", "[x] Sent 900000 messages", "[x] Sent 1000000 messages",
+		"[x] Sent 1100000 messages", "[x] Sent 1200000 messages", "[!] The broker blocks publishing: no longer",
+		"[x] Sent 100000000 messages",
+	} {
+		want.WriteString(" " + line + "\n")
+	}
+	if b.String() != want.String() {
+		t.Errorf("got\n%swant\n%s", &b, &want)
+	}
+}
+
+func TestStall(t *testing.T) {
+	var s stall
+	at := time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)
+	for _, look := range []struct {
+		after                time.Duration
+		published, confirmed uint64
+		stalled              bool
+	}{
+		{0, 0, 0, false},
+		{time.Hour, 0, 0, false}, // nothing was published either
+		{time.Second, 100, 0, false},
+		{8 * time.Second, 100, 0, false},
+		{time.Second, 200, 0, true},
+		{time.Hour, 200, 0, true},
+		{time.Second, 200, 1, false},
+		{9 * time.Second, 200, 1, false},
+		{time.Second, 200, 1, true},
+		{time.Second, 200, 200, false},
+		{time.Hour, 200, 200, false}, // all is done
+	} {
+		at = at.Add(look.after)
+		if text := s.text(at, look.published, look.confirmed); (text != "") != look.stalled {
+			t.Errorf("%v, %d of %d confirmed: %q", at, look.confirmed, look.published, text)
+		}
+	}
+}
