@@ -20,7 +20,9 @@ type PublisherConfig struct {
 
 	// Window is how many messages may be in flight: published, and their
 	// outcome not known or not yet handed over. Publish waits for room in it.
-	// Default 10000, for a stream 100000; at most 1048576.
+	// Default 10000, for a stream 100000; at most 1048576. Of a stream's, no more
+	// than 8 MiB are in flight, however many: the broker may store all of it as
+	// one chunk, and each consumer holds several.
 	Window int
 
 	// NoConfirms turns publisher confirms off: nothing is known of a message

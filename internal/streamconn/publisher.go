@@ -13,6 +13,10 @@ import (
 // its header is nothing beside its messages.
 const batchBytesMost = 256 << 10
 
+// windowBytesMost bounds what is in flight beside the number of messages: it may
+// all become one chunk of the stream, of which each consumer holds several.
+const windowBytesMost = 8 << 20
+
 // What the layout of a Publish frame (streamproto) adds to a message, in bytes.
 const (
 	entryOverhead   = 8 + 2 + 4                       // id, the length of a filter value, size
@@ -153,11 +157,13 @@ func (p *Publisher) End() {
 
 // canPublish reports whether one more message may be encoded. conn.mu is held.
 func (p *Publisher) canPublish() bool {
-	return p.room > 0 && len(p.conn.out)+len(p.raw) < outRoom
+	return p.room > 0 && len(p.conn.out)+len(p.raw) < outRoom && p.window.bytes < windowBytesMost
 }
 
 // enoughRoom reports whether it is worth waking a publisher. conn.mu is held.
-func (p *Publisher) enoughRoom() bool { return p.window.free() > p.cfg.Window/8 }
+func (p *Publisher) enoughRoom() bool {
+	return p.window.free() > p.cfg.Window/8 && p.window.bytes < windowBytesMost*7/8
+}
 
 // waitForRoom waits until a worthwhile part of the window is free: a publisher
 // that woke for every confirm would send small batches, and be confirmed by
@@ -217,7 +223,7 @@ func (p *Publisher) publishBody(ref, id uint64, body []byte) (bool, error) {
 	} else {
 		*out = streamproto.AppendDataEntry(*out, id, body)
 	}
-	p.added(ref, id, len(body))
+	p.added(ref, id, len(body), streamproto.DataEntrySize(len(body)))
 	p.lookAhead()
 	return true, nil
 }
@@ -269,7 +275,7 @@ func (p *Publisher) PublishMessage(ref, id uint64, message []byte, filter string
 		streamproto.EndEntry(b, start)
 		*out = b
 	}
-	p.added(ref, id, bodyBytes)
+	p.added(ref, id, bodyBytes, entryOverhead+len(filter)+len(message))
 	return true, nil
 }
 
@@ -354,14 +360,15 @@ func (p *Publisher) batchBytes() int {
 	return len(p.conn.out) - p.batch
 }
 
-// added notes a message that was encoded.
-func (p *Publisher) added(ref, id uint64, bodyBytes int) {
+// added notes a message that was encoded, with its size as an entry.
+func (p *Publisher) added(ref, id uint64, bodyBytes, entrySize int) {
 	p.note(ref, id, bodyBytes)
 	if p.cfg.SubEntry > 1 {
 		p.batched++
 		return
 	}
 	p.window.seal(id)
+	p.window.weigh(entrySize)
 	p.entries++
 }
 
@@ -395,12 +402,17 @@ func (p *Publisher) endBatch() error {
 	if p.batched == 0 {
 		return nil
 	}
+	size := len(c.out) - p.batch
 	if p.cfg.Compression == compress.None {
 		streamproto.EndBatch(c.out, p.batch, p.lastID, p.batched)
-	} else if err := p.compressBatch(); err != nil {
-		return err
+	} else {
+		if err := p.compressBatch(); err != nil {
+			return err
+		}
+		size = len(p.packed)
 	}
 	p.window.seal(p.lastID)
+	p.window.weigh(size)
 	p.entries++
 	p.batched = 0
 	return nil

@@ -12,6 +12,7 @@ type slot struct {
 	id      uint64 // publishing id; of a batch, that of its last message
 	first   uint64 // number of its first message
 	count   uint32 // messages
+	bytes   uint32 // on the wire
 	settled bool   // has its outcome
 }
 
@@ -31,6 +32,7 @@ type run struct {
 // It is a plain data structure: its publisher's connection locks it.
 type window struct {
 	limit int // messages
+	bytes int // in flight
 
 	slots  ring[slot]
 	oldest uint64 // lowest entry without an outcome, or sealed
@@ -138,6 +140,12 @@ func (w *window) seal(id uint64) {
 	w.sealed++
 }
 
+// weigh notes the size of the entry that was just sealed.
+func (w *window) weigh(bytes int) {
+	w.slots.at(w.sealed - 1).bytes = uint32(bytes)
+	w.bytes += bytes
+}
+
 // find returns the slot of an entry in flight, nil if there is none with the id.
 // Confirms come in the order of the entries, nearly always.
 func (w *window) find(id uint64) *slot {
@@ -170,6 +178,7 @@ func (w *window) settle(id uint64, status outcome.Status, code uint16, text stri
 		return true
 	}
 	s.settled = true
+	w.bytes -= int(s.bytes)
 	w.count(run{first: s.first, count: uint64(s.count), status: status, code: code, text: text})
 	for w.oldest < w.sealed && w.slots.at(w.oldest).settled {
 		w.oldest++
