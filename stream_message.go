@@ -64,7 +64,8 @@ func streamSections(m *streamproto.Message, p *Properties, before313 bool) error
 			return fmt.Errorf("the header %q: %w", h.Key, err)
 		}
 		pair := streamproto.Pair{Key: h.Key, Value: v}
-		if strings.HasPrefix(h.Key, annotationPrefix) {
+		// Before 3.13 AMQP consumers see no annotation.
+		if strings.HasPrefix(h.Key, annotationPrefix) && !before313 {
 			m.Annotations = append(m.Annotations, pair)
 		} else {
 			m.ApplicationProperties = append(m.ApplicationProperties, pair)

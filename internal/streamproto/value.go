@@ -104,7 +104,7 @@ func appendValue(b []byte, v any, depth int) ([]byte, error) {
 	case int16:
 		return be.AppendUint16(append(b, 0x61), uint16(v)), nil
 	case int32:
-		if v == int32(int8(v)) {
+		if 0 <= v && v <= math.MaxInt8 { // see appendInt64
 			return append(b, 0x54, byte(v)), nil
 		}
 		return be.AppendUint32(append(b, 0x71), uint32(v)), nil
@@ -162,8 +162,10 @@ func appendUint64(b []byte, v uint64) []byte {
 	return binary.BigEndian.AppendUint64(append(b, 0x80), v)
 }
 
+// appendInt64 keeps small numbers short, but not those below zero: the official
+// Go client (v1.8.3) reads the short form of -32 as 224.
 func appendInt64(b []byte, v int64) []byte {
-	if v == int64(int8(v)) {
+	if 0 <= v && v <= math.MaxInt8 {
 		return append(b, 0x55, byte(v))
 	}
 	return binary.BigEndian.AppendUint64(append(b, 0x81), uint64(v))

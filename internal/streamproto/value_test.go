@@ -70,7 +70,8 @@ func TestValues(t *testing.T) {
 		{uint64(256), "\x80\x00\x00\x00\x00\x00\x00\x01\x00"},
 		{int8(-2), "\x51\xfe"},
 		{int16(-2), "\x61\xff\xfe"},
-		{int32(-128), "\x54\x80"},
+		{int32(127), "\x54\x7f"},
+		{int32(-128), "\x71\xff\xff\xff\x80"},
 		{int32(128), "\x71\x00\x00\x00\x80"},
 		{int64(127), "\x55\x7f"},
 		{int64(-129), "\x81\xff\xff\xff\xff\xff\xff\xff\x7f"},
@@ -102,6 +103,12 @@ func TestValues(t *testing.T) {
 				t.Errorf("got %#v, %v, want %#v", v, err, test.value)
 			}
 		})
+	}
+	// The short form of what is below zero is read, and not written.
+	for wire, want := range map[string]any{"\x54\x80": int32(-128), "\x55\xff": int64(-1)} {
+		if v, err := readValue(wire); err != nil || v != want {
+			t.Errorf("% x: got %#v, %v, want %#v", wire, v, err, want)
+		}
 	}
 	if got, err := appendValue(nil, -129, 0); err != nil || string(got) != "\x81\xff\xff\xff\xff\xff\xff\xff\x7f" {
 		t.Errorf("int: got % x, %v", got, err)
