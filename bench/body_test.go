@@ -16,6 +16,56 @@ func TestBodyCheckCountsUp(t *testing.T) {
 	}
 }
 
+// The words of the check reach to 16 bytes, "Message 99999999".
+func TestBodyCheckBeyondTwoWords(t *testing.T) {
+	check := newBodyCheckAfter(99_999_988)
+	var body []byte
+	for i := 99_999_989; i <= 100_000_020; i++ {
+		body = appendBody(body[:0], i)
+		if err := check.take(body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := check.take(body); err == nil {
+		t.Error("a long body was taken twice")
+	}
+}
+
+func TestBodyCheckSeesEveryByte(t *testing.T) {
+	for _, n := range []int{1, 10, 1234567, 99_999_999, 123_456_789} {
+		body := appendBody(nil, n)
+		for i := range body {
+			body[i] ^= 1
+			if err := newBodyCheckAfter(n - 1).take(body); err == nil {
+				t.Errorf("byte %d of the body of message %d is damaged, and it was taken", i, n)
+			}
+			body[i] ^= 1
+		}
+	}
+}
+
+func BenchmarkBodyCheck(b *testing.B) {
+	const messages = 10_000
+	var text []byte
+	var ends []int
+	for i := 1; i <= messages; i++ {
+		text = appendBody(text, 1_000_000+i)
+		ends = append(ends, len(text))
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		check := newBodyCheckAfter(1_000_000)
+		start := 0
+		for _, end := range ends {
+			if err := check.take(text[start:end]); err != nil {
+				b.Fatal(err)
+			}
+			start = end
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/messages, "ns/message")
+}
+
 func TestBodyCheckRefuses(t *testing.T) {
 	for name, bodies := range map[string][]string{
 		"lost":      {"Message 1", "Message 3"},

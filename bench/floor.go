@@ -9,6 +9,9 @@ import (
 )
 
 func floorSender(t task) (job, error) {
+	if t.Stream {
+		return floorStreamSender(t)
+	}
 	c, err := dialBare(t.URL)
 	if err != nil {
 		return job{}, err
@@ -154,6 +157,9 @@ func (c *confirmCount) confirm(tag uint64, multiple bool) error {
 }
 
 func floorReceiver(t task) (job, error) {
+	if t.Stream {
+		return floorStreamReceiver(t)
+	}
 	c, err := dialBare(t.URL)
 	if err != nil {
 		return job{}, err

@@ -41,11 +41,14 @@ func (s *sample) ratePerSecond() float64 { return float64(s.Count) / s.Seconds }
 
 // site is the broker that everything is measured on.
 type site struct {
-	url    string
-	client *thump.Client
+	url       string
+	streamURL string
+	client    *thump.Client
 	// cpuSeconds is the broker's CPU time so far; nil where it can't be seen.
 	cpuSeconds func() (float64, bool)
 	filler     peer // fills the backlog of a scenario that only receives
+
+	backlogs map[string]string // streams that are only read, by scenario
 }
 
 const (
@@ -62,6 +65,9 @@ const (
 func (b *site) measure(ctx context.Context, p peer, s scenario, t task) (sample, error) {
 	ctx, cancel := context.WithTimeout(ctx, cellTimeout+time.Duration(t.Count/cellRateLeast)*time.Second)
 	defer cancel()
+	if s.Stream {
+		return b.measureStream(ctx, p, s, t)
+	}
 	t.URL, t.Safe = b.url, s.Safe
 	_, err := b.client.DeclareQueue(ctx, thump.QueueSpec{Name: t.Queue, Kind: s.Kind, Transient: !s.Safe})
 	if err != nil {

@@ -19,6 +19,8 @@ type peer interface {
 	// prepare installs or finds what the peer needs, and returns its version.
 	// The error says what is missing and how to get it.
 	prepare(ctx context.Context) (version string, err error)
+	// takesPart says whether it can do what the scenario is about.
+	takesPart(s scenario) bool
 	// count is how many messages it moves in a scenario where the fast peers
 	// move n: a slow peer gets fewer, so that a run ends.
 	count(s scenario, n int) int
@@ -29,13 +31,24 @@ type peer interface {
 
 func allPeers(cfg config) []peer {
 	return []peer{
-		goPeer("floor", "", cfg.self),
-		goPeer("thump", "github.com/thumpmq/thump", cfg.self),
-		goPeer("amqp091-go", "github.com/rabbitmq/amqp091-go", cfg.self),
-		&pair{title: "pika", find: pikaFinder(cfg.python, cfg.dir), share: pikaShare},
+		goPeer("floor", "", cfg.self, everywhere, nil),
+		goPeer("thump", "github.com/thumpmq/thump", cfg.self, everywhere, nil),
+		goPeer(thumpUnchecked, "github.com/thumpmq/thump", cfg.self, streamsReceived, nil),
+		goPeer("amqp091-go", "github.com/rabbitmq/amqp091-go", cfg.self, queues, nil),
+		&pair{title: "pika", find: pikaFinder(cfg.python, cfg.dir), part: queues, share: pikaShare},
 		&perfTest{cache: cfg.cache, version: cfg.perfTestVersion},
+		goPeer(streamGo, streamGoModule, cfg.self, streams, streamGoShare),
+		goPeer(streamGoRaised, streamGoModule, cfg.self, streams, streamGoRaisedShare),
+		&streamPerfTest{cache: cfg.cache, dir: cfg.dir, version: cfg.streamPerfTestVersion},
 	}
 }
+
+const defaultPeers = "floor,thump,thump-unchecked,amqp091-go,pika,PerfTest,stream-go-client,stream-go-raised,StreamPerfTest"
+
+func everywhere(scenario) bool        { return true }
+func queues(s scenario) bool          { return !s.Stream }
+func streams(s scenario) bool         { return s.Stream }
+func streamsReceived(s scenario) bool { return s.Stream && s.Receives }
 
 // pair is a peer of two programs, one that sends and one that receives, which
 // speak the lines of worker.go.
@@ -43,6 +56,7 @@ type pair struct {
 	title string
 	// find returns the version and the two command lines, by role.
 	find func(ctx context.Context) (version string, argv map[string][]string, err error)
+	part func(scenario) bool // see takesPart
 	// share is the divisor for count; nil for a fast peer.
 	share func(scenario) int
 
@@ -50,8 +64,8 @@ type pair struct {
 }
 
 // goPeer is this program, started again.
-func goPeer(name, module, self string) *pair {
-	return &pair{title: name, find: func(context.Context) (string, map[string][]string, error) {
+func goPeer(name, module, self string, part func(scenario) bool, share func(scenario) int) *pair {
+	return &pair{title: name, part: part, share: share, find: func(context.Context) (string, map[string][]string, error) {
 		return moduleVersion(module), map[string][]string{
 			roleSend:    {self, workerCommand, name, roleSend},
 			roleReceive: {self, workerCommand, name, roleReceive},
@@ -74,6 +88,8 @@ func moduleVersion(path string) string {
 }
 
 func (p *pair) name() string { return p.title }
+
+func (p *pair) takesPart(s scenario) bool { return p.part(s) }
 
 func (p *pair) prepare(ctx context.Context) (version string, err error) {
 	version, p.argv, err = p.find(ctx)

@@ -49,6 +49,8 @@ const (
 
 func (p *perfTest) name() string { return "PerfTest" }
 
+func (p *perfTest) takesPart(s scenario) bool { return queues(s) }
+
 // count gives Java time to compile what it runs, so that enough is left that is
 // worth measuring.
 func (p *perfTest) count(_ scenario, n int) int { return perfTestTimes * n }

@@ -16,6 +16,7 @@ type record struct {
 	Settings  settings     `json:"settings"`
 	Peers     []peerRecord `json:"peers"`
 	Cells     []*cell      `json:"cells"`
+	Checking  []checkCost  `json:"checking"`
 
 	scenarios []scenario
 }
@@ -39,6 +40,19 @@ type settings struct {
 	Prefetch  int      `json:"prefetch"`
 	AckEvery  int      `json:"ack_every"`
 	Scenarios []string `json:"scenarios"`
+
+	// Of streams.
+	StreamCount  int `json:"stream_count"`
+	StreamWindow int `json:"stream_window"`
+	SubEntry     int `json:"sub_entry"`
+}
+
+// countOf is how many messages a fast peer moves in a scenario.
+func (s *settings) countOf(sc scenario) int {
+	if sc.Stream {
+		return sc.Times * s.StreamCount
+	}
+	return s.Count
 }
 
 type peerRecord struct {

@@ -55,24 +55,26 @@ func run(ctx context.Context, cfg config, tell progress) (_ *record, err error) 
 	if err := where.prepareFiller(ctx, cfg); err != nil {
 		return nil, err
 	}
+	defer where.deleteBacklogs(ctx)
 	m := &measuring{site: where, cfg: cfg, record: r, tell: tell}
 	m.layOut(peers)
-	if err := m.rounds(ctx, peers); err != nil {
+	if err := m.rounds(ctx); err != nil {
 		return nil, err
 	}
 	summarize(r.Cells)
+	r.Checking = checkCosts(r.Cells)
 	return r, nil
 }
 
 // openSite connects to the broker that was named, or starts one.
 func openSite(ctx context.Context, cfg config, tell progress) (*site, func() error, error) {
 	if cfg.url != "" {
-		client, err := thump.Dial(ctx, thump.Config{URLs: []string{cfg.url}})
+		client, err := thump.Dial(ctx, thump.Config{URLs: []string{cfg.url, cfg.streamURL}})
 		if err != nil {
 			return nil, nil, err
 		}
 		stop := func() error { return client.Close(context.WithoutCancel(ctx)) }
-		return &site{url: cfg.url, client: client}, stop, nil
+		return &site{url: cfg.url, streamURL: cfg.streamURL, client: client}, stop, nil
 	}
 	// Not inside cfg.dir: that is closed to the user that RabbitMQ runs as.
 	dir := filepath.Join(cfg.chroot, os.TempDir(), "thump-bench-node-"+randomName())
@@ -86,12 +88,12 @@ func openSite(ctx context.Context, cfg config, tell progress) (*site, func() err
 		defer cancel()
 		return errors.Join(node.Stop(ctx), os.RemoveAll(dir))
 	}
-	client, err := thump.Dial(ctx, thump.Config{URLs: []string{node.URL}})
+	client, err := thump.Dial(ctx, thump.Config{URLs: []string{node.URL, node.StreamURL}})
 	if err != nil {
 		return nil, nil, errors.Join(err, stop())
 	}
 	closeAll := func() error { return errors.Join(client.Close(context.WithoutCancel(ctx)), stop()) }
-	return &site{url: node.URL, client: client, cpuSeconds: node.CPUSeconds}, closeAll, nil
+	return &site{url: node.URL, streamURL: node.StreamURL, client: client, cpuSeconds: node.CPUSeconds}, closeAll, nil
 }
 
 // randomName sets what this run makes apart from everything else.
@@ -123,7 +125,7 @@ func preparePeers(ctx context.Context, cfg config, r *record, tell progress) []p
 }
 
 func (b *site) prepareFiller(ctx context.Context, cfg config) error {
-	b.filler = goPeer("floor", "", cfg.self)
+	b.filler = goPeer("floor", "", cfg.self, everywhere, nil)
 	_, err := b.filler.prepare(ctx)
 	return err
 }
@@ -134,16 +136,28 @@ type measuring struct {
 	cfg    config
 	record *record
 	tell   progress
+	turns  [][]turn // by scenario
 }
 
-// layOut makes the cells, in the order of the table.
+// turn is a peer's, in a scenario that it takes part in.
+type turn struct {
+	peer peer
+	cell *cell
+}
+
+// layOut makes the turns and their cells, in the order of the table.
 func (m *measuring) layOut(peers []peer) {
 	for _, s := range m.cfg.scenarios {
+		var turns []turn
 		for _, p := range peers {
-			m.record.Cells = append(m.record.Cells, &cell{
-				Scenario: s.Name, Peer: p.name(), Count: p.count(s, m.cfg.Count),
-			})
+			if !p.takesPart(s) {
+				continue
+			}
+			c := &cell{Scenario: s.Name, Peer: p.name(), Count: p.count(s, m.cfg.countOf(s))}
+			m.record.Cells = append(m.record.Cells, c)
+			turns = append(turns, turn{p, c})
 		}
+		m.turns = append(m.turns, turns)
 	}
 }
 
@@ -151,13 +165,14 @@ func (m *measuring) layOut(peers []peer) {
 // machine does changes over minutes, so the peers of a scenario follow each
 // other closely; and each round begins with another one, so that none is always
 // the first.
-func (m *measuring) rounds(ctx context.Context, peers []peer) error {
+func (m *measuring) rounds(ctx context.Context) error {
 	m.warmUp(ctx)
 	for round := range m.cfg.Rounds {
 		for i, s := range m.cfg.scenarios {
-			for turn := range peers {
-				at := (round + turn) % len(peers)
-				m.one(ctx, peers[at], s, m.record.Cells[i*len(peers)+at])
+			turns := m.turns[i]
+			for j := range turns {
+				t := turns[(round+j)%len(turns)]
+				m.one(ctx, t.peer, s, t.cell)
 				if ctx.Err() != nil {
 					return ctx.Err()
 				}
@@ -171,18 +186,25 @@ func (m *measuring) rounds(ctx context.Context, peers []peer) error {
 // warmUp moves some messages first: a node that was just started is slower.
 func (m *measuring) warmUp(ctx context.Context) {
 	for _, s := range m.cfg.scenarios {
-		t := m.task()
-		t.Count = max(1, m.cfg.Count/4)
+		t := m.task(s)
+		t.Count = max(1, m.cfg.countOf(s)/4)
 		// If it fails, so will the rounds, and say why.
 		_, _ = m.site.measure(ctx, m.site.filler, s, t)
 	}
 }
 
-func (m *measuring) task() task {
-	return task{
+func (m *measuring) task(s scenario) task {
+	t := task{
 		Queue:  "thump-bench-" + randomName(),
 		Window: m.cfg.Window, Prefetch: m.cfg.Prefetch, AckEvery: m.cfg.AckEvery,
 	}
+	if s.Stream {
+		t.Stream, t.Window, t.Backlog = true, m.cfg.StreamWindow, m.cfg.countOf(s)
+	}
+	if s.SubEntries {
+		t.SubEntry = m.cfg.SubEntry
+	}
+	return t
 }
 
 // one measures a cell once more, unless it has failed before.
@@ -190,15 +212,15 @@ func (m *measuring) one(ctx context.Context, p peer, s scenario, c *cell) {
 	if c.Error != "" {
 		return
 	}
-	t := m.task()
+	t := m.task(s)
 	t.Count, t.Profile = c.Count, m.cfg.profile
 	got, err := m.site.measure(ctx, p, s, t)
 	if err != nil {
 		c.Error = err.Error()
-		m.tell("%-8s %-11s failed: %v", s.Name, p.name(), err)
+		m.tell("%-17s %-16s failed: %v", s.Name, p.name(), err)
 		return
 	}
 	c.Rounds = append(c.Rounds, got)
-	m.tell("%-8s %-11s %10s msg/s, client CPU %6.2f µs per message",
-		s.Name, p.name(), thousands(got.ratePerSecond()), got.ClientCPUSeconds/float64(got.Count)*1e6)
+	m.tell("%-17s %-16s %10s msg/s, client CPU %s µs per message",
+		s.Name, p.name(), thousands(got.ratePerSecond()), micros(got.ClientCPUSeconds/float64(got.Count)*1e6))
 }

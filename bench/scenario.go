@@ -20,6 +20,14 @@ type scenario struct {
 	// as in the tutorial.
 	Safe bool
 	Kind thump.QueueKind
+
+	// Stream is a stream, reached over the stream protocol, where every message
+	// is confirmed. SubEntries says that many messages share an entry; otherwise
+	// each has one of its own. Times is how many messages, in --stream-count,
+	// the fast peers move: what is fast needs more for as long a time.
+	Stream     bool
+	SubEntries bool
+	Times      int
 }
 
 func allScenarios() []scenario {
@@ -44,7 +52,40 @@ func allScenarios() []scenario {
 			Name: "quorum", Sends: true, Receives: true, Safe: true, Kind: thump.Quorum,
 			Title: "publish and consume at once: quorum queue, persistent messages, confirms, manual acks",
 		},
+		{
+			Name: "stream-publish", Sends: true, Stream: true, Times: 1,
+			Title: "publish only: a stream, an entry per message, until all are confirmed",
+		},
+		{
+			Name: "stream-consume", Receives: true, Stream: true, Times: 5,
+			Title: "consume only: a stream, an entry per message, from the first",
+		},
+		{
+			Name: "substream-publish", Sends: true, Stream: true, SubEntries: true, Times: 10,
+			Title: "publish only: a stream, sub-entry batches, uncompressed, until all are confirmed",
+		},
+		{
+			Name: "substream-consume", Receives: true, Stream: true, SubEntries: true, Times: 20,
+			Title: "consume only: a stream, sub-entry batches, uncompressed, from the first",
+		},
+		{
+			Name: "stream", Sends: true, Receives: true, Stream: true, SubEntries: true, Times: 10,
+			Title: "publish and consume at once: a stream, sub-entry batches, uncompressed",
+		},
 	}
+}
+
+// defaultScenarios are those of a run that names none. Quorum queues are left
+// out: they cost as much time as the rest.
+const defaultScenarios = "fast,safe,publish,receive,stream-publish,stream-consume,substream-publish,substream-consume,stream"
+
+// scenarioNames lists all of them, for people.
+func scenarioNames() string {
+	var names []string
+	for _, s := range allScenarios() {
+		names = append(names, s.Name)
+	}
+	return strings.Join(names, ", ")
 }
 
 // scenariosNamed picks scenarios by a list of names with commas, in that order.

@@ -97,6 +97,39 @@ func median(values []float64) float64 {
 	return (sorted[middle-1] + sorted[middle]) / 2
 }
 
+// checkCost is what thump gains in a scenario when nobody looks at the bodies,
+// from medians: the price of the check that every figure includes.
+type checkCost struct {
+	Scenario  string  `json:"scenario"`
+	RateShare float64 `json:"rate_share"` // of the unchecked rate, that the check takes away
+	// CPUMicros is CPU time per message; CPUShare its part of what a checked
+	// message costs the client.
+	CPUMicros float64 `json:"cpu_us"`
+	CPUShare  float64 `json:"client_cpu_share"`
+}
+
+// checkCosts compares thump with and without the check, in the scenarios where
+// both were measured.
+func checkCosts(cells []*cell) []checkCost {
+	var costs []checkCost
+	for _, checked := range cells {
+		for _, unchecked := range cells {
+			if checked.Peer != "thump" || unchecked.Peer != thumpUnchecked || checked.Scenario != unchecked.Scenario ||
+				len(checked.Rounds) == 0 || len(unchecked.Rounds) == 0 {
+				continue
+			}
+			c, u := checked.Summary, unchecked.Summary
+			micros := c.ClientCPUMicros - u.ClientCPUMicros
+			costs = append(costs, checkCost{
+				Scenario:  checked.Scenario,
+				RateShare: 1 - ratio(c.RatePerSecond, u.RatePerSecond),
+				CPUMicros: micros, CPUShare: ratio(micros, c.ClientCPUMicros),
+			})
+		}
+	}
+	return costs
+}
+
 // ratio is a/b, 0 where b is 0.
 func ratio(a, b float64) float64 {
 	if b == 0 {

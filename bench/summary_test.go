@@ -93,6 +93,42 @@ FAILED pika in "fast": the send process: broken
 	}
 }
 
+func TestCheckCosts(t *testing.T) {
+	cells := []*cell{
+		{Scenario: "a", Peer: "thump", Rounds: []sample{{Count: 1000, Seconds: 1, ClientCPUSeconds: 0.010}}},
+		{Scenario: "a", Peer: thumpUnchecked, Rounds: []sample{{Count: 1000, Seconds: 0.8, ClientCPUSeconds: 0.009}}},
+		{Scenario: "b", Peer: "thump", Rounds: []sample{{Count: 1000, Seconds: 1}}},
+		{Scenario: "b", Peer: thumpUnchecked, Error: "broken"},
+		{Scenario: "c", Peer: thumpUnchecked, Rounds: []sample{{Count: 1000, Seconds: 1}}},
+	}
+	summarize(cells)
+	costs := checkCosts(cells)
+	if len(costs) != 1 || costs[0].Scenario != "a" {
+		t.Fatalf("got %+v, want the cost in scenario a alone", costs)
+	}
+	c := costs[0]
+	if math.Abs(c.RateShare-0.2) > 1e-9 || math.Abs(c.CPUMicros-1) > 1e-9 || math.Abs(c.CPUShare-0.1) > 1e-9 {
+		t.Errorf("got %+v, want a share of the rate of 0.2, and 1 µs, 0.1 of the CPU", c)
+	}
+	var b strings.Builder
+	r := &record{Cells: cells, Checking: costs, scenarios: []scenario{{Name: "a", Stream: true}}}
+	if err := writeTable(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	const want = "The check of every body takes 20 % of thump's rate, and 1.00 of its 10.00 µs a message (10 %)."
+	if !strings.Contains(b.String(), want) {
+		t.Errorf("got:\n%s\nwhich lacks: %s", b.String(), want)
+	}
+}
+
+func TestMicros(t *testing.T) {
+	for v, want := range map[float64]string{0: "-", 12.345: "12.35", 0.1: "0.10", 0.0123456: "0.0123", -0.005: "-0.0050"} {
+		if got := micros(v); got != want {
+			t.Errorf("micros(%v) is %q, want %q", v, got, want)
+		}
+	}
+}
+
 func TestThousands(t *testing.T) {
 	for v, want := range map[float64]string{0: "0", 999.4: "999", 1000: "1,000", 123456.7: "123,457", 1e9: "1,000,000,000"} {
 		if got := thousands(v); got != want {

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -18,8 +20,12 @@ func columns() []string {
 // writeTable prints a run for people: one table per scenario, a line per peer.
 func writeTable(out io.Writer, r *record) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "thump beside its peers on one RabbitMQ %s, %d rounds in turn; medians. Window %d, prefetch %d.\n",
+	fmt.Fprintf(&b, "thump beside its peers on one RabbitMQ %s, %d rounds in turn; medians. Window %d, prefetch %d.",
 		r.Broker.Version, r.Settings.Rounds, r.Settings.Window, r.Settings.Prefetch)
+	if slices.ContainsFunc(r.scenarios, streams) {
+		fmt.Fprintf(&b, " Of streams: window %d, %d messages in a sub-entry batch.", r.Settings.StreamWindow, r.Settings.SubEntry)
+	}
+	b.WriteString("\n")
 	b.WriteString("send, receive, client (both), broker, sum (client and broker): CPU µs per message. \"thump is\": thump's rate over the peer's. " +
 		"\"thump uses\": its client CPU over the peer's.\n")
 	for _, s := range r.scenarios {
@@ -31,6 +37,12 @@ func writeTable(out io.Writer, r *record) error {
 			}
 		}
 		writeRows(&b, rows)
+		for _, c := range r.Checking {
+			if c.Scenario == s.Name {
+				fmt.Fprintf(&b, "  The check of every body takes %.0f %% of thump's rate, and %s of its %s µs a message (%.0f %%).\n",
+					100*c.RateShare, micros(c.CPUMicros), micros(ratio(c.CPUMicros, c.CPUShare)), 100*c.CPUShare)
+			}
+		}
 	}
 	b.WriteString("\n")
 	for _, p := range r.Peers {
@@ -64,9 +76,9 @@ func row(c *cell) []string {
 		thousands(s.RatePerSecond),
 		thousands(s.RatePerSecondLeast) + " - " + thousands(s.RatePerSecondMost),
 		orDash(s.ThumpRateRatio, "%.2fx"),
-		orDash(s.SendCPUMicros, "%.2f"),
-		orDash(s.ReceiveCPUMicros, "%.2f"),
-		orDash(s.ClientCPUMicros, "%.2f"),
+		micros(s.SendCPUMicros),
+		micros(s.ReceiveCPUMicros),
+		micros(s.ClientCPUMicros),
 		microsOrDash(s.BrokerCPUMicros, 0),
 		microsOrDash(s.BrokerCPUMicros, s.ClientCPUMicros),
 		orDash(s.ThumpCPURatio, "%.2fx"),
@@ -87,7 +99,16 @@ func microsOrDash(broker *float64, plus float64) string {
 	if broker == nil {
 		return "-"
 	}
-	return fmt.Sprintf("%.2f", *broker+plus)
+	return micros(*broker + plus)
+}
+
+// micros formats µs per message: a dash for none, and more digits where a
+// message of a stream costs a hundredth of one.
+func micros(v float64) string {
+	if math.Abs(v) < 0.1 {
+		return orDash(v, "%.4f")
+	}
+	return orDash(v, "%.2f")
 }
 
 // thousands rounds v and puts commas in it: 1,234,567.

@@ -13,6 +13,9 @@ import (
 const thumpBatch = 256
 
 func thumpSender(t task) (job, error) {
+	if t.Stream {
+		return thumpStreamSender(t)
+	}
 	ctx := context.Background()
 	client, err := thump.Dial(ctx, thump.Config{URLs: []string{t.URL}})
 	if err != nil {
@@ -56,6 +59,9 @@ func thumpSend(ctx context.Context, publisher *thump.Publisher, t task) error {
 }
 
 func thumpReceiver(t task) (job, error) {
+	if t.Stream {
+		return thumpStreamReceiver(t, true)
+	}
 	ctx := context.Background()
 	client, err := thump.Dial(ctx, thump.Config{URLs: []string{t.URL}})
 	if err != nil {

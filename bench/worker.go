@@ -32,12 +32,15 @@ const (
 // command line, because the URL holds a password.
 type task struct {
 	URL      string `json:"url"`
-	Queue    string `json:"queue"` // declared by the parent
+	Queue    string `json:"queue"` // or stream; declared by the parent
 	Count    int    `json:"count"`
 	Safe     bool   `json:"safe"`      // see scenario
 	Window   int    `json:"window"`    // unconfirmed messages, where Safe
 	Prefetch int    `json:"prefetch"`  // unacked deliveries, where Safe
 	AckEvery int    `json:"ack_every"` // for peers that choose when to ack many
+	Stream   bool   `json:"stream"`    // Queue is a stream, URL for the stream protocol; Window is that of streams
+	SubEntry int    `json:"sub_entry"` // messages in an entry of the stream; 0: one, as it is
+	Backlog  int    `json:"-"`         // messages in a stream that is only read; for the parent
 	Profile  string `json:"profile"`   // file for a CPU profile of the work; Go peers only
 }
 
@@ -73,6 +76,10 @@ func openers() map[string]map[string]opener {
 		"floor":      {roleSend: floorSender, roleReceive: floorReceiver},
 		"thump":      {roleSend: thumpSender, roleReceive: thumpReceiver},
 		"amqp091-go": {roleSend: amqp091Sender, roleReceive: amqp091Receiver},
+
+		thumpUnchecked: {roleSend: thumpSender, roleReceive: thumpUncheckedReceiver},
+		streamGo:       {roleSend: streamGoSender, roleReceive: streamGoReceiver},
+		streamGoRaised: {roleSend: streamGoRaisedSender, roleReceive: streamGoRaisedReceiver},
 	}
 }
 

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/rabbitmq/rabbitmq-stream-go-client/pkg/amqp"
+	"github.com/rabbitmq/rabbitmq-stream-go-client/pkg/message"
+	"github.com/rabbitmq/rabbitmq-stream-go-client/pkg/stream"
+)
+
+// rabbitmq-stream-go-client, the official Go client for streams: as it is
+// shipped, used as its first example uses it; and raised, with what its
+// documentation offers for speed.
+const (
+	streamGo       = "stream-go-client"
+	streamGoRaised = "stream-go-raised"
+)
+
+const streamGoModule = "github.com/rabbitmq/rabbitmq-stream-go-client"
+
+// streamGoShare keeps its cells near the others' in time: as shipped, its
+// sockets' buffers of 8192 bytes make it wait for nearly every one of its writes,
+// or of the broker's. It takes 40,000 messages or so until publishing is as slow
+// as it stays.
+func streamGoShare(s scenario) int {
+	switch {
+	case s.Receives:
+		return 50 * s.Times
+	case s.SubEntries:
+		return 5 * s.Times
+	default:
+		return 20 * s.Times
+	}
+}
+
+// streamGoRaisedShare leaves --stream-count, whatever the scenario.
+func streamGoRaisedShare(s scenario) int { return s.Times }
+
+const (
+	// streamGoBuffer leaves the sockets' buffers to the system, as the client's
+	// "best practices" say. It ships with 8192 bytes.
+	streamGoBuffer = -1
+	// streamGoBatch is how many messages go into one BatchSend; streamGoSubEntries
+	// how many sub-entry batches.
+	streamGoBatch      = 1000
+	streamGoSubEntries = 10
+)
+
+func streamGoSender(t task) (job, error)         { return streamGoSend(t, false) }
+func streamGoRaisedSender(t task) (job, error)   { return streamGoSend(t, true) }
+func streamGoReceiver(t task) (job, error)       { return streamGoReceive(t, false) }
+func streamGoRaisedReceiver(t task) (job, error) { return streamGoReceive(t, true) }
+
+func streamGoEnvironment(t task, raised bool) (*stream.Environment, error) {
+	options := stream.NewEnvironmentOptions().SetUri(t.URL)
+	if raised {
+		options.SetWriteBuffer(streamGoBuffer).SetReadBuffer(streamGoBuffer)
+	}
+	return stream.NewEnvironment(options)
+}
+
+func streamGoSend(t task, raised bool) (job, error) {
+	environment, err := streamGoEnvironment(t, raised)
+	if err != nil {
+		return job{}, err
+	}
+	options := stream.NewProducerOptions()
+	if t.SubEntry > 0 {
+		options.SetSubEntrySize(t.SubEntry)
+	}
+	producer, err := environment.NewProducer(t.Queue, options)
+	if err != nil {
+		return job{}, err
+	}
+	confirmed := make(chan error, 1)
+	go func() { confirmed <- streamGoConfirms(producer.NotifyPublishConfirmation(), t.Count) }()
+	send := streamGoSendEach
+	if raised {
+		send = streamGoSendBatches
+	}
+	work := func() error {
+		if err := send(producer, t); err != nil {
+			return err
+		}
+		return <-confirmed
+	}
+	return job{work: work, close: func() error { return errors.Join(producer.Close(), environment.Close()) }}, nil
+}
+
+// streamGoConfirms returns once so many messages are confirmed.
+func streamGoConfirms(confirms stream.ChannelPublishConfirm, count int) error {
+	for statuses := range confirms {
+		for _, status := range statuses {
+			if !status.IsConfirmed() {
+				return fmt.Errorf("message %d was not confirmed: %w", status.GetPublishingId(), status.GetError())
+			}
+			count--
+		}
+		if count == 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("the confirms ended with %d to come", count)
+}
+
+func streamGoSendEach(producer *stream.Producer, t task) error {
+	for i := 1; i <= t.Count; i++ {
+		if err := producer.Send(amqp.NewMessage(appendBody(nil, i))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func streamGoSendBatches(producer *stream.Producer, t task) error {
+	size := streamGoBatch
+	if t.SubEntry > 0 {
+		size = streamGoSubEntries * t.SubEntry
+	}
+	for next := 1; next <= t.Count; {
+		n := min(size, t.Count-next+1)
+		batch := make([]message.StreamMessage, n)
+		for i := range batch {
+			batch[i] = amqp.NewMessage(appendBody(nil, next+i))
+		}
+		if err := producer.BatchSend(batch); err != nil {
+			return err
+		}
+		next += n
+	}
+	return nil
+}
+
+func streamGoReceive(t task, raised bool) (job, error) {
+	environment, err := streamGoEnvironment(t, raised)
+	if err != nil {
+		return job{}, err
+	}
+	var consumer *stream.Consumer
+	work := func() error {
+		check := newBodyCheck()
+		done := make(chan error, 1)
+		handle := func(_ stream.ConsumerContext, m *amqp.Message) {
+			if check.count == t.Count {
+				return // what comes behind is not ours
+			}
+			err := check.take(m.GetData())
+			if err != nil || check.count == t.Count {
+				done <- err
+				check.count = t.Count
+			}
+		}
+		// The example turns the check of the chunks' CRC off.
+		options := stream.NewConsumerOptions().SetOffset(stream.OffsetSpecification{}.First()).SetCRCCheck(false)
+		consumer, err = environment.NewConsumer(t.Queue, handle, options)
+		if err != nil {
+			return err
+		}
+		return <-done
+	}
+	return job{work: work, close: func() error { return errors.Join(consumer.Close(), environment.Close()) }}, nil
+}

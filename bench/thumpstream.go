@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+
+	"github.com/thumpmq/thump"
+)
+
+// thumpUnchecked is thump, counting the messages that it receives without a look
+// at them: what it is faster is the price of the check.
+const thumpUnchecked = "thump-unchecked"
+
+func thumpUncheckedReceiver(t task) (job, error) { return thumpStreamReceiver(t, false) }
+
+// thumpStreamBatch is how many messages go into one Publish.
+const thumpStreamBatch = 1000
+
+func thumpStreamSender(t task) (job, error) {
+	ctx := context.Background()
+	client, err := thump.Dial(ctx, thump.Config{URLs: []string{t.URL}})
+	if err != nil {
+		return job{}, err
+	}
+	publisher, err := client.Publisher(ctx, thump.PublisherConfig{
+		To: thump.Stream(t.Queue), Window: t.Window, Stream: thump.StreamPublishing{SubEntry: max(1, t.SubEntry)},
+	})
+	if err != nil {
+		return job{}, err
+	}
+	return job{
+		work:  func() error { return thumpStreamSend(ctx, publisher, t) },
+		close: func() error { return client.Close(ctx) },
+	}, nil
+}
+
+func thumpStreamSend(ctx context.Context, publisher *thump.Publisher, t task) error {
+	messages := make([]thump.Message, thumpStreamBatch)
+	var bodies []byte
+	for next := 1; next <= t.Count; {
+		bodies = bodies[:0]
+		n := min(thumpStreamBatch, t.Count-next+1)
+		for i := range n {
+			start := len(bodies)
+			bodies = appendBody(bodies, next+i)
+			messages[i].Body = bodies[start:len(bodies):len(bodies)]
+		}
+		if _, err := publisher.Publish(ctx, messages[:n]...); err != nil {
+			return err
+		}
+		next += n
+	}
+	return publisher.Flush(ctx)
+}
+
+func thumpStreamReceiver(t task, checked bool) (job, error) {
+	ctx := context.Background()
+	client, err := thump.Dial(ctx, thump.Config{URLs: []string{t.URL}})
+	if err != nil {
+		return job{}, err
+	}
+	work := func() error {
+		consumer, err := client.Consumer(ctx, thump.ConsumerConfig{From: thump.Stream(t.Queue)})
+		if err != nil {
+			return err
+		}
+		if checked {
+			return thumpStreamReceive(ctx, consumer, t)
+		}
+		return thumpStreamCount(ctx, consumer, t)
+	}
+	return job{work: work, close: func() error { return client.Close(ctx) }}, nil
+}
+
+func thumpStreamReceive(ctx context.Context, consumer *thump.Consumer, t task) error {
+	check := newBodyCheck()
+	for batch, err := range consumer.Batches(ctx) {
+		if err != nil {
+			return err
+		}
+		for i := range batch.Deliveries {
+			if err := check.take(batch.Deliveries[i].Body); err != nil {
+				return err
+			}
+		}
+		if check.count >= t.Count {
+			break
+		}
+	}
+	return nil
+}
+
+func thumpStreamCount(ctx context.Context, consumer *thump.Consumer, t task) error {
+	count := 0
+	for batch, err := range consumer.Batches(ctx) {
+		if err != nil {
+			return err
+		}
+		count += len(batch.Deliveries)
+		if count >= t.Count {
+			break
+		}
+	}
+	return nil
+}
