@@ -19,7 +19,6 @@ const (
 	queueDefault    = "hello"   // the tutorial's
 	windowDefault   = 10_000
 	windowOfStream  = 100_000
-	windowBytes     = 8 << 20 // of bodies, where they are large: what awaits its confirm becomes one chunk
 	windowMax       = 1 << 20 // what a Publisher accepts
 	prefetchDefault = 2_000
 	prefetchMax     = math.MaxUint16 // basic.qos has 16 bits for it
@@ -41,7 +40,7 @@ func (f *sendFlags) register(flags *pflag.FlagSet) {
 	flags.Var(&f.count, "count", "messages to send, in all (1000000, 10k, 1m)")
 	flags.Var(&f.body, "body", `bodies: "tutorial" for "Message N", or a size of at least 16 bytes (100, 1KiB, 10kb)`)
 	flags.IntVar(&f.publishers, "publishers", 1, "publishers, each on a connection of its own")
-	flags.IntVar(&f.window, "window", windowDefault, "messages that may await their confirm, for each publisher; of a stream 100000, or 8 MiB")
+	flags.IntVar(&f.window, "window", windowDefault, "messages that may await their confirm, for each publisher; of a stream 100000")
 	flags.BoolVar(&f.noConfirms, "no-confirms", false, "don't ask the broker to confirm messages")
 }
 
@@ -57,23 +56,17 @@ func (f *sendFlags) check(flags *pflag.FlagSet) error {
 	return nil
 }
 
-// windowFor is how many messages of up to so many bytes may await their confirm.
-func (f *sendFlags) windowFor(place load.Place, flags *pflag.FlagSet, bodyBytes int) int {
-	if !place.Streams() || flags.Changed("window") {
-		return f.window
+// config returns what the flags, of which some were given, ask for.
+func (f *sendFlags) config(to load.Place, given *pflag.FlagSet, progress *load.Progress) load.SendConfig {
+	window := f.window
+	if to.Streams() && !given.Changed("window") {
+		window = windowOfStream
 	}
-	return min(windowOfStream, max(1, windowBytes/bodyBytes))
-}
-
-// config returns what the flags ask for.
-func (f *sendFlags) config(to load.Place, flags *pflag.FlagSet, progress *load.Progress) load.SendConfig {
-	work := load.SendConfig{
+	return load.SendConfig{
 		To: to, Count: uint64(f.count), Publishers: f.publishers,
 		BodyBytes: int(f.body), RunID: rand.Uint32(),
-		NoConfirms: f.noConfirms, Progress: progress,
+		Window: window, NoConfirms: f.noConfirms, Progress: progress,
 	}
-	work.Window = f.windowFor(to, flags, work.LargestBody())
-	return work
 }
 
 // receiveFlags say how to receive.

@@ -206,8 +206,8 @@ func (f *sizeFlag) Set(text string) error {
 	if err != nil {
 		return errors.New("must be a size like 500MB or 10GiB")
 	}
-	if n < 1e6 || n > math.MaxInt64 {
-		return errors.New("must be from 1MB")
+	if n < streamBytesMin || n > math.MaxInt64 {
+		return fmt.Errorf("must be from %dMB", streamBytesMin/1_000_000)
 	}
 	*f = sizeFlag(n)
 	return nil

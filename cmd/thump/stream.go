@@ -13,11 +13,16 @@ import (
 
 // segmentMax and segmentMin bound the segments of a stream that keeps only so
 // much: RabbitMQ deletes whole segments, so a quarter of it is a size that it
-// can keep to.
+// can keep to. Below segmentMin a fast publisher begins a segment every few
+// milliseconds, and RabbitMQ 3.10, which can't look for old ones just then, ends
+// every stream of the node (osiris_retention: missing_file).
 const (
 	segmentMax = 500_000_000 // RabbitMQ's default
-	segmentMin = 1_000_000
+	segmentMin = 10_000_000
 )
+
+// streamBytesMin is the least that a stream can be told to keep.
+const streamBytesMin = 4 * segmentMin
 
 // spec is a stream to be made as the flags say.
 func (f *placeFlags) spec(name string) thump.StreamSpec {
@@ -33,7 +38,7 @@ func (f *placeFlags) segmentBytes() uint64 {
 	if f.maxBytes == 0 {
 		return segmentMax
 	}
-	return min(segmentMax, max(segmentMin, uint64(f.maxBytes)/4))
+	return min(segmentMax, uint64(f.maxBytes)/4)
 }
 
 // prepareStream makes the stream where it is not there, if it may.
