@@ -36,10 +36,11 @@ type Broker struct {
 	StreamURL     string `json:"stream_url"`
 	ManagementURL string `json:"management_url"` // http, with the same name and password
 
-	// The TLS listener: its certificate is for localhost and 127.0.0.1, by the
+	// The TLS listeners: their certificate is for localhost and 127.0.0.1, by the
 	// authority in CAFile. With the client certificate, EXTERNAL logs in as TLSUser,
 	// who has no password.
-	TLSURL         string `json:"tls_url"` // amqps, with name and password
+	TLSURL         string `json:"tls_url"`        // amqps, with name and password
+	StreamTLSURL   string `json:"stream_tls_url"` // rabbitmq-stream+tls, likewise
 	CAFile         string `json:"ca_file"`
 	ClientCertFile string `json:"client_cert_file"`
 	ClientKeyFile  string `json:"client_key_file"`

@@ -81,8 +81,8 @@ func checkListeners(t *testing.T, pid int) {
 			t.Errorf("the node listens on %s", strings.TrimSpace(line))
 		}
 	}
-	if found != 5 { // AMQP, AMQP with TLS, stream, management, Erlang
-		t.Errorf("ss shows %d of the node's listeners, want 5:\n%s", found, output)
+	if found != 6 { // AMQP and stream, each also with TLS, management, Erlang
+		t.Errorf("ss shows %d of the node's listeners, want 6:\n%s", found, output)
 	}
 }
 

@@ -18,7 +18,7 @@ import (
 const tlsUser = "thump-tls-client"
 
 // StartShared starts a node for scripts/with-brokers: the installed RabbitMQ, or
-// with a chroot the one in that tree, with a TLS listener of authority ca. After
+// with a chroot the one in that tree, with TLS listeners of authority ca. After
 // an error nothing is left of it; else EndShared takes it away.
 func StartShared(ctx context.Context, chroot string, ca *Authority) (b Broker, err error) {
 	dir, err := TempDir(chroot)
@@ -35,7 +35,11 @@ func StartShared(ctx context.Context, chroot string, ca *Authority) (b Broker, e
 	if err != nil {
 		return b, err
 	}
-	config, err := tlsConfig(dir, chroot, port, ca)
+	streamPort, err := broker.FreePort()
+	if err != nil {
+		return b, err
+	}
+	config, err := tlsConfig(dir, chroot, port, streamPort, ca)
 	if err != nil {
 		return b, err
 	}
@@ -58,6 +62,8 @@ func StartShared(ctx context.Context, chroot string, ca *Authority) (b Broker, e
 	}
 	secure.Scheme, secure.Host = "amqps", net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	b.TLSURL, b.TLSUser = secure.String(), tlsUser
+	secure.Scheme, secure.Host = "rabbitmq-stream+tls", net.JoinHostPort("127.0.0.1", strconv.Itoa(streamPort))
+	b.StreamTLSURL = secure.String()
 	b.CAFile, b.ClientCertFile, b.ClientKeyFile = ca.CAFile, ca.ClientCertFile, ca.ClientKeyFile
 	return b, addTLSUser(ctx, b)
 }
@@ -75,7 +81,7 @@ func EndShared(b Broker) error {
 
 // tlsConfig writes the node's certificate and returns the lines of rabbitmq.conf
 // that use it.
-func tlsConfig(dir, chroot string, port int, ca *Authority) (string, error) {
+func tlsConfig(dir, chroot string, port, streamPort int, ca *Authority) (string, error) {
 	folder := filepath.Join(dir, "tls")
 	if err := os.Mkdir(folder, 0o755); err != nil {
 		return "", err
@@ -90,6 +96,7 @@ func tlsConfig(dir, chroot string, port int, ca *Authority) (string, error) {
 	}
 	inside := func(path string) string { return strings.TrimPrefix(path, strings.TrimSuffix(chroot, "/")) }
 	return fmt.Sprintf(`listeners.ssl.1 = 127.0.0.1:%d
+stream.listeners.ssl.1 = 127.0.0.1:%d
 ssl_options.cacertfile = %s
 ssl_options.certfile = %s
 ssl_options.keyfile = %s
@@ -99,7 +106,7 @@ ssl_cert_login_from = common_name
 auth_mechanisms.1 = PLAIN
 auth_mechanisms.2 = AMQPLAIN
 auth_mechanisms.3 = EXTERNAL
-`, port, inside(authority), inside(cert), inside(key)), nil
+`, port, streamPort, inside(authority), inside(cert), inside(key)), nil
 }
 
 func addTLSUser(ctx context.Context, b Broker) error {
