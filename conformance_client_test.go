@@ -25,10 +25,10 @@ func eachRig(t *testing.T, test func(*rig)) {
 	})
 }
 
-// manage asks the broker's management API.
-func (r *rig) manage(method, path string, body any) {
+// manage asks the broker's management API, and returns what it answers.
+func (r *rig) manage(method, path string, body any) []byte {
 	r.Helper()
-	brokertest.Manage(r.T, r.broker.ManagementURL, method, path, body)
+	return brokertest.Manage(r.T, r.broker.ManagementURL, method, path, body)
 }
 
 // user makes a user with a password and those permissions on the vhost /, and
@@ -253,7 +253,7 @@ func TestMemoryAlarm(t *testing.T) {
 	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
 		t.Parallel()
 		node := b.Private(t, broker.Options{})
-		b.URL = node.URL
+		b.URL, b.StreamURL = node.URL, node.StreamURL
 		r := newRig(t, b, engines()[0])
 		ctl := func(arguments ...string) {
 			r.Helper()

@@ -161,7 +161,7 @@ func (r *rig) listener(greeting string, hangUp bool) string {
 				return
 			}
 			r.Cleanup(func() { conn.Close() })
-			_, _ = conn.Read(make([]byte, 8)) // so that hanging up is no reset
+			_, _ = conn.Read(make([]byte, 4096)) // so that hanging up is no reset
 			_, _ = conn.Write([]byte(greeting))
 			if hangUp {
 				_ = conn.Close()

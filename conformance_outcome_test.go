@@ -273,11 +273,10 @@ func testQueueDeletedWhile(r *rig) {
 // testConnectionLost cuts the connection with messages in flight.
 func testConnectionLost(r *rig) {
 	const window = 5000
-	queue := r.queue()
-	cut := newCutter()
-	client := r.dial(thump.Config{URLs: []string{r.broker.URL}, DialContext: cut.DialContext})
+	place := r.place()
+	client, cut := r.dialCut()
 	l := newLedger()
-	p, err := client.Publisher(r.Context(), thump.PublisherConfig{To: thump.Queue(queue), Window: window, OnOutcomes: l.note})
+	p, err := client.Publisher(r.Context(), thump.PublisherConfig{To: r.to(place), Window: window, OnOutcomes: l.note})
 	r.noError(err)
 	ctx := r.Context()
 	ended := make(chan error)
@@ -294,10 +293,10 @@ func testConnectionLost(r *rig) {
 	for p.Counts().Confirmed < 100 {
 		time.Sleep(time.Millisecond)
 	}
-	cut.all()
+	cut.whileInFlight(p)
 	err = <-ended
 	e := r.outcomeError(err)
-	r.says(err, "unknown", queue)
+	r.says(err, "unknown", place)
 	<-p.Done()
 	if p.Err() == nil {
 		r.Error("Err is nil after Done")

@@ -14,8 +14,8 @@ func routeCases() []conformanceCase {
 	return []conformanceCase{
 		{"topology/queue", settles, testQueueTopology},
 		{"topology/inequivalent", refuses, testInequivalent},
-		{"topology/not-found", 0, testNotFound},
-		{"topology/few-channels", 0, testFewChannels},
+		{"topology/not-found", routes, testNotFound},
+		{"topology/few-channels", routes, testFewChannels},
 		{"topology/delete-conditions", settles, testDeleteConditions},
 		{"topology/bindings", routes, testBindings},
 		{"topology/exchange-to-exchange", routes, testExchangeBinding},

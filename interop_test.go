@@ -23,7 +23,7 @@ func TestInterop(t *testing.T) {
 				needs ability
 				run   func(*rig)
 			}{
-				{"bodies", 0, testInteropBodies},
+				{"bodies", splits | settles, testInteropBodies},
 				{"properties", tables, testInteropProperties},
 				{"returns", routes, testInteropReturns},
 				{"confirms", settles, testInteropConfirms},

@@ -1,0 +1,239 @@
+package thump_test
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/thumpmq/thump"
+)
+
+// Super streams: which partition a message goes to, and that all are read.
+func superCases() []conformanceCase {
+	return []conformanceCase{
+		{"super/by-hash", partitions, testSuperHash},
+		{"super/by-key", partitions, testSuperByKey},
+		{"super/order-within-a-key", partitions, testSuperOrder},
+		{"super/start-and-stored-offsets", partitions, testSuperOffsets},
+		{"super/partition-deleted-while-publishing", partitions, testPartitionDeleted},
+		{"super/partition-deleted-under-a-consumer", partitions, testPartitionDeletedUnder},
+	}
+}
+
+const keys = 20
+
+// keyed are n messages whose routing keys take turns; body and Ref are the
+// number.
+func keyed(n int) []thump.Message {
+	msgs := numbered(n)
+	for i := range msgs {
+		msgs[i].RoutingKey = fmt.Sprint("key-", i%keys)
+	}
+	return msgs
+}
+
+// inKeyOrder expects deliveries of all of keyed(n), those of each key in order.
+func (r *rig) inKeyOrder(got []thump.Delivery, n int) {
+	r.Helper()
+	if len(got) != n {
+		r.Fatalf("%d deliveries, expected %d", len(got), n)
+	}
+	next := make([]int, keys)
+	for i := range next {
+		next[i] = i + 1
+	}
+	for i := range got {
+		number, err := strconv.Atoi(string(got[i].Body))
+		r.noError(err)
+		key := (number - 1) % keys
+		if number != next[key] {
+			r.Fatalf("message %d came when %d was the next of its key", number, next[key])
+		}
+		next[key] += keys
+	}
+}
+
+// contents are the bodies in each partition of a super stream, in order.
+func (r *rig) contents(super string, n int) map[string][]string {
+	r.Helper()
+	c := r.consumer(thump.ConsumerConfig{From: thump.SuperStream(super)})
+	got := make(map[string][]string)
+	for left := n; left > 0; {
+		batch, err := c.Receive(r.Context())
+		r.noError(err)
+		for i := range batch.Deliveries {
+			got[batch.Stream] = append(got[batch.Stream], string(batch.Deliveries[i].Body))
+		}
+		left -= len(batch.Deliveries)
+	}
+	r.nothingComes(c)
+	r.noError(c.Close(r.Context()))
+	return got
+}
+
+// testSuperHash compares with where the official Go client's tests have these
+// keys: MurmurHash3 with the seed 104729, modulo the partitions.
+func testSuperHash(r *rig) {
+	super := r.superStream(3)
+	names, err := r.client.Partitions(r.Context(), super)
+	r.noError(err)
+	if want := []string{super + "-0", super + "-1", super + "-2"}; !slices.Equal(names, want) {
+		r.Fatalf("the partitions are %v, expected %v", names, want)
+	}
+	where := map[string]int{
+		"hello1": 1, "hello2": 0, "hello3": 1, "hello4": 2, "hello5": 0, "hello6": 2,
+		"hello7": 0, "hello8": 1, "hello9": 0, "hello10": 2, "hello88": 1,
+	}
+	p := r.publisher(thump.PublisherConfig{To: thump.SuperStream(super)})
+	for key := range where {
+		r.publish(p, thump.Message{RoutingKey: key, Body: []byte(key)})
+	}
+	r.noError(p.Close(r.Context()))
+	for stream, got := range r.contents(super, len(where)) {
+		for _, key := range got {
+			if want := names[where[key]]; stream != want {
+				r.Errorf("key %s went to %s, expected %s", key, stream, want)
+			}
+		}
+	}
+}
+
+// testSuperByKey lets the bindings decide. A key that nothing is bound with is
+// like a message that no queue wants.
+func testSuperByKey(r *rig) {
+	super := r.superStream(3)
+	l := newLedger()
+	p := r.publisher(thump.PublisherConfig{
+		To: thump.SuperStream(super), OnOutcomes: l.note, Stream: thump.StreamPublishing{RouteByKey: true},
+	})
+	msgs := numbered(100)
+	for i := range msgs {
+		msgs[i].RoutingKey = fmt.Sprint(i % 5) // three of which are bound
+	}
+	r.publish(p, msgs...)
+	e := r.outcomeError(p.Flush(r.Context()))
+	if e.Returned != 40 || e.Published != 100 || e.Rejected+e.Unknown != 0 || e.Err != nil {
+		r.Errorf("got %+v, expected 40 of 100 returned", e)
+	}
+	r.says(e, super, "312", "NO_ROUTE")
+	if got := p.Counts(); got.Returned != 40 || got.Confirmed != 60 || got.InFlight != 0 {
+		r.Errorf("got %+v, expected 40 returned", got)
+	}
+	r.flush(p) // told once
+	r.publish(p, thump.Message{Ref: 101, RoutingKey: "1", Body: []byte("101")})
+	r.noError(p.Close(r.Context()))
+	l.check(r, 101, func(ref uint64) thump.Status {
+		if ref <= 100 && (ref-1)%5 > 2 {
+			return thump.Returned
+		}
+		return thump.Confirmed
+	})
+	for stream, got := range r.contents(super, 61) {
+		partition := strings.TrimPrefix(stream, super+"-")
+		for _, body := range got {
+			number, _ := strconv.Atoi(body)
+			if want := fmt.Sprint((number - 1) % 5); number <= 100 && want != partition {
+				r.Errorf("message %d with the key %s is in partition %s", number, want, partition)
+			}
+		}
+	}
+}
+
+// testSuperOrder sends much with keys that are spread over the partitions.
+func testSuperOrder(r *rig) {
+	const n = 30_000
+	super := r.superStream(5)
+	l := newLedger()
+	p := r.publisher(thump.PublisherConfig{To: thump.SuperStream(super), Window: 1000, OnOutcomes: l.note})
+	c := r.consumer(thump.ConsumerConfig{From: thump.SuperStream(super)})
+	sent := make(chan error, 1)
+	ctx := r.Context()
+	go func() {
+		for chunk := range slices.Chunk(keyed(n), 77) {
+			if _, err := p.Publish(ctx, chunk...); err != nil {
+				sent <- err
+				return
+			}
+		}
+		sent <- p.Close(ctx)
+	}()
+	r.inKeyOrder(r.receive(c, n, (*thump.Batch).Ack), n)
+	r.noError(<-sent)
+	r.noError(c.Close(ctx))
+	l.check(r, n, always(thump.Confirmed))
+	got := r.contents(super, n)
+	if len(got) != 5 {
+		r.Errorf("%d keys are in %d of 5 partitions", keys, len(got))
+	}
+}
+
+// testSuperOffsets stores where a consumer is in each partition.
+func testSuperOffsets(r *rig) {
+	const n = 600
+	super := r.superStream(3)
+	r.send(super, keyed(n)...)
+	cfg := thump.ConsumerConfig{From: thump.SuperStream(super), MaxBatch: 10, Stream: thump.StreamConsuming{Name: "reader"}}
+	c := r.consumer(cfg)
+	var got []thump.Delivery
+	for len(got) < 300 {
+		batch, err := c.Receive(r.Context())
+		r.noError(err)
+		for i := range batch.Deliveries {
+			got = append(got, batch.Deliveries[i].Clone())
+		}
+		r.noError(batch.Ack())
+	}
+	r.noError(c.Close(r.Context()))
+	names, err := r.client.Partitions(r.Context(), super)
+	r.noError(err)
+	handled := 0
+	for _, name := range names {
+		offset, found, err := r.client.QueryOffset(r.Context(), name, "reader")
+		r.noError(err)
+		if found {
+			handled += int(offset) + 1
+		}
+	}
+	if handled != len(got) {
+		r.Errorf("the stored offsets say that %d messages were handled, expected %d", handled, len(got))
+	}
+	c = r.consumer(cfg)
+	got = append(got, r.receive(c, n-len(got), (*thump.Batch).Ack)...)
+	r.nothingComes(c)
+	r.noError(c.Close(r.Context()))
+	r.inKeyOrder(got, n)
+
+	c = r.consumer(thump.ConsumerConfig{From: thump.SuperStream(super), Stream: thump.StreamConsuming{Start: thump.FromNext()}})
+	r.nothingComes(c)
+	r.send(super, keyed(40)...)
+	r.inKeyOrder(r.receive(c, 40, nil), 40)
+	r.noError(c.Close(r.Context()))
+}
+
+// testPartitionDeleted takes one of the partitions away: the publisher ends, and
+// says what is known.
+func testPartitionDeleted(r *rig) {
+	super := r.superStream(3)
+	l := newLedger()
+	p := r.publisher(thump.PublisherConfig{To: thump.SuperStream(super), Window: 1000, OnOutcomes: l.note})
+	r.deletedWhile(p, l, keyed, super+"-1", func() error { return r.client.DeleteStream(r.Context(), super+"-1") })
+}
+
+func testPartitionDeletedUnder(r *rig) {
+	super := r.superStream(3)
+	r.send(super, keyed(100)...)
+	c := r.consumer(thump.ConsumerConfig{From: thump.SuperStream(super)})
+	r.inKeyOrder(r.receive(c, 100, nil), 100)
+	r.noError(r.client.DeleteStream(r.Context(), super+"-2"))
+	_, err := c.Receive(r.Context())
+	r.brokerError(err, 6)
+	r.says(err, super+"-2")
+	select {
+	case <-c.Done():
+	case <-time.After(5 * time.Second):
+		r.Error("Done is open after the consumer has ended")
+	}
+	r.noError(c.Close(r.Context()))
+}
