@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/thumpmq/thump/internal/streamproto"
@@ -14,47 +15,46 @@ func appendBody(dst []byte, i int) []byte {
 	return strconv.AppendInt(append(dst, "Message "...), int64(i), 10)
 }
 
-// bodyCheck expects the tutorial's bodies in order: "Message 1", "Message 2"
-// and so on. A stream delivers tens of millions a second, so a body of 9 to 16
-// bytes is taken as two overlapping words, and counted up in the text of the
-// second: a few nanoseconds, so that checking does not hide what the clients cost.
-type bodyCheck struct {
-	count int // bodies that were as expected
+// bodyWords is the tutorial's bodies one after another. A stream moves tens of
+// millions a second, so a body of 9 to 16 bytes is two overlapping words, and
+// the text of the second is counted up: neither making nor checking a body hides
+// what the clients cost.
+type bodyWords struct {
+	number int // of this body
 
-	size        int    // of the next one; 0 where it is longer than two words
+	size        int    // of this body; 0 where it is longer than two words
 	first, last uint64 // its first and its last 8 bytes
 	text        []byte // room for it
 }
 
 const wordBytes = 8
 
-func newBodyCheck() *bodyCheck { return newBodyCheckAfter(0) }
-
-// newBodyCheckAfter expects the body after number count.
-func newBodyCheckAfter(count int) *bodyCheck {
-	c := &bodyCheck{count: count}
-	c.spell()
-	return c
+// bodiesFrom begins with body number n.
+func bodiesFrom(n int) bodyWords {
+	w := bodyWords{number: n}
+	w.spell()
+	return w
 }
 
-// take compares body with the next one expected. A message that is lost,
-// repeated, out of order or damaged is an error.
-func (c *bodyCheck) take(body []byte) error {
-	if !isBody(body, c.size, c.first, c.last) {
-		return c.takeText(body)
+// spell writes the body into the words.
+func (w *bodyWords) spell() {
+	w.text = appendBody(w.text[:0], w.number)
+	w.size = 0
+	if n := len(w.text); n <= 2*wordBytes {
+		w.size = n
+		w.first = binary.BigEndian.Uint64(w.text)
+		w.last = binary.BigEndian.Uint64(w.text[n-wordBytes:])
 	}
-	c.count++
-	last, ok := increment(c.last, c.size-wordBytes)
-	c.last = last
-	if !ok {
-		c.spell()
-	}
-	return nil
 }
 
-func isBody(body []byte, size int, first, last uint64) bool {
-	return len(body) == size && len(body) >= wordBytes &&
-		binary.BigEndian.Uint64(body[len(body)-wordBytes:]) == last && binary.BigEndian.Uint64(body) == first
+// next goes on to the next body.
+func (w *bodyWords) next() {
+	w.number++
+	last, ok := increment(w.last, w.size-wordBytes)
+	w.last = last
+	if !ok || w.size == 0 {
+		w.spell()
+	}
 }
 
 // increment adds one to the number of so many decimal digits that word ends with.
@@ -63,7 +63,7 @@ func increment(word uint64, digits int) (_ uint64, ok bool) {
 	word++
 	for shift := 0; byte(word>>shift) > '9'; shift += 8 {
 		digits--
-		if digits == 0 {
+		if digits <= 0 {
 			return 0, false
 		}
 		word += 1<<(shift+8) - 10<<shift
@@ -71,26 +71,52 @@ func increment(word uint64, digits int) (_ uint64, ok bool) {
 	return word, true
 }
 
-// takeText is take for a body that is longer than two words, or wrong.
-func (c *bodyCheck) takeText(body []byte) error {
-	c.text = appendBody(c.text[:0], c.count+1)
-	if !bytes.Equal(body, c.text) {
-		return fmt.Errorf("delivery %d is %.60q, expected %q", c.count+1, body, c.text)
+// append appends the body, and goes on to the next.
+func (w *bodyWords) append(dst []byte) []byte {
+	if w.size == 0 {
+		dst = append(dst, w.text...)
+	} else {
+		start := len(dst)
+		dst = slices.Grow(dst, w.size)[:start+w.size]
+		binary.BigEndian.PutUint64(dst[start:], w.first)
+		binary.BigEndian.PutUint64(dst[len(dst)-wordBytes:], w.last)
 	}
-	c.count++
-	c.spell()
-	return nil
+	w.next()
+	return dst
 }
 
-// spell writes the next body into the words.
-func (c *bodyCheck) spell() {
-	c.text = appendBody(c.text[:0], c.count+1)
-	c.size = 0
-	if n := len(c.text); n <= 2*wordBytes {
-		c.size = n
-		c.first = binary.BigEndian.Uint64(c.text)
-		c.last = binary.BigEndian.Uint64(c.text[n-wordBytes:])
+// is compares.
+func (w *bodyWords) is(body []byte) bool {
+	if w.size == 0 {
+		return bytes.Equal(body, w.text)
 	}
+	return len(body) == w.size && binary.BigEndian.Uint64(body) == w.first &&
+		binary.BigEndian.Uint64(body[w.size-wordBytes:]) == w.last
+}
+
+// bodyCheck expects the tutorial's bodies in order: "Message 1", "Message 2"
+// and so on.
+type bodyCheck struct {
+	count    int // bodies that were as expected
+	expected bodyWords
+}
+
+func newBodyCheck() *bodyCheck { return newBodyCheckAfter(0) }
+
+// newBodyCheckAfter expects the body after number count.
+func newBodyCheckAfter(count int) *bodyCheck {
+	return &bodyCheck{count: count, expected: bodiesFrom(count + 1)}
+}
+
+// take compares body with the next one expected. A message that is lost,
+// repeated, out of order or damaged is an error.
+func (c *bodyCheck) take(body []byte) error {
+	if !c.expected.is(body) {
+		return fmt.Errorf("delivery %d is %.60q, expected %q", c.count+1, body, appendBody(nil, c.count+1))
+	}
+	c.count++
+	c.expected.next()
+	return nil
 }
 
 // takeData compares the body of a stream's message, which is a data section.

@@ -44,6 +44,19 @@ func TestBodyCheckSeesEveryByte(t *testing.T) {
 	}
 }
 
+func TestBodiesFrom(t *testing.T) {
+	for _, first := range []int{1, 95, 9_990, 99_999_990, 123_456_789} {
+		source := bodiesFrom(first)
+		var body []byte
+		for i := first; i < first+200; i++ {
+			body = source.append(body[:0])
+			if want := appendBody(nil, i); string(body) != string(want) {
+				t.Fatalf("body number %d is %q, expected %q", i, body, want)
+			}
+		}
+	}
+}
+
 func BenchmarkBodyCheck(b *testing.B) {
 	const messages = 10_000
 	var text []byte

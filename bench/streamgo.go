@@ -105,8 +105,9 @@ func streamGoConfirms(confirms stream.ChannelPublishConfirm, count int) error {
 }
 
 func streamGoSendEach(producer *stream.Producer, t task) error {
-	for i := 1; i <= t.Count; i++ {
-		if err := producer.Send(amqp.NewMessage(appendBody(nil, i))); err != nil {
+	source := bodiesFrom(1)
+	for range t.Count {
+		if err := producer.Send(amqp.NewMessage(source.append(nil))); err != nil {
 			return err
 		}
 	}
@@ -118,11 +119,12 @@ func streamGoSendBatches(producer *stream.Producer, t task) error {
 	if t.SubEntry > 0 {
 		size = streamGoSubEntries * t.SubEntry
 	}
+	source := bodiesFrom(1)
 	for next := 1; next <= t.Count; {
 		n := min(size, t.Count-next+1)
 		batch := make([]message.StreamMessage, n)
 		for i := range batch {
-			batch[i] = amqp.NewMessage(appendBody(nil, next+i))
+			batch[i] = amqp.NewMessage(source.append(nil))
 		}
 		if err := producer.BatchSend(batch); err != nil {
 			return err

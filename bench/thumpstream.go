@@ -35,13 +35,14 @@ func thumpStreamSender(t task) (job, error) {
 
 func thumpStreamSend(ctx context.Context, publisher *thump.Publisher, t task) error {
 	messages := make([]thump.Message, thumpStreamBatch)
+	source := bodiesFrom(1)
 	var bodies []byte
 	for next := 1; next <= t.Count; {
 		bodies = bodies[:0]
 		n := min(thumpStreamBatch, t.Count-next+1)
 		for i := range n {
 			start := len(bodies)
-			bodies = appendBody(bodies, next+i)
+			bodies = source.append(bodies)
 			messages[i].Body = bodies[start:len(bodies):len(bodies)]
 		}
 		if _, err := publisher.Publish(ctx, messages[:n]...); err != nil {
