@@ -111,7 +111,7 @@ type checkCost struct {
 // checkCosts compares thump with and without the check, in the scenarios where
 // both were measured.
 func checkCosts(cells []*cell) []checkCost {
-	var costs []checkCost
+	costs := []checkCost{} // [] in JSON
 	for _, checked := range cells {
 		for _, unchecked := range cells {
 			if checked.Peer != "thump" || unchecked.Peer != thumpUnchecked || checked.Scenario != unchecked.Scenario ||
