@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -284,15 +285,17 @@ func TestStreamRunWhenTheStreamIsDeleted(t *testing.T) {
 	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
 		s := openStream(t, b, thump.StreamSpec{MaxBytes: 100_000_000, SegmentBytes: 20_000_000}, 0)
 		cfg := s.config(1_000_000_000)
-		go func() {
+		var deleting sync.WaitGroup
+		deleting.Go(func() {
 			for cfg.Progress.Received() < 50000 && t.Context().Err() == nil {
 				time.Sleep(time.Millisecond)
 			}
 			if err := s.client.DeleteStream(t.Context(), s.place.Name); err != nil {
 				t.Error(err)
 			}
-		}()
+		})
 		out, err := Run(t.Context(), s.client, cfg, nil)
+		deleting.Wait()
 		if err == nil || !strings.Contains(err.Error(), s.place.Name) {
 			t.Fatalf("got %v, want an error that names the stream", err)
 		}
