@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"time"
 
 	"github.com/thumpmq/thump"
 )
@@ -113,6 +114,132 @@ func ExampleOutcomeError() {
 	// thump: publishing to queue "hello": 12 of 1000 messages not confirmed (0 rejected, 0 returned, 12 unknown): the broker answered 320 CONNECTION_FORCED - Closed via management plugin
 }
 
+// A stream keeps what it has: every consumer gets all of it, from where it asks
+// to begin. This one goes on, after a restart, behind what it had acked.
+func ExampleStream() {
+	ctx := context.Background()
+	client, err := thump.Dial(ctx, thump.Config{URLs: []string{"rabbitmq-stream://guest:guest@localhost:5552/"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = client.Close(ctx) }() // what was sent has been flushed
+	if err := client.DeclareStream(ctx, thump.StreamSpec{Name: "events", MaxBytes: 20 << 30}); err != nil {
+		log.Fatal(err)
+	}
+
+	pub, err := client.Publisher(ctx, thump.PublisherConfig{To: thump.Stream("events")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := pub.Publish(ctx, thump.Message{Body: []byte("an event")}); err != nil {
+		log.Fatal(err)
+	}
+	if err := pub.Flush(ctx); err != nil {
+		log.Fatal(err)
+	}
+
+	con, err := client.Consumer(ctx, thump.ConsumerConfig{
+		From:   thump.Stream("events"),
+		Stream: thump.StreamConsuming{Name: "my program", Start: thump.FromFirst()},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for batch, err := range con.Batches(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		for _, d := range batch.Deliveries {
+			fmt.Printf("%d: %s\n", d.Offset, d.Body)
+		}
+		if err := batch.Ack(); err != nil { // its offset is stored before long
+			log.Fatal(err)
+		}
+	}
+}
+
+// What was stored in the last hour, and then the loop ends.
+func ExampleStreamConsuming() {
+	ctx := context.Background()
+	client, err := thump.Dial(ctx, thump.Config{URLs: []string{"rabbitmq-stream://guest:guest@localhost:5552/"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = client.Close(ctx) }() // nothing was published
+
+	now := time.Now()
+	con, err := client.Consumer(ctx, thump.ConsumerConfig{
+		From:   thump.Stream("events"),
+		Stream: thump.StreamConsuming{Start: thump.FromTime(now.Add(-time.Hour)), Until: now},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	count := 0
+	for batch, err := range con.Batches(ctx) {
+		if err != nil {
+			log.Fatal(err)
+		}
+		count += len(batch.Deliveries)
+	}
+	fmt.Println(count, "events in the last hour")
+}
+
+// A publisher with a Name may publish again what it does not know the fate of:
+// the stream stores each publishing id once. A program that numbers what it
+// publishes finds out where it was.
+func ExampleStreamPublishing() {
+	ctx := context.Background()
+	client, err := thump.Dial(ctx, thump.Config{URLs: []string{"rabbitmq-stream://guest:guest@localhost:5552/"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = client.Close(ctx) }() // what was sent has been flushed
+
+	pub, err := client.Publisher(ctx, thump.PublisherConfig{
+		To:     thump.Stream("events"),
+		Stream: thump.StreamPublishing{Name: "import of 23 November", Compression: thump.Zstd},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	lines := []string{"the first line of a file", "the second", "the third"}
+	for line := pub.LastPublishingID(); line < uint64(len(lines)); line++ {
+		m := thump.Message{PublishingID: line + 1, Body: []byte(lines[line])}
+		if _, err := pub.Publish(ctx, m); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if err := pub.Close(ctx); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// Messages with the same routing key go to the same partition, in order; the
+// consumer reads all partitions.
+func ExampleSuperStream() {
+	ctx := context.Background()
+	client, err := thump.Dial(ctx, thump.Config{URLs: []string{"rabbitmq-stream://guest:guest@localhost:5552/"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = client.Close(ctx) }() // what was sent has been flushed
+	orders := thump.SuperStreamSpec{StreamSpec: thump.StreamSpec{Name: "orders"}, Partitions: 3}
+	if err := client.DeclareSuperStream(ctx, orders); err != nil {
+		log.Fatal(err)
+	}
+	pub, err := client.Publisher(ctx, thump.PublisherConfig{To: thump.SuperStream("orders")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := pub.Publish(ctx, thump.Message{RoutingKey: "customer 17", Body: []byte("an order")}); err != nil {
+		log.Fatal(err)
+	}
+	if err := pub.Flush(ctx); err != nil {
+		log.Fatal(err)
+	}
+}
+
 func ExampleParseURL() {
 	e, err := thump.ParseURL("amqps://app:s%40cret@broker.example/orders?heartbeat=30")
 	if err != nil {
@@ -142,7 +269,25 @@ func ExampleTable() {
 func ExampleTarget() {
 	fmt.Println(thump.Queue("hello"))
 	fmt.Println(thump.Exchange("orders", "new"))
+	fmt.Println(thump.Stream("events"))
+	fmt.Println(thump.SuperStream("orders"))
 	// Output:
 	// queue "hello"
 	// exchange "orders"
+	// stream "events"
+	// super stream "orders"
+}
+
+func ExampleStart() {
+	fmt.Println(thump.FromFirst(), thump.FromOffset(1200), thump.FromLast(100), thump.FromNext())
+	fmt.Println(thump.FromTime(time.Date(2026, 11, 23, 10, 0, 0, 0, time.UTC)))
+	// Output:
+	// first 1200 -100 next
+	// 2026-11-23T10:00:00Z
+}
+
+func ExampleParseCompression() {
+	c, err := thump.ParseCompression("zstd")
+	fmt.Println(c, err, c == thump.Zstd)
+	// Output: zstd <nil> true
 }
