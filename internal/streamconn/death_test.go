@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,46 +16,6 @@ import (
 	"github.com/thumpmq/thump/internal/streamproto"
 )
 
-// fickle is a broker that settles entries in every way, at random, until it ends
-// the connection in one of the ways there are.
-type fickle struct {
-	random   *rand.Rand
-	session  *fakebroker.StreamSession
-	received map[uint64]bool           // messages that came, by Ref
-	spoken   map[uint64]outcome.Status // what the client can know of them
-	open     []fakebroker.PublishedEntry
-	left     int // entries until it ends the connection; -1: something else does
-	end      func(*fickle)
-}
-
-// deaths are the ways in which a connection ends but for being cut.
-func deaths() []func(*fickle) {
-	return []func(*fickle){
-		func(f *fickle) { f.session.Close() },
-		func(f *fickle) { f.session.Reset() },
-		func(f *fickle) { f.session.Discard() }, // silence
-		func(f *fickle) {
-			f.session.Offer([]byte("garbage! garbage!"))
-			f.session.Discard()
-		},
-		func(f *fickle) {
-			f.session.Offer(fakebroker.StreamRequest(1, &streamproto.Close{Code: streamproto.CodeInternalError, Reason: "bye"}))
-			f.session.Discard()
-		},
-		func(f *fickle) { // the stream goes, and the connection stays
-			f.session.Offer(metadataUpdate("events"))
-			f.session.Serve(func(r *fakebroker.StreamReceived) bool {
-				p, ok := r.Command.(*fakebroker.Published)
-				return ok && f.session.Offer(streamproto.AppendPublishError(nil, p.PublisherID, streamproto.CodePublisherDoesNotExist, p.IDs()...))
-			})
-		},
-		func(f *fickle) { // a confirm of what was never published
-			f.session.Offer(streamproto.AppendPublishConfirm(nil, 0, 1<<60))
-			f.session.Discard()
-		},
-	}
-}
-
 // metadataUpdate says that a stream is not available.
 func metadataUpdate(stream string) []byte {
 	b, err := streamproto.AppendMetadataUpdate(nil, &streamproto.MetadataUpdate{Code: streamproto.CodeStreamNotAvailable, Stream: stream})
@@ -64,65 +23,6 @@ func metadataUpdate(stream string) []byte {
 		panic(err)
 	}
 	return b
-}
-
-// handle is for StreamSession.Serve. Bodies begin with the Ref.
-func (f *fickle) handle(r *fakebroker.StreamReceived) bool {
-	p, ok := r.Command.(*fakebroker.Published)
-	if !ok {
-		return false
-	}
-	for _, e := range p.Entries {
-		for _, body := range e.Bodies {
-			f.received[refOf(body)] = true
-		}
-	}
-	f.open = append(f.open, p.Entries...)
-	if f.left >= 0 {
-		if f.left -= len(p.Entries); f.left < 0 {
-			f.end(f)
-			return true
-		}
-	}
-	switch f.random.IntN(6) {
-	case 0:
-		f.settle(len(f.open), outcome.Confirmed)
-	case 1:
-		f.settle(f.random.IntN(len(f.open)+1), outcome.Rejected)
-	case 2:
-		f.random.Shuffle(len(f.open), func(i, j int) { f.open[i], f.open[j] = f.open[j], f.open[i] })
-		f.settle(f.random.IntN(len(f.open)+1), outcome.Confirmed)
-	case 3:
-		f.settle(min(1, len(f.open)), outcome.Confirmed)
-	}
-	return true
-}
-
-func refOf(body string) uint64 {
-	digits, _, _ := strings.Cut(body, " ")
-	ref, err := strconv.ParseUint(digits, 10, 64)
-	if err != nil {
-		panic(err)
-	}
-	return ref
-}
-
-// settle settles n of the open entries. It notes what the frame says before it
-// leaves: it may get through.
-func (f *fickle) settle(n int, status outcome.Status) {
-	var ids []uint64
-	for _, e := range f.open[:n] {
-		ids = append(ids, e.ID)
-		for _, body := range e.Bodies {
-			f.spoken[refOf(body)] = status
-		}
-	}
-	f.open = f.open[n:]
-	frame := streamproto.AppendPublishConfirm(nil, 0, ids...)
-	if status == outcome.Rejected {
-		frame = streamproto.AppendPublishError(nil, 0, streamproto.CodePreconditionFailed, ids...)
-	}
-	f.session.Offer(frame)
 }
 
 // TestRandomDeath ends a publisher's connection at random: cut after a number of
@@ -133,26 +33,25 @@ func TestRandomDeath(t *testing.T) {
 	var all outcome.Totals
 	for seed := range uint64(160) {
 		random := rand.New(rand.NewPCG(seed, 4))
-		server := &fickle{
-			random: rand.New(rand.NewPCG(seed, 5)), received: map[uint64]bool{}, spoken: map[uint64]outcome.Status{}, left: -1,
-		}
-		written, read := -1, -1
+		server := fakebroker.NewFickle(rand.New(rand.NewPCG(seed, 5)))
+		written, read, way := -1, -1, ""
 		switch seed % 4 {
 		case 0:
 			written = random.IntN(3000)
 		case 1:
 			read = random.IntN(60_000)
 		case 2:
-			server.left, server.end = random.IntN(200), deaths()[random.IntN(len(deaths()))]
+			server.Left = random.IntN(200)
+			way, server.End = fakebroker.Death(random, "events")
 		}
 		synctest.Test(t, func(t *testing.T) {
 			defer tellSeed(t, seed)
 			b := fakebroker.Pipe(t, socketSize, fakebroker.Stream(func(s *fakebroker.StreamSession) {
-				server.session = s
+				server.Session = s
 				s.Login()
 				s.OpenPublisher(0)
 				s.BreakAfter(written, read)
-				s.Serve(server.handle)
+				s.Serve(server.Handle)
 			}))
 			conn := dial(t, config(b))
 			defer drop(conn)
@@ -167,7 +66,7 @@ func TestRandomDeath(t *testing.T) {
 			}
 			d := &death{p: p, outcomes: map[uint64]outcome.Status{}, random: random}
 			d.run(t)
-			d.check(t, server)
+			d.check(t, server, way)
 			all.Add(p.Totals())
 		})
 	}
@@ -244,9 +143,12 @@ func (d *death) run(t *testing.T) {
 	<-d.p.Done()
 }
 
-// check compares what the client tells with what the broker knows.
-func (d *death) check(t *testing.T, server *fickle) {
+// check compares what the client tells with what the broker knows. Where the
+// broker goes on reading until the client has left, nothing that it has said can
+// have been lost.
+func (d *death) check(t *testing.T, server *fakebroker.Fickle, way string) {
 	t.Helper()
+	heard := way != "" && way != "closed" && way != "reset"
 	if len(d.twice) > 0 {
 		t.Errorf("several outcomes for %v", d.twice)
 	}
@@ -260,8 +162,12 @@ func (d *death) check(t *testing.T, server *fickle) {
 		if ref >= d.accepted {
 			t.Errorf("an outcome for %d, which was not accepted", ref)
 		}
-		if status != outcome.Unknown && (status != server.spoken[ref] || !server.received[ref]) {
-			t.Errorf("message %d is %v, and the broker, which received it: %v, has said %v", ref, status, server.received[ref], server.spoken[ref])
+		if heard && status == outcome.Unknown && (server.Confirmed[ref] || server.Refused[ref]) {
+			t.Errorf("message %d is %v after %s, and the broker has said more", ref, status, way)
+		}
+		if status == outcome.Confirmed && !server.Confirmed[ref] || status == outcome.Rejected && !server.Refused[ref] || server.Received[ref] > 1 {
+			t.Errorf("message %d is %v, and the broker has received it %d times, confirmed it: %v, refused it: %v",
+				ref, status, server.Received[ref], server.Confirmed[ref], server.Refused[ref])
 		}
 	}
 	if got := d.p.Totals(); got != want {
