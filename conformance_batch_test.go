@@ -20,6 +20,7 @@ func batchCases() []conformanceCase {
 		{"batch/bytes-on-the-wire", offsets, testBatchBytes},
 		{"batch/body-that-fills-a-frame", offsets, testFrameLimit},
 		{"batch/body-that-does-not-compress", offsets, testIncompressible},
+		{"batch/large-bodies-in-flight", offsets, testLargeInFlight},
 		{"batch/small-frames", offsets, testSmallStreamFrames},
 		{"batch/publishing-refused", offsets, testPublishingRefused},
 	}
@@ -217,6 +218,29 @@ func testIncompressible(r *rig) {
 				r.Errorf("%v: a body of %d bytes came back as %d bytes, or others", c, len(msgs[i].Body), len(d.Body))
 			}
 		}
+	}
+}
+
+// testLargeInFlight has bodies in flight that come to much more than any buffer.
+func testLargeInFlight(r *rig) {
+	const n = 40
+	body := everyByte(900_000)
+	for _, way := range []thump.StreamPublishing{{SubEntry: 1}, {}, {Compression: thump.Snappy}} {
+		stream := r.stream(thump.StreamSpec{})
+		p := r.publishing(stream, way)
+		c := r.consuming(stream, thump.StreamConsuming{Credit: 2})
+		msgs := make([]thump.Message, n)
+		for i := range msgs {
+			msgs[i].Body = body[i:]
+		}
+		r.publish(p, msgs...)
+		r.noError(p.Close(r.Context()))
+		for i, d := range r.receive(c, n, nil) {
+			if !bytes.Equal(d.Body, body[i:]) {
+				r.Errorf("a body of %d bytes came back as %d bytes, or others", len(body)-i, len(d.Body))
+			}
+		}
+		r.noError(c.Close(r.Context()))
 	}
 }
 

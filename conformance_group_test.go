@@ -18,6 +18,7 @@ func groupCases() []conformanceCase {
 		{"group/stored-by-hand", offsets, testGroupManual},
 		{"group/two-groups", offsets, testTwoGroups},
 		{"group/shares-partitions", partitions, testGroupPartitions},
+		{"group/joins-and-leaves-while-messages-come", partitions, testGroupMoves},
 	}
 }
 
@@ -228,4 +229,72 @@ func testGroupPartitions(r *rig) {
 			r.Fatalf("message %d was handled %d times, and sent 3 times", number, seen[number])
 		}
 	}
+}
+
+// testGroupMoves has consumers join a group and leave it while messages come:
+// each message is handled, some twice.
+func testGroupMoves(r *rig) {
+	const n = 20_000
+	super := r.superStream(3)
+	first := r.member(r.client, super, thump.StreamConsuming{Name: "group"})
+	if first == nil {
+		return
+	}
+	var mu sync.Mutex
+	seen := make(map[string]bool)
+	var loops sync.WaitGroup
+	ctx := r.Context()
+	handle := func(m *member) {
+		for batch, err := range m.Batches(ctx) {
+			if err != nil {
+				r.Error(err)
+				return
+			}
+			mu.Lock()
+			for _, d := range batch.Deliveries {
+				seen[string(d.Body)] = true
+			}
+			mu.Unlock()
+			if err := batch.Ack(); err != nil {
+				r.Error(err)
+			}
+		}
+	}
+	loops.Go(func() { handle(first) })
+	p := r.publisher(thump.PublisherConfig{To: thump.SuperStream(super)})
+	loops.Go(func() {
+		for piece := range slices.Chunk(keyed(n), 100) {
+			if _, err := p.Publish(ctx, piece...); err != nil {
+				r.Error(err)
+				return
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
+		if err := p.Close(ctx); err != nil {
+			r.Error(err)
+		}
+	})
+	for range 3 {
+		second := r.member(r.client, super, thump.StreamConsuming{Name: "group"})
+		loops.Go(func() { handle(second) })
+		for start := time.Now(); len(second.streams()) == 0; time.Sleep(time.Millisecond) {
+			if time.Since(start) > 20*time.Second {
+				r.Fatal("the second consumer is not active for any partition")
+			}
+		}
+		r.noError(second.Close(ctx))
+	}
+	for start := time.Now(); ; time.Sleep(10 * time.Millisecond) {
+		mu.Lock()
+		handled := len(seen)
+		mu.Unlock()
+		if handled == n {
+			break
+		}
+		if time.Since(start) > patience/2 {
+			r.Fatalf("%d of %d messages were handled", handled, n)
+		}
+	}
+	r.noError(first.Close(ctx))
+	loops.Wait()
 }

@@ -17,6 +17,7 @@ import (
 func publishCases() []conformanceCase {
 	return []conformanceCase{
 		{"publish/window", 0, testWindow},
+		{"publish/window-of-one", 0, testWindowOfOne},
 		{"publish/flush", 0, testFlush},
 		{"publish/close", 0, testPublisherClose},
 		{"publish/outcomes-exactly-once", 0, testOutcomesOnce},
@@ -186,19 +187,45 @@ func testOutcomesOnce(r *rig) {
 	l.check(r, n, always(thump.Confirmed)) // and so does Close
 }
 
+// testWindowOfOne has one message in flight at a time, on which nothing may wait
+// for company.
+func testWindowOfOne(r *rig) {
+	place := r.place()
+	p := r.publisher(thump.PublisherConfig{To: r.to(place), Window: 1})
+	r.publish(p, numbered(100)...)
+	r.noError(p.Close(r.Context()))
+	r.inOrder(r.take(place, 100), 1)
+}
+
 // testEightGoroutines shares a publisher: the messages of each goroutine stay
 // in order.
 func testEightGoroutines(r *rig) {
+	list := []thump.StreamPublishing{{}}
+	if r.engine.streams() {
+		list = append(list, thump.StreamPublishing{SubEntry: 1}, thump.StreamPublishing{SubEntry: 7},
+			thump.StreamPublishing{Compression: thump.LZ4}, thump.StreamPublishing{Name: "publisher"})
+	}
+	for _, way := range list {
+		r.eightGoroutines(way)
+	}
+}
+
+func (r *rig) eightGoroutines(way thump.StreamPublishing) {
+	r.Helper()
 	const goroutines, each = 8, 1000
 	place := r.place()
 	l := newLedger()
-	p := r.publisher(thump.PublisherConfig{To: r.to(place), Window: 50, OnOutcomes: l.note})
+	p := r.publisher(thump.PublisherConfig{To: r.to(place), Window: 50, OnOutcomes: l.note, Stream: way})
 	var group sync.WaitGroup
 	for g := range goroutines {
 		group.Go(func() {
 			var msgs []thump.Message
 			for i := range each {
-				msgs = append(msgs, thump.Message{Ref: uint64(g*each + i + 1), Body: fmt.Appendf(nil, "%d %d", g, i)})
+				m := thump.Message{Ref: uint64(g*each + i + 1), Body: fmt.Appendf(nil, "%d %d", g, i)}
+				if i%50 == 49 {
+					m.Properties.MessageID = "one with properties"
+				}
+				msgs = append(msgs, m)
 			}
 			for chunk := range slices.Chunk(msgs, g+1) {
 				if _, err := p.Publish(r.Context(), chunk...); err != nil {
