@@ -205,6 +205,7 @@ func (c *amqpConsumer) settle(how settlement, tag uint64, multiple bool) error {
 }
 
 func (c *amqpConsumer) finished(*Batch) {}
+func (c *amqpConsumer) partly(*Batch)   {}
 
 func (c *amqpConsumer) stop(ctx context.Context) error {
 	if err := c.ch.Cancel(ctx, c.inbox); err != nil {

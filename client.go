@@ -117,7 +117,7 @@ func Dial(ctx context.Context, cfg Config) (*Client, error) {
 	if streams {
 		conn, err := c.streamControl(ctx)
 		if err != nil {
-			return nil, err
+			return nil, named(err)
 		}
 		server := conn.Server()
 		c.server = ServerInfo{Product: server.Product, Version: server.Version, Cluster: server.Cluster, Address: conn.Address()}
@@ -282,7 +282,7 @@ func (c *Client) open() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return fmt.Errorf("thump: client: %w", ErrClosed)
+		return fmt.Errorf("client: %w", ErrClosed)
 	}
 	return nil
 }
@@ -290,7 +290,7 @@ func (c *Client) open() error {
 // dialFor connects for a publisher or consumer.
 func (c *Client) dialFor(ctx context.Context) (*amqpconn.Conn, error) {
 	if err := c.open(); err != nil {
-		return nil, err
+		return nil, named(err)
 	}
 	conn, _, err := c.dial(ctx)
 	return conn, err

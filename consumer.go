@@ -303,13 +303,14 @@ type Batch struct {
 	size    int
 	open    int    // not settled
 	settled []bool // by tag - first; nil while all or none are
+	counted int    // of a stream's: so many from the first on count as handled
 }
 
 // Ack tells the broker that the deliveries of this batch that were not settled
 // one by one were handled and may be forgotten (basic.ack, with multiple where
 // nothing before them is unsettled). It queues the ack and does not wait. Of a
 // stream, it says that this much was handled: the offset that is stored under
-// the consumer's Name goes up to the first batch that is not fully acked.
+// the consumer's Name goes up to the first delivery that is not acked.
 func (b *Batch) Ack() error { return b.settle(settleAck) }
 
 // Nack refuses the deliveries of the batch that were not settled one by one:
@@ -426,6 +427,8 @@ func (d *Delivery) settle(how settlement) error {
 	b.open--
 	if b.open == 0 {
 		c.finish(b)
+	} else {
+		c.engine.partly(b)
 	}
 	return nil
 }

@@ -54,8 +54,10 @@ type consumeEngine interface {
 	// settle tells the broker what became of the delivery with that tag, or with
 	// multiple of all up to it. Consumer.mu is held.
 	settle(how settlement, tag uint64, multiple bool) error
-	// finished hears that all of a batch is settled. Consumer.mu is held.
+	// finished hears that all of a batch is settled, and partly that some of it
+	// is. Consumer.mu is held.
 	finished(b *Batch)
+	partly(b *Batch)
 
 	// stop makes the broker send no more; take returns what has come, and then
 	// ErrClosed. leave makes sure that the broker knows what was settled, and

@@ -40,7 +40,7 @@ var layers = map[string][]string{
 	"internal/fakebroker":             {"internal/amqpproto", "internal/compress", "internal/streamproto"},
 	"internal/brokertest":             {"internal/broker"},
 	"internal/brokertest/withbrokers": {"internal/broker", "internal/brokertest"},
-	"bench":                           {"", "internal/amqpproto", "internal/broker"},
+	"bench":                           {"", "internal/amqpproto", "internal/broker", "internal/streamproto"},
 }
 
 // pure lists the packages that turn bytes into values and back, and do nothing

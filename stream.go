@@ -18,7 +18,7 @@ const (
 	storeEveryDefault    = 10_000
 	storeIntervalDefault = 5 * time.Second
 	streamBatchDefault   = 1000
-	referenceMost        = 255 // bytes of a publisher's or consumer's name
+	referenceMost        = 255 // bytes of a publisher's or consumer's name, and of a filter value
 )
 
 // Compression is how the messages of a sub-entry batch are compressed.

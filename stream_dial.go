@@ -71,7 +71,7 @@ func (c *Client) adoptLocator(ctx context.Context, fresh *streamconn.Conn) (*str
 func (c *Client) dialStream(ctx context.Context, e Endpoint) (*streamconn.Conn, error) {
 	conn, err := c.dialStreamOnce(ctx, e)
 	if err != nil {
-		err = fmt.Errorf("thump: connecting to %s: %w", e, public(err))
+		err = fmt.Errorf("connecting to %s: %w", e, public(err))
 		if failed, ok := errors.AsType[*net.OpError](err); ok && failed.Op == "dial" && !e.given(c.cfg.URLs) {
 			err = fmt.Errorf("%w (no URL for streams was given, so this is the host of another with the stream protocol's usual port)", err)
 		}
@@ -144,7 +144,7 @@ func (c *Client) dialNode(ctx context.Context, address string) (*streamconn.Conn
 		e = c.locators[0]
 		host, port, err := net.SplitHostPort(address)
 		if err != nil {
-			return nil, fmt.Errorf("thump: the broker advertises %q: %w", address, err)
+			return nil, fmt.Errorf("the broker advertises %q: %w", address, err)
 		}
 		e.Host, e.Port = host, port
 	}
@@ -168,7 +168,7 @@ func (c *Client) dialThroughBalancer(ctx context.Context, e Endpoint, address st
 		}
 		goodbye(ctx, conn)
 	}
-	return nil, fmt.Errorf("thump: connecting to %s: after %d tries the load balancer has not led to %s", e, loadBalancerTries, address)
+	return nil, fmt.Errorf("connecting to %s: after %d tries the load balancer has not led to %s", e, loadBalancerTries, address)
 }
 
 // nodesOf asks where a stream is: its leader, empty if it has none just now, and
@@ -188,7 +188,7 @@ func (c *Client) nodesOf(ctx context.Context, stream string) (leader string, rep
 			continue
 		}
 		if s.Code != streamproto.CodeOK {
-			return "", nil, fmt.Errorf("thump: looking for stream %q: %w", stream, public(&streamconn.ServerError{Code: s.Code}))
+			return "", nil, fmt.Errorf("looking for stream %q: %w", stream, public(&streamconn.ServerError{Code: s.Code}))
 		}
 		for _, reference := range s.Replicas {
 			if address, ok := brokers[reference]; ok {
@@ -197,7 +197,7 @@ func (c *Client) nodesOf(ctx context.Context, stream string) (leader string, rep
 		}
 		return brokers[s.Leader], replicas, nil
 	}
-	return "", nil, fmt.Errorf("thump: looking for stream %q: the broker's answer does not name it", stream)
+	return "", nil, fmt.Errorf("looking for stream %q: the broker's answer does not name it", stream)
 }
 
 // dialLeader connects to where a stream can be published to.
@@ -207,7 +207,7 @@ func (c *Client) dialLeader(ctx context.Context, stream string) (*streamconn.Con
 		return nil, err
 	}
 	if leader == "" {
-		return nil, fmt.Errorf("thump: stream %q has no leader at the moment", stream)
+		return nil, fmt.Errorf("stream %q has no leader at the moment", stream)
 	}
 	return c.dialNode(ctx, leader)
 }
@@ -232,7 +232,7 @@ func (c *Client) dialReplica(ctx context.Context, stream string) (*streamconn.Co
 		failed = append(failed, err)
 	}
 	if failed == nil {
-		return nil, fmt.Errorf("thump: stream %q has no replica at the moment", stream)
+		return nil, fmt.Errorf("stream %q has no replica at the moment", stream)
 	}
 	return nil, errors.Join(failed...)
 }
@@ -246,5 +246,14 @@ func (c *Client) askStream(ctx context.Context, r streamproto.Request, doing str
 			return response, nil
 		}
 	}
-	return nil, fmt.Errorf("thump: %s: %w", fmt.Sprintf(doing, what...), public(err))
+	return nil, fmt.Errorf("%s: %w", fmt.Sprintf(doing, what...), public(err))
+}
+
+// named says that an error is this package's. Within it, errors about streams
+// pass through several hands before they reach the caller.
+func named(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("thump: %w", err)
 }

@@ -53,10 +53,38 @@ func (s *streamConsumer) finished(b *Batch) {
 	n := 0
 	for n < len(p.open) && p.open[n].handled {
 		p.handled(p.open[n].last)
-		p.since += p.open[n].size
+		p.since += p.open[n].size - p.open[n].counted
 		n++
 	}
 	p.open = slices.Delete(p.open, 0, n)
+	if len(p.open) > 0 {
+		s.partly(p.open[0])
+	}
+	s.storeIfDue(p)
+}
+
+// partly hears that some of a batch was handled: what counts is what comes
+// before all that was not. Consumer.mu is held.
+func (s *streamConsumer) partly(b *Batch) {
+	p := b.position
+	if p.open[0] != b || b.settled == nil {
+		return
+	}
+	n := b.counted
+	for b.settled[n] { // not all of them are
+		n++
+	}
+	if n > b.counted && n <= len(b.Deliveries) {
+		p.handled(b.Deliveries[n-1].Offset)
+		p.since += n - b.counted
+		b.counted = n
+		s.storeIfDue(p)
+	}
+}
+
+// storeIfDue sends the offset of what was handled to be stored, once that is
+// many messages. Consumer.mu is held.
+func (s *streamConsumer) storeIfDue(p *position) {
 	if o := &s.cfg.Stream; o.Name != "" && !o.ManualStore && p.since >= o.StoreEvery {
 		// An error is the connection's, and whoever receives hears of it.
 		_ = s.send(p)

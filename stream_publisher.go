@@ -25,14 +25,24 @@ type streamPublisher struct {
 }
 
 func (c *Client) streamPublisher(ctx context.Context, cfg *PublisherConfig, stream string) (*streamPublisher, error) {
+	p := &streamPublisher{cfg: cfg}
+	if err := p.openOn(ctx, c, stream); err != nil {
+		return nil, fmt.Errorf("thump: publisher to stream %q: %w", stream, public(err))
+	}
+	return p, nil
+}
+
+// openOn connects and declares the publisher.
+func (p *streamPublisher) openOn(ctx context.Context, c *Client, stream string) error {
 	if err := c.open(); err != nil {
-		return nil, err
+		return err
 	}
 	conn, err := c.dialLeader(ctx, stream)
 	if err != nil {
-		return nil, fmt.Errorf("thump: publisher to %v: %w", cfg.To, err)
+		return err
 	}
-	p := &streamPublisher{cfg: cfg, conn: conn, before313: !conn.Server().AtLeast(3, 13)}
+	p.conn, p.before313 = conn, !conn.Server().AtLeast(3, 13)
+	cfg := p.cfg
 	if cfg.MaxMessageBytes == 0 {
 		// What does not fit is refused by its whole size, sections included.
 		cfg.MaxMessageBytes = int(conn.Server().FrameMax)
@@ -41,11 +51,15 @@ func (c *Client) streamPublisher(ctx context.Context, cfg *PublisherConfig, stre
 		Stream: stream, Reference: cfg.Stream.Name, Window: cfg.Window, Collect: cfg.OnOutcomes != nil,
 		SubEntry: cfg.Stream.SubEntry, Compression: cfg.Stream.Compression, Filtered: cfg.Stream.Filtered,
 	})
-	if err != nil {
-		goodbye(ctx, conn)
-		return nil, fmt.Errorf("thump: publisher to stream %q: %w", stream, public(err))
+	if err == nil {
+		return nil
 	}
-	return p, nil
+	goodbye(ctx, conn)
+	if refused, ok := errors.AsType[*streamconn.ServerError](err); ok && refused.Code == streamproto.CodePreconditionFailed {
+		// It does not say why: this is what it says while it has no room.
+		err = fmt.Errorf("%w (most likely a disk alarm: the broker takes nothing more until it has room)", err)
+	}
+	return err
 }
 
 func (p *streamPublisher) publish(ctx context.Context, msgs []Message) (int, error) {
@@ -91,6 +105,8 @@ func (p *streamPublisher) check(m *Message) error {
 		return fmt.Errorf("the message names exchange %q, and a stream has none", m.Exchange)
 	case m.PublishingID != 0 && p.cfg.Stream.Name == "":
 		return errors.New("the message has a PublishingID, and the publisher no Stream.Name to remember it by")
+	case len(m.FilterValue) > referenceMost:
+		return fmt.Errorf("the message's FilterValue is %d bytes long, at most %d are allowed", len(m.FilterValue), referenceMost)
 	case m.FilterValue != "" && !p.cfg.Stream.Filtered:
 		return errors.New("the message has a FilterValue, and the publisher is not Stream.Filtered")
 	default:

@@ -105,13 +105,13 @@ func (c *Client) DeclareStream(ctx context.Context, s StreamSpec) error {
 		return err
 	}
 	_, err := c.askStream(ctx, &streamproto.Create{Stream: s.Name, Arguments: s.arguments()}, "declaring stream %q", s.Name)
-	return ignore(err, streamproto.CodeStreamExists)
+	return named(ignore(err, streamproto.CodeStreamExists))
 }
 
 // DeleteStream deletes a stream. To delete one that is not there is no error.
 func (c *Client) DeleteStream(ctx context.Context, name string) error {
 	_, err := c.askStream(ctx, &streamproto.Delete{Stream: name}, "deleting stream %q", name)
-	return ignore(err, streamproto.CodeStreamDoesNotExist)
+	return named(ignore(err, streamproto.CodeStreamDoesNotExist))
 }
 
 // DeclareSuperStream makes a super stream, or makes sure that there is one of
@@ -126,12 +126,12 @@ func (c *Client) DeclareSuperStream(ctx context.Context, s SuperStreamSpec) erro
 		Name: s.Name, Partitions: partitions, BindingKeys: keys, Arguments: s.arguments(),
 	}, "declaring super stream %q", s.Name)
 	if err == nil || ignore(err, streamproto.CodeStreamExists) != nil {
-		return err
+		return named(err)
 	}
 	// The broker says so as well where one of the partitions' names is taken.
-	there, asking := c.Partitions(ctx, s.Name)
+	there, asking := c.partitionsOf(ctx, s.Name)
 	if asking != nil || !slices.Equal(slices.Sorted(slices.Values(there)), slices.Sorted(slices.Values(partitions))) {
-		return fmt.Errorf("%w, with the partitions %.200q, and not %.200q", err, there, partitions)
+		return fmt.Errorf("thump: %w, with the partitions %.200q, and not %.200q", err, there, partitions)
 	}
 	return nil
 }
@@ -164,18 +164,23 @@ func (s SuperStreamSpec) partitions() (names, keys []string, err error) {
 // that is not there is no error.
 func (c *Client) DeleteSuperStream(ctx context.Context, name string) error {
 	_, err := c.askStream(ctx, &streamproto.DeleteSuperStream{Name: name}, "deleting super stream %q", name)
-	return ignore(err, streamproto.CodeStreamDoesNotExist)
+	return named(ignore(err, streamproto.CodeStreamDoesNotExist))
 }
 
 // Partitions returns the streams that a super stream consists of, in order.
 func (c *Client) Partitions(ctx context.Context, superStream string) ([]string, error) {
+	streams, err := c.partitionsOf(ctx, superStream)
+	return streams, named(err)
+}
+
+func (c *Client) partitionsOf(ctx context.Context, superStream string) ([]string, error) {
 	r, err := c.askStream(ctx, &streamproto.Partitions{SuperStream: superStream}, "asking for the partitions of super stream %q", superStream)
 	if err != nil {
 		return nil, err
 	}
 	streams := r.(*streamproto.PartitionsResponse).Streams
 	if len(streams) == 0 {
-		return nil, fmt.Errorf("thump: super stream %q has no partitions", superStream)
+		return nil, fmt.Errorf("super stream %q has no partitions", superStream)
 	}
 	return streams, nil
 }
@@ -183,6 +188,14 @@ func (c *Client) Partitions(ctx context.Context, superStream string) ([]string, 
 // InspectStream asks for a stream. IsNotFound tells whether the error is that it
 // is not there.
 func (c *Client) InspectStream(ctx context.Context, name string) (StreamInfo, error) {
+	info, err := c.inspectStream(ctx, name)
+	if err != nil {
+		return StreamInfo{}, fmt.Errorf("thump: inspecting stream %q: %w", name, public(err))
+	}
+	return info, nil
+}
+
+func (c *Client) inspectStream(ctx context.Context, name string) (StreamInfo, error) {
 	leader, replicas, err := c.nodesOf(ctx, name)
 	if err != nil {
 		return StreamInfo{}, err
@@ -205,7 +218,7 @@ func (c *Client) InspectStream(ctx context.Context, name string) (StreamInfo, er
 	}
 	stats, err := statsOf(ctx, conn, name)
 	if err != nil {
-		return StreamInfo{}, fmt.Errorf("thump: inspecting stream %q: %w", name, public(err))
+		return StreamInfo{}, err
 	}
 	info.Known, info.Empty, info.FirstOffset, info.LastChunk = true, stats.empty, stats.first, stats.lastChunk
 	return info, nil

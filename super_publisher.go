@@ -29,9 +29,9 @@ type superPublisher struct {
 }
 
 func (c *Client) superPublisher(ctx context.Context, cfg *PublisherConfig) (publishEngine, error) {
-	names, err := c.Partitions(ctx, cfg.To.name)
+	names, err := c.partitionsOf(ctx, cfg.To.name)
 	if err != nil {
-		return nil, err
+		return nil, named(err)
 	}
 	p := &superPublisher{client: c, cfg: cfg, names: names, ended: make(chan struct{}), keys: make(map[string][]int)}
 	p.unroutable.changed.L = &p.unroutable.mu
@@ -44,10 +44,17 @@ func (c *Client) superPublisher(ctx context.Context, cfg *PublisherConfig) (publ
 		p.partitions = append(p.partitions, one)
 		p.watchers.Go(func() {
 			<-one.done()
-			p.end(fmt.Errorf("partition %q: %w", name, one.err()))
+			p.noteEnd(name, one)
 		})
 	}
 	return p, nil
+}
+
+// noteEnd ends the publisher if a partition has ended.
+func (p *superPublisher) noteEnd(name string, one *streamPublisher) {
+	if err := one.err(); err != nil {
+		p.end(fmt.Errorf("partition %q: %w", name, err))
+	}
 }
 
 // end notes why the first partition ended.
@@ -84,7 +91,7 @@ func (p *superPublisher) publish(ctx context.Context, msgs []Message) (int, erro
 		accepted, err := p.partitions[to].publish(ctx, msgs[i:n])
 		i += accepted
 		if err != nil {
-			return i, err
+			return i, p.because(to, err)
 		}
 	}
 	return len(msgs), nil
@@ -128,12 +135,22 @@ func (p *superPublisher) route(ctx context.Context, key string) (int, error) {
 const routesMost = 10_000
 
 func (p *superPublisher) settle(ctx context.Context) error {
-	for _, one := range p.partitions {
+	for i, one := range p.partitions {
 		if err := one.settle(ctx); err != nil {
-			return err
+			return p.because(i, err)
 		}
 	}
 	return nil
+}
+
+// because is why a call of a partition failed, which is why the publisher ended
+// where it has.
+func (p *superPublisher) because(i int, err error) error {
+	p.noteEnd(p.names[i], p.partitions[i])
+	if why := p.err(); why != nil {
+		return why
+	}
+	return err
 }
 
 func (p *superPublisher) sources() []outcomeSource {

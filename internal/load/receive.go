@@ -106,13 +106,7 @@ func (cfg *ReceiveConfig) consumer(i int) thump.ConsumerConfig {
 	if cfg.From.Streams() {
 		stream := cfg.Stream
 		stream.Name = numbered(stream.Name, i, cfg.Consumers > 1)
-		most := streamBatch
-		if stream.Name != "" && cfg.Count > 0 {
-			// The offset that is stored is that of a whole batch, and the last
-			// message that is taken may be in the middle of one.
-			most = 1
-		}
-		return thump.ConsumerConfig{From: cfg.From.target(), MaxBatch: most, Stream: stream}
+		return thump.ConsumerConfig{From: cfg.From.target(), MaxBatch: streamBatch, Stream: stream}
 	}
 	prefetch := cfg.Prefetch
 	if cfg.Count > 0 {
