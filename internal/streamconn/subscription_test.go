@@ -221,6 +221,8 @@ func TestConsumerUpdateStorm(t *testing.T) {
 				}
 				break
 			}
+			conn.mu.Lock()
+			defer conn.mu.Unlock()
 			if len(conn.out) > 1<<20 {
 				t.Errorf("%d bytes wait to be written", len(conn.out))
 			}
