@@ -3,6 +3,7 @@ package thump_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -293,6 +294,34 @@ func TestFaultStreamTurns(t *testing.T) {
 		}
 		if len(heard) != 2*turns || !heard[0] || heard[1] {
 			t.Errorf("heard %v", heard)
+		}
+	})
+}
+
+// TestFaultStreamStoreWhileFull: an offset is stored while more chunks wait than
+// are let in. Who asks is who would take them.
+func TestFaultStreamStoreWhileFull(t *testing.T) {
+	large := fakebroker.Deliver(fakebroker.Chunk(0, 3, strings.Repeat("x", 8<<20)))
+	frames := [][]byte{fakebroker.Numbered(0, 1, 3)[0]}
+	for range 12 {
+		frames = append(frames, large)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		k := &offsetKeeper{}
+		client := faultStreamClient(t, k.serve(frames...))
+		con := streamConsumer(t, client, thump.ConsumerConfig{Stream: thump.StreamConsuming{Name: "me", ManualStore: true, Credit: 100}})
+		batch := streamBatches(t, con, 1)[0]
+		synctest.Wait()
+		if err := batch.Ack(); err != nil {
+			t.Error(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := con.StoreOffset(ctx); err != nil {
+			t.Error(err)
+		}
+		if err := con.Close(t.Context()); err != nil {
+			t.Error(err)
 		}
 	})
 }

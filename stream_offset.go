@@ -152,6 +152,7 @@ const (
 
 // storeAll stores the offsets of what was handled, and makes sure of it.
 func (s *streamConsumer) storeAll(ctx context.Context) error {
+	defer s.inbox.Relax()()
 	var failed []error
 	for _, p := range s.positions {
 		if err := s.store(ctx, p); err != nil {

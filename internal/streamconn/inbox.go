@@ -12,6 +12,9 @@ import (
 // memory should they be very large.
 const inboxRoom = 64 << 20
 
+// relaxedTimes is how many times as much may wait while Relax is on.
+const relaxedTimes = 4
+
 // arrivalOverhead is counted for each chunk on top of its bytes, so that empty
 // ones are bounded too.
 const arrivalOverhead = 256
@@ -40,6 +43,7 @@ type Inbox struct {
 	pending  []Arrival // put and not taken
 	bytes    int       // of pending
 	draining bool      // the limit is off: what comes is the rest
+	relaxed  int       // calls of Relax that are on
 	ended    error     // why nothing more comes
 	done     chan struct{}
 }
@@ -56,10 +60,10 @@ func NewInbox() *Inbox {
 func (in *Inbox) put(arrivals []Arrival) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for in.bytes > inboxRoom && !in.draining && in.ended == nil {
+	for in.bytes > in.room() && !in.draining && in.ended == nil {
 		in.changed.Wait()
 	}
-	if in.ended != nil && in.bytes > inboxRoom { // a broker that goes on regardless
+	if in.ended != nil && in.bytes > in.room() { // a broker that goes on regardless
 		for i := range arrivals {
 			arrivals[i].Release()
 		}
@@ -70,6 +74,27 @@ func (in *Inbox) put(arrivals []Arrival) {
 		in.bytes += len(arrivals[i].Chunk.Data) + arrivalOverhead
 	}
 	in.changed.Broadcast()
+}
+
+// room is how many bytes may wait. in.mu is held.
+func (in *Inbox) room() int {
+	if in.relaxed > 0 {
+		return relaxedTimes * inboxRoom
+	}
+	return inboxRoom
+}
+
+// Relax raises the limit until restore is called. It is for whoever takes the
+// chunks and waits for an answer of the broker, which may be behind them.
+func (in *Inbox) Relax() (restore func()) {
+	add := func(n int) {
+		in.mu.Lock()
+		in.relaxed += n
+		in.changed.Broadcast()
+		in.mu.Unlock()
+	}
+	add(1)
+	return func() { add(-1) }
 }
 
 // Watch lets the end of ctx end a Take that waits, until stop is called. It is
