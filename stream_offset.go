@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -37,6 +38,7 @@ type mark struct {
 // begin sets where the stream is read from. The broker begins with the chunk
 // that holds an offset, so what comes before it in there is dropped.
 func (p *position) begin(spec streamproto.OffsetSpec) {
+	p.from = 0
 	if spec.Type == streamproto.OffsetNumber {
 		p.from, p.next = spec.Value, spec.Value
 	}
@@ -221,6 +223,18 @@ func (s *streamConsumer) answerUpdates(ctx context.Context, p *position) {
 	}
 }
 
+// stepBack makes room for the group's next active consumer of a stream: it begins
+// where this one ends, so what has come and was not handed out is dropped.
+func (s *streamConsumer) stepBack(ctx context.Context, p *position) error {
+	s.mu.Lock()
+	p.from = math.MaxUint64
+	s.mu.Unlock()
+	if s.cfg.Stream.ManualStore {
+		return nil
+	}
+	return s.store(ctx, p)
+}
+
 func (s *streamConsumer) update(ctx context.Context, p *position, u streamconn.Update) error {
 	o := &s.cfg.Stream
 	begin := streamproto.OffsetSpec{Type: streamproto.OffsetNone}
@@ -232,11 +246,8 @@ func (s *streamConsumer) update(ctx context.Context, p *position, u streamconn.U
 		s.mu.Lock()
 		p.begin(begin)
 		s.mu.Unlock()
-	} else if !o.ManualStore {
-		// The next one begins where this one ends.
-		if err := s.store(ctx, p); err != nil {
-			return err
-		}
+	} else if err := s.stepBack(ctx, p); err != nil {
+		return err
 	}
 	if o.OnActive != nil {
 		o.OnActive(p.stream, u.Active)
