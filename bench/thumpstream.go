@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 
 	"github.com/thumpmq/thump"
 )
@@ -78,16 +79,52 @@ func thumpStreamReceive(ctx context.Context, consumer *thump.Consumer, t task) e
 		if err != nil {
 			return err
 		}
-		for i := range batch.Deliveries {
-			if err := check.take(batch.Deliveries[i].Body); err != nil {
-				return err
-			}
+		if err := check.takeAll(batch.Deliveries); err != nil {
+			return err
 		}
 		if check.count >= t.Count {
 			break
 		}
 	}
 	return nil
+}
+
+// takeAll is take for a batch. thump hands out many at a time, and whoever looks
+// at all of them can make use of it.
+func (c *bodyCheck) takeAll(deliveries []thump.Delivery) error {
+	for len(deliveries) > 0 {
+		n := c.expected.skip(deliveries)
+		c.count += n
+		if n == len(deliveries) {
+			return nil
+		}
+		// Past two words, or wrong.
+		if err := c.take(deliveries[n].Body); err != nil {
+			return err
+		}
+		deliveries = deliveries[n+1:]
+	}
+	return nil
+}
+
+// skip goes on as long as the deliveries are as expected, with the words in
+// registers, and returns how many were.
+func (w *bodyWords) skip(deliveries []thump.Delivery) (n int) {
+	if w.size == 0 {
+		return 0
+	}
+	first, last, size := w.first, w.last, w.size
+	for ok := true; ok && n < len(deliveries); n++ {
+		body := deliveries[n].Body
+		if len(body) != size || len(body) < wordBytes || binary.BigEndian.Uint64(body) != first ||
+			binary.BigEndian.Uint64(body[len(body)-wordBytes:]) != last {
+			break
+		}
+		last, ok = increment(last, size-wordBytes)
+	}
+	w.number += n
+	w.spell()
+	return n
 }
 
 func thumpStreamCount(ctx context.Context, consumer *thump.Consumer, t task) error {
