@@ -85,7 +85,7 @@ func testBatchesMixed(r *rig) {
 	next := 0
 	for _, size := range []int{1, 13, 200} {
 		for _, p := range publishers {
-			msgs := numbered(next + size)[next:]
+			msgs := numberedFrom(next+1, size)
 			msgs[0].Properties.MessageID = "the first of its batch"
 			r.publish(p, msgs...)
 			r.flush(p)

@@ -26,7 +26,7 @@ func dedupCases() []conformanceCase {
 
 // withIDs are numbered messages, with their numbers as publishing ids.
 func withIDs(first, last int) []thump.Message {
-	msgs := numbered(last)[first-1:]
+	msgs := numberedFrom(first, last-first+1)
 	for i := range msgs {
 		msgs[i].PublishingID = uint64(first + i)
 	}
@@ -166,7 +166,7 @@ func testDedupRestart(r *rig) {
 		if got := p.LastPublishingID(); got != uint64(next-1) {
 			r.Fatalf("the last publishing id is %d, expected %d", got, next-1)
 		}
-		r.publish(p, numbered(next + 99)[next-1:]...) // without ids: they count on
+		r.publish(p, numberedFrom(next, 100)...) // without ids: they count on
 		next += 100
 		r.noError(p.Close(r.Context()))
 		if got := p.LastPublishingID(); got != uint64(next-1) {

@@ -340,10 +340,13 @@ func (r *rig) says(err error, parts ...string) {
 }
 
 // numbered makes n messages with bodies "1" to "n" and the same Ref.
-func numbered(n int) []thump.Message {
+func numbered(n int) []thump.Message { return numberedFrom(1, n) }
+
+// numberedFrom makes n messages with bodies "first" and so on, and the same Ref.
+func numberedFrom(first, n int) []thump.Message {
 	msgs := make([]thump.Message, n)
 	for i := range msgs {
-		msgs[i] = thump.Message{Body: fmt.Append(nil, i+1), Ref: uint64(i + 1)}
+		msgs[i] = thump.Message{Body: fmt.Append(nil, first+i), Ref: uint64(first + i)}
 	}
 	return msgs
 }

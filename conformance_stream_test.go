@@ -124,7 +124,7 @@ func (r *rig) chunks(stream string, first int, sizes ...int) {
 	r.Helper()
 	p := r.publishing(stream, thump.StreamPublishing{})
 	for _, size := range sizes {
-		r.publish(p, numbered(first + size - 1)[first-1:]...)
+		r.publish(p, numberedFrom(first, size)...)
 		r.flush(p)
 		first += size
 	}

@@ -46,7 +46,7 @@ func testStreamBodyLifetime(r *rig) {
 		for next <= n {
 			for _, way := range []thump.StreamPublishing{{SubEntry: 1}, {}, {Compression: thump.Zstd}, {Compression: thump.Gzip, SubEntry: 10}} {
 				p := r.publishing(stream, way)
-				r.publish(p, numbered(next + 99)[next-1:]...)
+				r.publish(p, numberedFrom(next, 100)...)
 				next += 100
 				r.noError(p.Close(r.Context()))
 			}

@@ -26,10 +26,13 @@ const keys = 20
 
 // keyed are n messages whose routing keys take turns; body and Ref are the
 // number.
-func keyed(n int) []thump.Message {
-	msgs := numbered(n)
+func keyed(n int) []thump.Message { return keyedFrom(1, n) }
+
+// keyedFrom are n messages of keyed, from number first on.
+func keyedFrom(first, n int) []thump.Message {
+	msgs := numberedFrom(first, n)
 	for i := range msgs {
-		msgs[i].RoutingKey = fmt.Sprint("key-", i%keys)
+		msgs[i].RoutingKey = fmt.Sprint("key-", (first+i-1)%keys)
 	}
 	return msgs
 }
@@ -218,7 +221,7 @@ func testPartitionDeleted(r *rig) {
 	super := r.superStream(3)
 	l := newLedger()
 	p := r.publisher(thump.PublisherConfig{To: thump.SuperStream(super), Window: 1000, OnOutcomes: l.note})
-	r.deletedWhile(p, l, keyed, super+"-1", func() error { return r.client.DeleteStream(r.Context(), super+"-1") })
+	r.deletedWhile(p, l, keyedFrom, super+"-1", func() error { return r.client.DeleteStream(r.Context(), super+"-1") })
 }
 
 func testPartitionDeletedUnder(r *rig) {
