@@ -55,6 +55,7 @@ func TestScripts(t *testing.T) {
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
 				"exits":       cmdExits,
 				"queue":       cmdQueue,
+				"consumers":   cmdConsumers,
 				"stream":      cmdStream,
 				"superstream": cmdSuperStream,
 				"json":        cmdJSON,
@@ -199,6 +200,22 @@ func cmdQueue(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		if strconv.Itoa(info.Messages) != args[1] {
 			ts.Fatalf("the queue %s holds %d messages, want %s", args[0], info.Messages, args[1])
+		}
+	})
+}
+
+// cmdConsumers waits until a queue has so many consumers: consumers NAME N.
+func cmdConsumers(ts *testscript.TestScript, _ bool, args []string) {
+	withClient(ts, func(ctx context.Context, client *thump.Client) {
+		for begin := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+			info, err := client.InspectQueue(ctx, args[0])
+			ts.Check(err)
+			if strconv.Itoa(info.Consumers) == args[1] {
+				return
+			}
+			if time.Since(begin) > 20*time.Second {
+				ts.Fatalf("the queue %s has %d consumers, want %s", args[0], info.Consumers, args[1])
+			}
 		}
 	})
 }
