@@ -115,6 +115,7 @@ func TestFaultStreamRandomDeath(t *testing.T) {
 			accepted, err := publishUntilDeath(t, pub, random)
 			told := outcomeError(t, err)
 			_ = pub.Close(t.Context()) // it has ended, and Publish has said so
+			synctest.Wait()            // the broker may still be at what came before the end
 			checkDeath(t, seed, pub, accepted, told, book.status, saidBy(server))
 			for ref, times := range server.Received {
 				if times != 1 || ref >= uint64(accepted) {
@@ -172,6 +173,7 @@ func TestFaultSuperStreamDeath(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
 			_ = pub.Close(ctx) // the living partition need not say something of everything
+			synctest.Wait()    // the brokers may still be at what came before the end
 			checkSuperStreamDeath(t, pub, book, uint64(accepted), living, dying)
 		})
 		if t.Failed() {

@@ -125,6 +125,7 @@ func TestFaultRandomDeath(t *testing.T) {
 			accepted, err := publishUntilDeath(t, pub, random)
 			told := outcomeError(t, err)
 			_ = pub.Close(t.Context()) // it has ended, and Publish has said so
+			synctest.Wait()            // the broker may still be at what came before the end
 			checkDeath(t, seed, pub, accepted, told, outcomes, server.spoken)
 		})
 		if t.Failed() {
