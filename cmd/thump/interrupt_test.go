@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -70,15 +71,32 @@ func start(t *testing.T, url string, args ...string) *process {
 // await waits for a line of stderr that has text in it.
 func (p *process) await(text string) {
 	p.t.Helper()
+	p.awaitLine(text, func(line string) bool { return strings.Contains(line, text) })
+}
+
+// awaitProgress waits until n messages were "Sent" or "Received", or more: where
+// they come by the million, not every line is printed.
+func (p *process) awaitProgress(what string, n int) {
+	p.t.Helper()
+	p.awaitLine(fmt.Sprint(what, " ", n, " messages"), func(line string) bool {
+		var reached int
+		_, err := fmt.Sscanf(line, " [x] "+what+" %d messages", &reached)
+		return err == nil && reached >= n
+	})
+}
+
+func (p *process) awaitLine(what string, wanted func(line string) bool) {
+	p.t.Helper()
 	deadline := time.After(30 * time.Second)
+	var last string
 	for {
 		select {
 		case line := <-p.lines:
-			if strings.Contains(line, text) {
+			if last = line; wanted(line) {
 				return
 			}
 		case <-deadline:
-			p.t.Fatalf("no %q on standard error", text)
+			p.t.Fatalf("no %q on standard error; its last line is %q", what, last)
 		}
 	}
 }
@@ -105,7 +123,7 @@ func TestInterruptOnceSummarizes(t *testing.T) {
 		queue := brokertest.QueueName(t)
 		file := filepath.Join(t.TempDir(), "result.json")
 		p := start(t, b.URL, "run", "--queue", queue, "--count", "100m", "--json", file)
-		p.await("Received 100000 messages")
+		p.awaitProgress("Received", 100000)
 		p.interrupt()
 		if code := p.wait(); code != exitInterrupted {
 			t.Errorf("exit code %d, want %d\n%s", code, exitInterrupted, &p.stderr)
@@ -137,7 +155,7 @@ func TestInterruptedStreamRunSummarizes(t *testing.T) {
 		stream, file := brokertest.QueueName(t), filepath.Join(t.TempDir(), "result.json")
 		p := start(t, b.URL, "run", "--kind", "stream", "--queue", stream, "--count", "10g",
 			"--stream-max-bytes", "500MB", "--stream-url", b.StreamURL, "--json", file)
-		p.await("Received 300000 messages")
+		p.awaitProgress("Received", 300000)
 		p.interrupt()
 		if code := p.wait(); code != exitInterrupted {
 			t.Errorf("exit code %d, want %d\n%s", code, exitInterrupted, &p.stderr)
@@ -174,7 +192,7 @@ func TestInterruptEndsAllKinds(t *testing.T) {
 	b := brokertest.All(t)[0]
 	queue := brokertest.QueueName(t)
 	p := start(t, b.URL, "run", "--kind", "all", "--queue", queue, "--count", "100m", "--stream-url", b.StreamURL)
-	p.await("Received 100000 messages")
+	p.awaitProgress("Received", 100000)
 	p.interrupt()
 	if code := p.wait(); code != exitInterrupted {
 		t.Errorf("exit code %d, want %d\n%s", code, exitInterrupted, &p.stderr)
@@ -189,7 +207,7 @@ func TestInterruptTwiceEndsAtOnce(t *testing.T) {
 	b := brokertest.All(t)[0]
 	queue := brokertest.QueueName(t)
 	p := start(t, b.URL, "run", "--queue", queue, "--count", "100m", "--sequential")
-	p.await("Sent 100000 messages")
+	p.awaitProgress("Sent", 100000)
 	p.interrupt()
 	p.await("Ctrl-C again")
 	p.interrupt()
@@ -217,7 +235,7 @@ func TestInterruptedReceiveTellsItsTotal(t *testing.T) {
 		t.Fatalf("send: exit code %d", code)
 	}
 	p := start(t, b.URL, "receive", queue)
-	p.await("Received 200000 messages")
+	p.awaitProgress("Received", 200000)
 	p.interrupt()
 	if code := p.wait(); code != exitInterrupted {
 		t.Errorf("exit code %d, want %d", code, exitInterrupted)
@@ -250,18 +268,20 @@ func checkQueueGone(t *testing.T, b brokertest.Broker, queue string) {
 // TestInterruptStopsThePrivateBroker interrupts a run at three moments; each
 // time the broker that it has started is gone, with its folder.
 func TestInterruptStopsThePrivateBroker(t *testing.T) {
+	works := func(p *process) { p.awaitProgress("Received", 100000) }
 	tests := []struct {
-		name, await string
-		times       int
+		name  string
+		until func(*process)
+		times int
 	}{
-		{"while it starts", "Starting RabbitMQ", 1},
-		{"once", "Received 100000 messages", 1},
-		{"twice", "Received 100000 messages", 2},
+		{"while it starts", func(p *process) { p.await("Starting RabbitMQ") }, 1},
+		{"once", works, 1},
+		{"twice", works, 2},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			p := start(t, "", "run", "--private", "--count", "100m")
-			p.await(tt.await)
+			tt.until(p)
 			p.interrupt()
 			p.await("Ctrl-C again")
 			if tt.times > 1 {
