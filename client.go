@@ -12,48 +12,72 @@ import (
 
 	"github.com/thumpmq/thump/internal/amqpconn"
 	"github.com/thumpmq/thump/internal/amqpproto"
+	"github.com/thumpmq/thump/internal/printable"
 	"github.com/thumpmq/thump/internal/streamconn"
 )
 
 const (
-	frameMaxLeast     = amqpproto.FrameMinSize
-	frameMaxDefault   = 128 << 10 // RabbitMQ's own
-	channelMaxDefault = 2047      // RabbitMQ's own
-	heartbeatDefault  = 60 * time.Second
-	heartbeatLeast    = time.Second
-	dialTimeout       = 10 * time.Second
-
-	// goodbyeTimeout bounds the closing of a connection once nothing more is to
-	// be learnt from it.
-	goodbyeTimeout = 5 * time.Second
+	frameMaxDefault    = 128 << 10 // RabbitMQ's own
+	heartbeatDefault   = 60 * time.Second
+	heartbeatLeast     = time.Second
+	dialTimeoutDefault = 10 * time.Second
 )
 
 // Config says where the broker is and how to reach it. The zero value of every
-// field but URLs is its documented default.
+// field but URLs is its documented default. Dial reads it once; what TLS points to must
+// not be changed after that.
 type Config struct {
-	// URLs are tried in order until one answers; at least one is needed. See
-	// ParseURL for their form. What a URL's query sets wins over the fields
-	// below.
+	// URLs say where the broker's nodes are; at least one is needed. See ParseURL for their
+	// form. What a URL's query sets wins over the fields below. They are tried in an order
+	// that is another each time, so that clients spread over a cluster, until one answers;
+	// later connections begin with the one that answered last. A host name that stands for
+	// several addresses is as many places to try, in an order of their own; the family, IPv6
+	// or IPv4, that the system prefers comes first. One place that takes longer than 500 ms
+	// to log in (less, where ctx leaves little time) does not hold up the others: the next
+	// is tried beside it, and the first that has logged in is taken.
 	//
 	// Queues and exchanges are reached by the URLs for AMQP, streams by those for
-	// the stream protocol. Where there are none of a kind, the hosts of the
-	// others are taken, with the port that RabbitMQ has by default.
+	// the stream protocol. A protocol without a URL is tried on the hosts of the
+	// others, at RabbitMQ's default port.
 	URLs []string
+
+	// MaxConnections is the most connections for AMQP that publishers have, and as many may
+	// have consumers: the first get one each, later ones share them, the least loaded first. A
+	// consumer with AutoAck always has its own. Default 8. It is not for streams.
+	MaxConnections int
 
 	// Name is the connection name that RabbitMQ shows; default "thump".
 	Name string
 
-	// TLS is used for amqps URLs; nil means the system's roots. ServerName is
-	// taken from the URL where empty, and MinVersion is at least TLS 1.2.
+	// TLS is used for amqps and rabbitmq-stream+tls URLs; nil means the system's
+	// roots. ServerName is taken from the URL where empty, and MinVersion is at
+	// least TLS 1.2.
 	TLS *tls.Config
 
-	// DialTimeout bounds TCP, TLS and login together, per URL; default 10 s.
+	// DialTimeout bounds TCP, TLS and login together, for each address; default 10 s. Looking
+	// the host's name up, and Credentials, may take as long each.
 	DialTimeout time.Duration
+
+	// Credentials, where set, gives the user and the password or token for every connection,
+	// instead of those in the URLs; URLs with auth_mechanism=external don't ask. It is asked
+	// before each login, by several goroutines at the same time, and must return when ctx
+	// ends. Its error is that of the attempt to connect, which is tried again as after any
+	// that may pass (see Temporary); it must not contain the secret. A login that is refused
+	// with what it gave is tried again too: the next answer may be another.
+	//
+	// expires is when the secret ends, or zero if it does not. Credentials is asked again
+	// when a tenth of the time is left, at least a second and at most a minute before, and
+	// the new secret is handed over to the connections that live, as UpdateSecret does. A
+	// stream's connection takes one since RabbitMQ 3.13, and keeps the old one before. If
+	// that fails, it is logged and tried again, several times before the secret expires, and
+	// every 10 s after that. If the user is another one than before, the connections stay as
+	// they are, and new ones log in as that user.
+	Credentials func(ctx context.Context) (user, secret string, expires time.Time, err error)
 
 	// Heartbeat is the longest silence either side allows before it suspects
 	// that the other is dead; in whole seconds, at least 1 s, default 60 s. The
-	// smaller of this and the broker's own wins. After two of silence the
-	// connection is ended.
+	// smaller of this and the broker's own wins. A connection that is silent for
+	// twice as long is ended.
 	Heartbeat time.Duration
 
 	// FrameMax is the largest frame in bytes, at least 4096 (RabbitMQ 4.1 and
@@ -62,316 +86,320 @@ type Config struct {
 	// the broker allows, up to 16 MiB.
 	FrameMax uint32
 
-	// Logger hears of connections opened and blocked; nil means silence. No
+	// Recovery says what happens when a connection is lost: by default publishers and
+	// consumers come back.
+	Recovery Recovery
+
+	// OnEvent, where set, is told when a publisher or consumer, or a partition of one, loses
+	// its connection, has one again or gives up, and when the broker blocks it: one call at
+	// a time, in order, from a goroutine of its own, the last perhaps after Client.Close. With
+	// Recovery.Off it is told of blocking alone.
+	OnEvent func(Event)
+
+	// Logger is told when a connection opens, when one is lost, when a URL fails and
+	// another answers, when the broker blocks a connection, and once for each host to which
+	// the password goes over the network in clear; nil means that nothing is logged. No
 	// password is ever logged.
 	Logger *slog.Logger
 
-	// DialContext replaces the dialer, for tests and tunnels.
+	// DialContext replaces the dialer, for tests and tunnels. It must return when ctx ends. It
+	// gets a URL's host as it is, which is not looked up. The addresses of its connections
+	// tell whether a password would leave this machine: see ParseURL.
 	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// Client makes publishers and consumers and declares what they use. Each
-// publisher and each consumer has a connection of its own, so that a blocked
-// publisher or a slow consumer holds up nobody else; topology has another.
+// Client makes publishers and consumers and declares what they use. The first publishers
+// and consumers of queues have a connection of their own each, and later ones share those:
+// see Config.MaxConnections. One of a stream always has its own, for a super stream one for
+// each partition. Consumers never share with publishers, which the broker may block. The
+// client has one more for topology, and one for streams, as soon as it needs them.
 //
 // A Client is safe for concurrent use.
 type Client struct {
-	cfg       Config
-	endpoints []Endpoint // for AMQP
-	locators  []Endpoint // for the stream protocol
+	cfg       Config                  // with its defaults
+	endpoints map[Protocol][]Endpoint // in the order of the URLs
+	lookup    lookup                  // nil: no name is looked up
 	server    ServerInfo
 
-	mu      sync.Mutex
-	secret  string              // replaces the endpoints' password once updated
-	control *amqpconn.Conn      // for topology; dialled when it is needed, and anew when it has died
-	locator *streamconn.Conn    // likewise, for streams
-	nodes   map[string]Endpoint // where a node was reached that advertises this host:port
-	members map[member]struct{}
-	closed  bool
+	publishing *pool
+	consuming  *pool
+	topology   *shared[*amqpconn.Conn]   // declares, inspects and deletes
+	locator    *shared[*streamconn.Conn] // the same for streams, and says where they are
+
+	secrets     secrets
+	credentials credentials
+	cleartext   cleartext
+	events      events
+
+	mu       sync.Mutex
+	answered map[Protocol]Endpoint // where a connection was made last
+	nodes    map[string]Endpoint   // by the host:port that a node advertises, where it was reached
+	met      map[string]bool       // by what was dialled: its node is among nodes
+	members  map[member]struct{}   // those that are not closed, and have something to say or to settle where they have ended
+	closed   bool
 }
 
-// member is a publisher or consumer, as the client looks after it.
+// member is a publisher or a consumer, as its client sees it.
 type member interface {
 	Close(ctx context.Context) error
 	updateSecret(ctx context.Context, secret, reason string) error
 }
 
-// ServerInfo is what the broker said of itself at login.
+// ServerInfo is what the broker said about itself at login.
 type ServerInfo struct {
 	Product string // "RabbitMQ"
 	Version string // "4.3.6"
 	Cluster string // "rabbit@host"
-	Address string // host:port that the client connected to
+	Address string // host:port of the URL that the client connected to
 }
 
-// Dial connects to the first URL for AMQP that answers, logs in, and keeps that
+// Dial connects to the URL for AMQP that answers first, logs in, and keeps that
 // connection for topology; where all URLs are for streams, it connects to one of
 // those. The error names every URL that was tried, without its password, and why
 // it failed.
 func Dial(ctx context.Context, cfg Config) (*Client, error) {
-	c := &Client{cfg: cfg, members: make(map[member]struct{}), nodes: make(map[string]Endpoint)}
-	streams, err := c.validate()
+	c, err := newClient(cfg)
+	if err == nil {
+		err = c.connect(ctx)
+	}
 	if err != nil {
-		return nil, err
+		return nil, withPrefix(err)
 	}
-	if streams {
-		conn, err := c.streamControl(ctx)
-		if err != nil {
-			return nil, named(err)
-		}
-		server := conn.Server()
-		c.server = ServerInfo{Product: server.Product, Version: server.Version, Cluster: server.Cluster, Address: conn.Address()}
-		return c, nil
-	}
-	conn, endpoint, err := c.dial(ctx)
-	if err != nil {
-		return nil, err
-	}
-	c.control = conn
-	properties := conn.Server().Properties
-	c.server = ServerInfo{
-		Product: text(properties, "product"), Version: text(properties, "version"),
-		Cluster: text(properties, "cluster_name"), Address: endpoint.address(),
-	}
+	c.startRenewing(ctx)
 	return c, nil
 }
 
-// place parses the URLs. It reports whether all of them are for streams.
-func (c *Client) place() (streams bool, faults []error) {
-	var amqp, stream []Endpoint
-	for _, u := range c.cfg.URLs {
-		endpoint, err := ParseURL(u)
-		switch {
-		case err != nil:
-			faults = append(faults, err)
-		case endpoint.Stream:
-			stream = append(stream, endpoint)
-		default:
-			amqp = append(amqp, endpoint)
-		}
-	}
-	if len(c.cfg.URLs) == 0 {
-		faults = append(faults, errors.New("thump: Config.URLs is empty"))
-	}
-	c.endpoints, c.locators = amqp, stream
-	if len(amqp) == 0 {
-		c.endpoints = others(stream)
-	}
-	if len(stream) == 0 {
-		c.locators = others(amqp)
-	}
-	return len(amqp) == 0, faults
-}
-
-// others are the endpoints' hosts with the other protocol.
-func others(endpoints []Endpoint) []Endpoint {
-	list := make([]Endpoint, 0, len(endpoints))
-	for _, e := range endpoints {
-		list = append(list, e.other())
-	}
-	return list
-}
-
-// validate parses the URLs, sets defaults, and lists every fault. It reports
-// whether all URLs are for streams.
-func (c *Client) validate() (streams bool, err error) {
-	streams, faults := c.place()
-	cfg := &c.cfg
-	if cfg.Name == "" {
-		cfg.Name = "thump"
-	}
-	if cfg.DialTimeout == 0 {
-		cfg.DialTimeout = dialTimeout
-	}
-	if cfg.Heartbeat == 0 {
-		cfg.Heartbeat = heartbeatDefault
-	}
-	if cfg.FrameMax == 0 {
-		cfg.FrameMax = frameMaxDefault
+// newClient makes a client that is not connected.
+func newClient(cfg Config) (*Client, error) {
+	c := &Client{
+		members: make(map[member]struct{}),
+		nodes:   make(map[string]Endpoint), met: make(map[string]bool), answered: make(map[Protocol]Endpoint),
+		credentials: credentials{changed: make(chan struct{}, 1)},
 	}
 	if cfg.DialContext == nil {
-		cfg.DialContext = (&net.Dialer{}).DialContext
+		c.lookup = lookupHost
 	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
-	}
-	if cfg.DialTimeout < 0 {
-		faults = append(faults, fmt.Errorf("thump: Config.DialTimeout is %v", cfg.DialTimeout))
-	}
-	if cfg.Heartbeat < heartbeatLeast {
-		faults = append(faults, fmt.Errorf("thump: Config.Heartbeat is %v, less than %v", cfg.Heartbeat, heartbeatLeast))
-	}
-	if cfg.FrameMax < frameMaxLeast || cfg.FrameMax > frameMaxMost {
-		faults = append(faults, fmt.Errorf("thump: Config.FrameMax is %d, not between %d and %d", cfg.FrameMax, frameMaxLeast, frameMaxMost))
-	}
-	return streams, errors.Join(faults...)
+	var err error
+	c.cfg, c.endpoints, err = cfg.validate()
+	c.share()
+	return c, mistake(err)
 }
 
-// frameMaxMost bounds the memory of a connection, which holds two frames.
-const frameMaxMost = 16 << 20
-
-func text(t Table, key string) string {
-	v, _ := t.Get(key)
-	s, _ := v.(string)
-	return s
-}
-
-// dial connects to the first endpoint that answers.
-func (c *Client) dial(ctx context.Context) (*amqpconn.Conn, Endpoint, error) {
-	var failed []error
-	for _, e := range c.endpoints {
-		conn, err := c.dialOne(ctx, e)
-		if err == nil {
-			c.cfg.Logger.Debug("connected", "broker", e.String(), "heartbeat", conn.Server().Heartbeat)
-			return conn, e, nil
+// connect makes the first connection, and learns from it about the broker.
+func (c *Client) connect(ctx context.Context) error {
+	if c.endpoints[AMQP091][0].guessed { // all URLs are for streams
+		conn, err := c.locator.get(ctx)
+		if err != nil {
+			return err
 		}
-		failed = append(failed, fmt.Errorf("thump: connecting to %s: %w", e, public(err)))
-		if ctx.Err() != nil {
-			break
-		}
+		server := conn.Server()
+		c.server = ServerInfo{Product: server.Product, Version: server.Version, Cluster: server.Cluster, Address: conn.Address()}
+		return nil
 	}
-	return nil, Endpoint{}, errors.Join(failed...)
-}
-
-func (c *Client) dialOne(ctx context.Context, e Endpoint) (*amqpconn.Conn, error) {
-	secure, err := e.tlsConfig(c.cfg.TLS)
+	conn, err := c.topology.get(ctx)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	c.mu.Lock()
-	if c.secret != "" {
-		e.Password = c.secret
-	}
-	c.mu.Unlock()
-	c.warnOfClearText(e)
-	cfg := amqpconn.Config{
-		Address: e.address(), TLS: secure, Mechanism: "PLAIN",
-		User: e.User, Password: e.Password, Vhost: e.Vhost,
-		Name: c.cfg.Name, FrameMax: c.cfg.FrameMax, ChannelMax: channelMaxDefault,
-		Heartbeat: c.cfg.Heartbeat, Timeout: c.cfg.DialTimeout, DialContext: c.cfg.DialContext,
-		OnBlocked: func(reason string) {
-			c.cfg.Logger.Warn("connection.blocked changed", "broker", e.String(), "reason", reason)
-		},
-	}
-	if e.External {
-		cfg.Mechanism, cfg.User = "EXTERNAL", ""
-	}
-	if e.FrameMax != 0 {
-		cfg.FrameMax = min(e.FrameMax, frameMaxMost)
-	}
-	if e.ChannelMax != 0 {
-		cfg.ChannelMax = e.ChannelMax
-	}
-	if e.Heartbeat != 0 {
-		cfg.Heartbeat = e.Heartbeat
-	}
-	if e.DialTimeout != 0 {
-		cfg.Timeout = e.DialTimeout
-	}
-	return amqpconn.Dial(ctx, cfg)
-}
-
-func (c *Client) warnOfClearText(e Endpoint) {
-	if !e.TLS && !e.loopback() {
-		c.cfg.Logger.Warn("the password and all data go over the network in clear: amqps and rabbitmq-stream+tls encrypt them", "broker", e.String())
-	}
-}
-
-// open is nil while the client is not closed.
-func (c *Client) open() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closed {
-		return fmt.Errorf("client: %w", ErrClosed)
+	properties := conn.Server().Properties
+	c.server = ServerInfo{
+		Product: text(properties, "product"), Version: text(properties, "version"),
+		Cluster: text(properties, "cluster_name"), Address: conn.Address(),
 	}
 	return nil
 }
 
-// dialFor connects for a publisher or consumer.
-func (c *Client) dialFor(ctx context.Context) (*amqpconn.Conn, error) {
-	if err := c.open(); err != nil {
-		return nil, named(err)
+// share makes the connections that everybody uses, without dialling.
+func (c *Client) share() {
+	c.publishing, c.consuming = newPool(c, c.cfg.MaxConnections), newPool(c, c.cfg.MaxConnections)
+	var topologySecret, locatorSecret uint64 // generations; one goroutine at a time dials
+	c.topology = newShared(func(ctx context.Context) (*amqpconn.Conn, error) {
+		topologySecret = c.secrets.now()
+		return c.dialAMQP(ctx, "topology")
+	})
+	c.topology.kept = func(ctx context.Context, conn *amqpconn.Conn) error {
+		return c.secrets.catchUp(topologySecret, func(secret string) error { return conn.UpdateSecret(ctx, secret, renewedReason) })
 	}
-	conn, _, err := c.dial(ctx)
-	return conn, err
+	c.locator = newShared(func(ctx context.Context) (*streamconn.Conn, error) {
+		locatorSecret = c.secrets.now()
+		return c.dialLocator(ctx)
+	})
+	c.locator.kept = func(ctx context.Context, conn *streamconn.Conn) error {
+		return c.secrets.catchUp(locatorSecret, func(secret string) error { return conn.UpdateSecret(ctx, secret) })
+	}
 }
 
-// join puts a publisher or consumer into the client's care.
-func (c *Client) join(m member) error {
+// validate returns the configuration with its defaults and the endpoints of its
+// URLs, by protocol, or an error that lists every fault.
+func (cfg Config) validate() (Config, map[Protocol][]Endpoint, error) {
+	setDefault(&cfg.Name, "thump")
+	setDefault(&cfg.MaxConnections, maxConnectionsDefault)
+	setDefault(&cfg.DialTimeout, dialTimeoutDefault)
+	setDefault(&cfg.Heartbeat, heartbeatDefault)
+	setDefault(&cfg.FrameMax, frameMaxDefault)
+	setDefault(&cfg.Logger, slog.New(slog.DiscardHandler))
+	if cfg.DialContext == nil {
+		cfg.DialContext = (&net.Dialer{}).DialContext
+	}
+	endpoints, faults := parseURLs(cfg.URLs)
+	faults = append(faults, cfg.Recovery.validate()...)
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Errorf("Config."+format, args...)) }
+	if len(cfg.URLs) == 0 {
+		fault("URLs is empty")
+	}
+	if cfg.MaxConnections < 0 {
+		fault("MaxConnections is %d", cfg.MaxConnections)
+	}
+	if cfg.DialTimeout < 0 {
+		fault("DialTimeout is %v", cfg.DialTimeout)
+	}
+	if cfg.Heartbeat < heartbeatLeast {
+		fault("Heartbeat is %v, less than %v", cfg.Heartbeat, heartbeatLeast)
+	}
+	if cfg.FrameMax < frameMaxLeast || cfg.FrameMax > frameMaxMost {
+		fault("FrameMax is %d, not between %d and %d", cfg.FrameMax, frameMaxLeast, frameMaxMost)
+	}
+	return cfg, endpoints, errors.Join(faults...)
+}
+
+// text returns the value of a key that is text, printable; "" for any other, and for
+// none.
+func text(t amqpproto.Table, key string) string {
+	v, _ := t.Get(key)
+	s, _ := v.(string)
+	return printable.Text(s)
+}
+
+// checkOpen returns an error once the client is closed.
+func (c *Client) checkOpen() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return fmt.Errorf("thump: client: %w", ErrClosed)
+		return errClientClosed
+	}
+	return nil
+}
+
+// join registers a publisher or consumer, which the client then closes and gives
+// new secrets to. It logged in with the secret of that generation, or a newer one. The
+// error has the prefix.
+func (c *Client) join(ctx context.Context, m member, generation uint64) error {
+	if err := c.register(m); err != nil {
+		return withPrefix(err)
+	}
+	err := c.secrets.catchUp(generation, func(secret string) error { return m.updateSecret(ctx, secret, renewedReason) })
+	if err != nil {
+		c.forget(m)
+	}
+	return withPrefix(err)
+}
+
+func (c *Client) register(m member) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return errClientClosed
 	}
 	c.members[m] = struct{}{}
 	return nil
 }
 
-func (c *Client) leave(m member) {
+// forget undoes join, for one that is closed.
+func (c *Client) forget(m member) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.members, m)
 }
 
-// Server returns what the broker said of itself when Dial logged in.
+// Server returns what the broker said about itself when Dial logged in.
 func (c *Client) Server() ServerInfo { return c.server }
 
-// UpdateSecret gives the broker a fresh password or token for every connection
+// UpdateSecret gives the broker a fresh password or token for every live connection
 // of this client (connection.update-secret; SaslAuthenticate on a stream's, which
-// needs RabbitMQ 3.13), and uses it for those to come.
+// needs RabbitMQ 3.13), and uses it for later connections. Reason is for the
+// broker's log; a stream's connection has no place for it.
+//
+// After an error, which says what the secret could not be handed over to, later
+// connections log in with the new secret first, and with the old one if that is refused.
+// After nil they use the new one alone, though RabbitMQ looks at a new password only
+// when a connection logs in: a wrong one is accepted here, and refused then. With
+// Config.Credentials later connections ask that, and never use the secret given here.
 func (c *Client) UpdateSecret(ctx context.Context, secret, reason string) error {
-	c.mu.Lock()
-	c.secret = secret
-	control, locator := c.control, c.locator
-	members := make([]member, 0, len(c.members))
-	for m := range c.members {
-		members = append(members, m)
+	if err := ctx.Err(); err != nil {
+		return withPrefix(fmt.Errorf("updating the secret: %w", err))
 	}
-	c.mu.Unlock()
-	var failed []error
-	if control != nil && control.Err() == nil {
-		failed = append(failed, control.UpdateSecret(ctx, secret, reason))
+	if err := c.checkOpen(); err != nil {
+		return withPrefix(fmt.Errorf("updating the secret: %w", err))
 	}
-	if locator != nil && locator.Err() == nil {
-		failed = append(failed, locator.UpdateSecret(ctx, secret))
-	}
-	for _, m := range members {
-		failed = append(failed, m.updateSecret(ctx, secret, reason))
-	}
-	if err := errors.Join(failed...); err != nil {
-		return fmt.Errorf("thump: updating the secret: %w", public(err))
+	if err := c.handOverSecret(ctx, secret, reason); err != nil {
+		return withPrefix(fmt.Errorf("updating the secret: %w", err))
 	}
 	return nil
 }
 
-// Close closes every publisher and consumer that is still open, as their Close
-// does, and then the client's own connection.
+// Close closes every consumer that is still open, as its Close does, all at the same
+// time; then every publisher, since those who handle deliveries may publish; and then
+// the client's own connections. The error joins theirs. A consumer waits until its
+// deliveries are settled: give Close a context with a deadline. The last quarter of the
+// time until then is the publishers': what they have in flight is waited for also where
+// some delivery is never settled.
+//
+// One that has ended before belongs no more to the client once it has said why: a
+// publisher with OnOutcomes; a consumer to whoever received, if it could not come back
+// after its connection or channel was lost. A consumer that has failed otherwise, such as one of a stream that
+// came to a damaged chunk, stays until it is closed: what it has handed out can still be
+// settled. A publisher that has nothing to say when it ends, because all of its messages
+// were Confirmed or a Send has told of them, is the client's no more either.
 func (c *Client) Close(ctx context.Context) error {
 	c.mu.Lock()
 	c.closed = true
-	members := make([]member, 0, len(c.members))
+	var consumers, publishers []member
 	for m := range c.members {
-		members = append(members, m)
+		if _, ok := m.(*Consumer); ok {
+			consumers = append(consumers, m)
+		} else {
+			publishers = append(publishers, m)
+		}
 	}
-	control, locator := c.control, c.locator
 	c.mu.Unlock()
-	var failed []error
-	for _, m := range members {
-		failed = append(failed, m.Close(ctx))
+	waiting, cancel := ctx, func() {}
+	if len(publishers) > 0 {
+		waiting, cancel = sooner(ctx)
 	}
-	if control != nil {
-		goodbye(ctx, control)
-	}
-	if locator != nil {
-		goodbye(ctx, locator)
-	}
-	return errors.Join(failed...)
+	err := closeAll(waiting, consumers)
+	cancel()
+	err = errors.Join(err, closeAll(ctx, publishers))
+	c.stopRenewing(ctx)
+	c.topology.close(ctx)
+	c.locator.close(ctx)
+	return err
 }
 
-// goodbye closes a connection of which nothing more is to be learnt; whether
-// the broker still answers does not matter.
-func goodbye(ctx context.Context, conn interface{ Close(context.Context) error }) {
-	ctx, cancel := context.WithTimeout(ctx, goodbyeTimeout)
-	defer cancel()
-	_ = conn.Close(ctx)
+// sooner is ctx without the last quarter of the time until its deadline, if it has one.
+func sooner(ctx context.Context) (context.Context, context.CancelFunc) {
+	deadline, ends := ctx.Deadline()
+	if !ends {
+		return context.WithCancel(ctx)
+	}
+	return context.WithDeadline(ctx, deadline.Add(-time.Until(deadline)/4))
+}
+
+// closeAll closes them at the same time.
+func closeAll(ctx context.Context, members []member) error {
+	closing := make([]func() error, len(members))
+	for i, m := range members {
+		closing[i] = func() error { return m.Close(ctx) }
+	}
+	return allAtOnce(closing)
+}
+
+// allAtOnce calls them at the same time, so that one that waits holds up none of the
+// others, and joins their errors, in the words of this package.
+func allAtOnce(calls []func() error) error {
+	failed := make([]error, len(calls))
+	var running sync.WaitGroup
+	for i, call := range calls {
+		running.Go(func() { failed[i] = toPublic(call()) })
+	}
+	running.Wait()
+	return errors.Join(failed...)
 }

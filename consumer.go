@@ -6,41 +6,69 @@ import (
 	"fmt"
 	"iter"
 	"math"
-	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 )
 
-// prefetchDefault keeps a consumer busy across a round trip at full speed, and
-// is what RabbitMQ 4 caps a quorum queue's consumer at.
-const prefetchDefault = 2000
+// prefetchDefault is the least that small messages on a fast machine are received as
+// quickly with as with thousands: some milliseconds of them. What is prefetched waits
+// for its consumer, and the broker counts that time against it.
+const prefetchDefault = 500
 
-// batchAutoAck is MaxBatch's default where there is no prefetch.
-const batchAutoAck = 2000
+// batchDefault is enough that what a batch costs is nothing beside its messages. A
+// slice of so many deliveries is also small enough for the allocator's fast path; of
+// thousand, a new one each, it would cost three times as much per message.
+const batchDefault = 128
 
 // ConsumerConfig says what to consume and how.
 type ConsumerConfig struct {
-	From Target
+	From Target // not set with Declare
+
+	// Declare is a queue that the consumer declares for itself and consumes from, and
+	// declares again each time it comes back, with Bind, its bindings: their Queue is left
+	// empty. So a queue that goes with its connection (Exclusive), or to which the broker
+	// gives a name (an empty Name, which must be Exclusive), lives through that; its messages
+	// do not. Consumer.Queue is its name.
+	Declare *QueueSpec
+	Bind    []Binding
+
+	// WaitForQueue waits, where the consumer comes back and the queue is not there, until
+	// somebody has declared it. By default it ends then, and IsNotFound is true of the error.
+	WaitForQueue bool
 
 	// Prefetch is how many deliveries may be unsettled at a time (basic.qos).
-	// Default 2000; at most 65535. With AutoAck it does not apply. It is for
-	// queues: a stream has Credit.
+	// Default 500, which is enough for full speed; at most 65535. With AutoAck it does
+	// not apply. It is for queues: a stream has Credit.
+	//
+	// RabbitMQ ends a consumer that has a delivery unsettled for 30 minutes (its
+	// consumer_timeout), counted from when it was sent and not from when a handler began
+	// with it. So Prefetch deliveries must take far less than that to handle, one after
+	// another: with 500, less than 3 s each. What one consumer has prefetched no other
+	// gets, either. For a slow handler choose few, such as twice as many as are handled
+	// at a time, and MaxBatch 1.
 	Prefetch int
 
-	// AutoAck lets the broker forget a message as soon as it is sent: one that
-	// is lost on the way, or not handled, is gone. A stream keeps its messages:
-	// there, a batch counts as handled when the next is asked for.
+	// AutoAck, for a queue: the broker forgets a message as soon as it is sent, so one that
+	// is lost on the way, or not handled, is gone. For a stream: a batch counts as handled
+	// when the next one is asked for, and not if the loop breaks before; the stream keeps
+	// its messages.
 	AutoAck bool
 
-	// MaxBatch is the most deliveries in a Batch; default a quarter of
-	// Prefetch, so that settling one batch lets the broker send more while the
-	// next is handled; for a stream 1000. A batch of a stream comes from one
-	// chunk.
+	// MaxBatch is the most deliveries in a Batch. Default: 128, and no more than a quarter
+	// of Prefetch, so that the broker sends more after one batch is settled and while the
+	// next is handled. For a slow handler it is 1. A batch of a stream comes from one
+	// chunk (what the broker stored together).
 	MaxBatch int
 
-	// Exclusive asks to be the queue's only consumer. Quorum queues pay no
-	// attention to it. It is for queues.
+	// ReuseBuffers lends what is handed out instead of giving it away: a batch, its
+	// Deliveries and their bodies are valid until the next batch is asked for, and then
+	// their memory is used again. It is for programs that are done with a batch by then,
+	// and saves them the garbage: about twice the bytes that come.
+	//
+	// Default: whatever is handed out is the caller's, and stays as it is.
+	ReuseBuffers bool
+
+	// Exclusive asks to be the queue's only consumer. Quorum queues ignore it. It is
+	// for queues.
 	Exclusive bool
 
 	// Tag is the consumer tag, for queues; default "thump".
@@ -54,62 +82,111 @@ type ConsumerConfig struct {
 }
 
 // Consumer receives from one queue, stream or super stream on connections of its
-// own. One goroutine at a time may receive; settling is safe for concurrent use.
+// own: one, for a super stream one for each partition. One goroutine at a time
+// receives: others wait until its loop over Batches, or its Receive, is over. A Receive
+// inside of such a loop waits until its ctx or the consumer has ended. Settling, Stop and
+// Close are safe for concurrent use.
 //
-// It ends with its connection, or when the broker cancels it. What was not
-// settled by then is delivered again, to whoever consumes next; a stream
-// delivers to each consumer from where it asks to begin.
+// What has come and was not handed out waits in memory: a queue's consumer stops reading
+// from the network at about 8 MiB, or at 256 MiB where it shares its connection
+// (Config.MaxConnections), or earlier at its Prefetch; that of a stream or super stream at
+// about 64 MiB, or earlier at its Credit.
+//
+// What ends a loop over Batches, and what it, and Receive, then say:
+//
+//	ctx has ended            its error, before anything more is handed out; the consumer lives on
+//	Stop or Close            Batches: no error; Receive: ErrClosed
+//	a stream's Until         Batches: no error; Receive: ErrEnd
+//	it can't come back       an error that says why
+//
+// Otherwise a lost connection or channel ends no loop and no Receive, and neither does a
+// broker that cancels the consumer, because its queue moved or its deliveries were not
+// settled in time, nor a stream that loses its node: the consumer comes back by itself, a
+// super stream's partition by partition, and the loop waits. Where ctx ends the wait, the
+// error says since when there has been no connection, and why. See Config.Recovery.
+//
+// A stream's consumer goes on after what it was told is handled: after the last delivery
+// with no unacked one before it, or, with AutoAck, the last batch after which another was
+// asked for. Without a Name nothing is acked, and it goes on after what it handed out.
+//
+// It can't come back where the broker refuses for good (a *BrokerError; IsNotFound for a
+// queue or stream that was deleted), where a stream was declared again (ErrDeclaredAgain),
+// where the time that Config.Recovery sets is over, or with Recovery.Off. Then it has ended,
+// and says the same to everybody who asks.
+//
+// Either way what it held is no longer its own: it can't be settled (ErrStale), and the
+// broker delivers it again, to whoever consumes next, which may be this consumer. What has
+// come and was not handed out is dropped. A queue's consumer with AutoAck that ends hands it
+// out first.
 type Consumer struct {
 	client *Client
 	cfg    ConsumerConfig
-	engine consumeEngine
+	engine consumeEngine // nil in a zero Consumer
 
-	closing atomic.Bool
-	closed  chan struct{} // Close has returned
-	turn    chan struct{} // holds a token while nobody receives
+	turn chan struct{} // holds a token while nobody receives
 
-	// untracked says that nothing is asked of the settling: a stream keeps its
-	// messages, and without a Name there is no offset to store.
-	untracked bool
+	// For the holder of the turn: the last batch that was handed out, and with
+	// ReuseBuffers its deliveries.
+	last *hold
+	lent []Delivery
 
-	last *Batch // of whoever has the turn
+	tally tally
 
-	mu         sync.Mutex
-	unfinished []*Batch // handed out, not fully settled, oldest first
+	end consumerEnd
 }
 
 // Consumer opens a connection and starts consuming on it; for a super stream,
-// one for each partition.
+// one for each partition. Its first connection it does not try again.
 func (c *Client) Consumer(ctx context.Context, cfg ConsumerConfig) (*Consumer, error) {
 	if err := cfg.validate(); err != nil {
-		return nil, err
+		return nil, mistake(err)
 	}
-	con := &Consumer{client: c, cfg: cfg, turn: make(chan struct{}, 1), closed: make(chan struct{})}
+	generation := c.secrets.now()
+	con := &Consumer{client: c, cfg: cfg, turn: make(chan struct{}, 1)}
 	con.turn <- struct{}{}
-	con.untracked = cfg.From.streams() && cfg.Stream.Name == ""
 	var err error
 	if cfg.From.streams() {
-		con.engine, err = c.streamConsumer(ctx, con)
+		con.engine, err = c.streamConsumer(ctx, &con.cfg)
 	} else {
 		con.engine, err = c.amqpConsumer(ctx, &con.cfg)
 	}
 	if err != nil {
 		return nil, err
 	}
-	if err := c.join(con); err != nil {
+	con.end.open(ctx)
+	if err := c.join(ctx, con, generation); err != nil {
 		con.engine.close(ctx)
 		return nil, err
 	}
+	go con.watchEnd()
 	return con, nil
 }
 
 func (cfg *ConsumerConfig) validate() error {
 	var faults []error
 	if cfg.From.streams() {
-		return errors.Join(cfg.validateStream()...)
+		if cfg.Declare != nil || cfg.Bind != nil || cfg.WaitForQueue {
+			faults = append(faults, fmt.Errorf("thump: ConsumerConfig.Declare, Bind and WaitForQueue are for queues, and %v is none", cfg.From))
+		}
+		return errors.Join(append(faults, cfg.validateStream()...)...)
 	}
-	if cfg.From.kind != targetQueue || cfg.From.name == "" {
-		faults = append(faults, errors.New("thump: ConsumerConfig.From is neither a queue nor a stream"))
+	if q := cfg.Declare; q != nil {
+		if cfg.From != (Target{}) {
+			faults = append(faults, errors.New("thump: ConsumerConfig.From and Declare are set: it consumes from the queue that it declares"))
+		}
+		if q.Name == "" && !q.Exclusive {
+			faults = append(faults, errors.New("thump: ConsumerConfig.Declare has no Name and is not Exclusive: each time the consumer comes back, a queue of another name would stay"))
+		}
+		if cfg.WaitForQueue {
+			faults = append(faults, errors.New("thump: ConsumerConfig.WaitForQueue and Declare are set: it declares the queue itself"))
+		}
+		cfg.From = Target{kind: targetQueue, name: q.Name}
+	}
+	if err := cfg.From.consumable(); err != nil && cfg.Declare == nil {
+		faults = append(faults, fmt.Errorf("thump: ConsumerConfig.From: %w", err))
+	}
+	if err := checkText("Tag", cfg.Tag); err != nil {
+		faults = append(faults, fmt.Errorf("thump: ConsumerConfig.%w", err))
 	}
 	if cfg.Stream.set() {
 		faults = append(faults, fmt.Errorf("thump: ConsumerConfig.Stream is set, and %v is no stream", cfg.From))
@@ -124,9 +201,9 @@ func (cfg *ConsumerConfig) validate() error {
 		faults = append(faults, fmt.Errorf("thump: ConsumerConfig.MaxBatch is %d", cfg.MaxBatch))
 	}
 	if cfg.MaxBatch == 0 {
-		cfg.MaxBatch = max(1, cfg.Prefetch/4)
-		if cfg.AutoAck {
-			cfg.MaxBatch = batchAutoAck
+		cfg.MaxBatch = batchDefault
+		if !cfg.AutoAck {
+			cfg.MaxBatch = min(batchDefault, max(1, cfg.Prefetch/4))
 		}
 	}
 	if cfg.Tag == "" {
@@ -135,20 +212,23 @@ func (cfg *ConsumerConfig) validate() error {
 	return errors.Join(faults...)
 }
 
-// Batches yields deliveries as they come, many at a time, until the loop
-// breaks, ctx ends (yielding its error), Close has drained or a stream's Until is
-// reached (no error), or the consumer fails (yielding why).
+// Batches yields deliveries as they come, many at a time, until the loop breaks, ctx
+// ends, or the consumer does; what it yields then is in the table at Consumer. It
+// looks at ctx before each batch: after the end of ctx at most the batch in hand is
+// handled.
 func (c *Consumer) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 	return func(yield func(*Batch, error) bool) {
 		if err := c.takeTurn(ctx); err != nil {
-			yield(nil, err)
+			if !asked(err) {
+				yield(nil, err)
+			}
 			return
 		}
 		defer func() { c.turn <- struct{}{} }()
 		defer c.engine.watch(ctx)()
 		for {
 			batch, err := c.next(ctx)
-			if errors.Is(err, ErrClosed) || errors.Is(err, ErrEnd) {
+			if asked(err) {
 				return
 			}
 			if !yield(batch, err) || err != nil {
@@ -158,11 +238,10 @@ func (c *Consumer) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 	}
 }
 
-// Receive waits for the next batch. The previous batch's bodies are no longer
-// valid. After Close the error is ErrClosed; a Close in another goroutine may
-// come between two calls, and what had arrived by then goes back to the queue
-// (with AutoAck it is gone): a loop over Batches is what Close drains. Where a
-// stream's Until is reached, the error is ErrEnd.
+// Receive waits for the next batch. With ReuseBuffers the previous one is no longer
+// valid. While a loop over Batches is at work, and inside that loop, Receive waits until
+// the loop or ctx ends. When nothing is handed out any more, the error says why: see the
+// table at Consumer.
 func (c *Consumer) Receive(ctx context.Context) (*Batch, error) {
 	if err := c.takeTurn(ctx); err != nil {
 		return nil, err
@@ -173,262 +252,198 @@ func (c *Consumer) Receive(ctx context.Context) (*Batch, error) {
 }
 
 func (c *Consumer) takeTurn(ctx context.Context) error {
+	if c.engine == nil {
+		return errNoConsumer
+	}
+	select {
+	case <-c.turn: // also where the consumer has ended: what it says then is up to next
+		return nil
+	default:
+	}
 	select {
 	case <-c.turn:
 		return nil
+	case <-c.end.done:
+		err := c.engine.err()
+		c.noteSaid(err) //nolint:contextcheck // the connection goes, whatever the caller's context
+		return c.explain(err)
 	case <-ctx.Done():
-		return ctx.Err()
+		return c.explain(ctx.Err())
 	}
 }
 
 // next takes what has come, at most MaxBatch, as a batch. The engine watches ctx.
 func (c *Consumer) next(ctx context.Context) (*Batch, error) {
-	batch := &Batch{consumer: c}
-	if c.last != nil {
-		if c.cfg.AutoAck || c.untracked {
-			c.settleSilently(c.last)
-		}
-		if c.last.finished() {
-			batch.Deliveries = c.last.Deliveries[:0] // nothing of it is needed any more
-		} else {
-			batch.Deliveries = make([]Delivery, 0, c.last.size)
+	batch := &Batch{hold: &hold{tally: &c.tally}}
+	if last := c.last; last != nil {
+		last.from.passed(last)
+		if last.from.settled(last) {
+			batch.Deliveries = c.lent[:0]
 		}
 	}
-	if err := c.engine.take(ctx, batch, c.cfg.MaxBatch); err != nil {
+	if err := c.take(ctx, batch); err != nil {
 		return nil, c.explain(err)
 	}
-	c.last = batch
-	batch.size = len(batch.Deliveries)
-	if c.cfg.AutoAck || c.untracked {
-		return batch, nil
+	c.tally.handedOut(batch)
+	c.last = batch.hold
+	if c.cfg.ReuseBuffers {
+		c.lent = batch.Deliveries
 	}
-	batch.first, batch.open = batch.Deliveries[0].tag, batch.size
-	c.mu.Lock()
-	c.unfinished = append(c.unfinished, batch)
-	c.mu.Unlock()
 	return batch, nil
 }
 
-// settleSilently tells the engine that a batch was handled which nobody acks.
-func (c *Consumer) settleSilently(b *Batch) {
-	c.mu.Lock()
-	c.engine.finished(b)
-	c.mu.Unlock()
+// take lets the engine take a batch, unless a Close gave up waiting for that.
+func (c *Consumer) take(ctx context.Context, b *Batch) (err error) {
+	c.end.beginTake()
+	defer func() {
+		if c.end.endTake() && err == nil {
+			err = ErrClosed
+		}
+	}()
+	err = c.engine.take(ctx, b, c.cfg.MaxBatch)
+	c.noteSaid(err) //nolint:contextcheck // the connection goes, whatever the caller's context
+	return err
 }
 
-// explain says what is known of the deliveries that were handed out when the
-// consumer has ended.
+// noteSaid notes that the caller is told why the consumer has failed, if err says so.
+func (c *Consumer) noteSaid(err error) {
+	if failure(err) && !c.end.said.Swap(true) && c.engine.lost() {
+		go c.leave()
+	}
+}
+
+// asked reports whether err is the end of a consumer that its caller asked for.
+func asked(err error) bool { return errors.Is(err, ErrClosed) || errors.Is(err, ErrEnd) }
+
+// failure reports whether err is the end of a consumer that nobody asked for.
+func failure(err error) bool {
+	return err != nil && !asked(err) &&
+		!errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded)
+}
+
+// explain says, where the consumer has failed, what is known of the deliveries that
+// were handed out.
 func (c *Consumer) explain(err error) error {
-	switch {
-	case errors.Is(err, ErrClosed):
-		return ErrClosed
-	case errors.Is(err, ErrEnd):
-		return ErrEnd
-	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("thump: consuming from %v: %w", c.cfg.From, err)
+	if failure(err) {
+		return fmt.Errorf("thump: consuming from %v: %w; %s", c.cfg.From, err, c.engine.unknown())
 	}
-	c.mu.Lock()
-	unsettled := 0
-	for _, b := range c.unfinished {
-		unsettled += b.open
-	}
-	c.mu.Unlock()
-	return fmt.Errorf("thump: consuming from %v: %w; %s", c.cfg.From, err, c.engine.unknown(unsettled))
+	return fmt.Errorf("thump: consuming from %v: %w", c.cfg.From, err)
 }
 
-// Close stops the deliveries (basic.cancel), lets a loop over Batches that is
-// running in another goroutine finish what has already come, makes sure that
-// the broker has read every ack, and closes the connection. What was not
-// settled goes back to the queue. Call it after the loop or from another
-// goroutine, not inside the loop. When ctx ends first the connection is
-// dropped.
-func (c *Consumer) Close(ctx context.Context) error {
-	if !c.closing.CompareAndSwap(false, true) {
-		<-c.closed
-		return nil
+// Flush returns once the broker has read every ack, and whatever else has been
+// settled, so far; an ack by itself does not wait. For a stream's consumer with a
+// Name it is StoreOffset; for one without it, and with AutoAck for a queue, there is
+// nothing to wait for. A quorum queue applies an ack shortly after the broker has
+// read it.
+//
+// The broker's answer comes after the deliveries that it has sent, up to Prefetch of
+// them, and those are held meanwhile: as many as take 256 MiB. Where there are more,
+// Flush waits until they are received, or until ctx ends.
+func (c *Consumer) Flush(ctx context.Context) error {
+	if c.engine == nil {
+		return errNoConsumer
 	}
-	defer close(c.closed)
-	defer c.client.leave(c)
-	defer c.engine.close(ctx)
-	if c.engine.lost() { // it ended before, and said so to whoever received
-		return nil
+	err := ctx.Err()
+	if err == nil {
+		err = c.engine.flush(ctx)
 	}
-	if err := c.engine.stop(ctx); err != nil {
-		return c.explain(err)
-	}
-	if err := c.takeTurn(ctx); err != nil {
-		return fmt.Errorf("thump: closing the consumer of %v: waiting for the loop over its batches: %w", c.cfg.From, err)
-	}
-	defer func() { c.turn <- struct{}{} }()
-	if (c.cfg.AutoAck || c.untracked) && c.last != nil {
-		c.settleSilently(c.last)
-	}
-	if err := c.engine.leave(ctx); err != nil {
-		return c.explain(err)
+	if err != nil {
+		return fmt.Errorf("thump: flushing the acks for %v: %w", c.cfg.From, err)
 	}
 	return nil
 }
 
-// Done is closed when the broker sends no more: after Close, a failure, or when
-// the broker cancelled the consumer. What has come by then can be received.
-func (c *Consumer) Done() <-chan struct{} { return c.engine.done() }
-
-// Err is nil until Done is closed, then why: ErrClosed after Close.
-func (c *Consumer) Err() error { return c.engine.err() }
+// Queue is the name of the queue that the consumer consumes from, which the broker may have
+// chosen; empty for a stream. It may be another one each time the consumer comes back.
+func (c *Consumer) Queue() string {
+	if e, ok := c.engine.(*amqpConsumer); ok {
+		return e.current().queue
+	}
+	return ""
+}
 
 func (c *Consumer) updateSecret(ctx context.Context, secret, reason string) error {
 	return c.engine.updateSecret(ctx, secret, reason)
 }
 
-// Batch is deliveries that came together, in order. Its Deliveries, their
-// bodies above all, are valid until the next batch is asked for: keep a Clone,
-// never a pointer. A batch that is not fully settled can still be settled after
-// that.
+// Batch is deliveries that came together, in order. It is the caller's, with its
+// Deliveries and their bodies, to keep and to hand to other goroutines; with
+// ReuseBuffers it is lent until the next batch is asked for. Either way it can be
+// settled after that.
+//
+// Bodies are slices of the memory that the socket was read into, and a part that is
+// kept keeps the whole: 256 KiB of a queue's messages, a MiB or a chunk of a stream's.
+// Clone copies a delivery out of it.
 type Batch struct {
 	Deliveries []Delivery
 
-	// Stream is the stream that the batch is from, for a super stream's consumer
-	// one of its partitions, and StoredAt when the broker stored the chunk that
-	// the batch is a part of, by its own clock. Empty and zero for a queue.
+	// Stream is the stream that the batch is from: for a super stream one of its
+	// partitions. StoredAt is when the broker stored the chunk that the batch is a
+	// part of, by the broker's clock. They are empty and zero for a queue.
 	Stream   string
 	StoredAt time.Time
 
-	consumer *Consumer
-	position *position // in the stream
-	last     uint64    // offset: with this batch, everything up to it was handed out
-	handled  bool      // settled, as far as a stream is concerned
-
-	// Guarded by consumer.mu.
-	first   uint64 // delivery tag; the tags of a batch are consecutive
-	size    int
-	open    int    // not settled
-	settled []bool // by tag - first; nil while all or none are
-	counted int    // of a stream's: so many from the first on count as handled
+	hold *hold // nil in a zero Batch
 }
 
-// Ack tells the broker that the deliveries of this batch that were not settled
-// one by one were handled and may be forgotten (basic.ack, with multiple where
-// nothing before them is unsettled). It queues the ack and does not wait. Of a
-// stream, it says that this much was handled: the offset that is stored under
-// the consumer's Name goes up to the first delivery that is not acked.
+// Ack tells the broker that the deliveries of this batch that were not settled one
+// by one were handled and may be forgotten (basic.ack). It does not wait for the
+// broker: Flush and Close do. For a stream, Ack marks the batch as handled; the
+// stored offset is that of the last delivery before the first one that is not acked.
+//
+// A batch and a delivery can be settled once; after that the error is ErrSettled. It is
+// ErrStale once the consumer no longer holds them, and ErrAutoAck with AutoAck. Without a
+// Name nothing follows from acking a stream's delivery, and it is never ErrStale.
 func (b *Batch) Ack() error { return b.settle(settleAck) }
 
-// Nack refuses the deliveries of the batch that were not settled one by one:
-// the broker dead-letters or drops them (basic.nack without requeue). A stream
-// keeps its messages: that is an error there.
-func (b *Batch) Nack() error { return b.settle(settleNack) }
+// Reject refuses the deliveries of the batch that were not settled one by one: the
+// broker dead-letters them if the queue has a dead-letter exchange, and drops them
+// otherwise (basic.nack without requeue). It is an error for a stream, which keeps
+// its messages; the other errors are those of Ack.
+func (b *Batch) Reject() error { return b.settle(settleReject) }
 
-// Requeue gives the deliveries of the batch that were not settled one by one
-// back to the queue (basic.nack with requeue). That is an error for a stream.
+// Requeue gives the deliveries of the batch that were not settled one by one back to
+// the queue, because handling them failed (basic.reject with requeue, one for each).
+// A quorum queue counts that in the message's x-delivery-count, and drops or
+// dead-letters the message once that is over the queue's delivery limit: 20 by
+// default since RabbitMQ 4.0, and none before. A classic queue does not count: there
+// a message that always fails comes for ever. It is an error for a stream; the other
+// errors are those of Ack.
 func (b *Batch) Requeue() error { return b.settle(settleRequeue) }
 
-// Ack settles this one delivery; see Batch.Ack. To settle a batch as a whole is
-// much cheaper.
+// Release gives the deliveries of the batch that were not settled one by one back to
+// the queue, because they are not to be handled here (basic.nack with requeue). From
+// RabbitMQ 4.3 on a quorum queue does not count that as a failed delivery; before,
+// it counts it as Requeue does. A stream's delivery is as if it had not been handed
+// out: the stored offset does not go over it, and the next consumer of that Name
+// begins there. The errors are those of Ack.
+func (b *Batch) Release() error { return b.settle(settleRelease) }
+
+func (b *Batch) settle(how settlement) error {
+	if b.hold == nil {
+		return withPrefix(ErrSettled) // there is nothing in a zero Batch
+	}
+	return b.hold.from.batch(b.hold, how)
+}
+
+// Ack settles this one delivery; see Batch.Ack, which is much cheaper for many, and has
+// the same errors.
 func (d *Delivery) Ack() error { return d.settle(settleAck) }
 
-// Nack refuses this one delivery; see Batch.Nack.
-func (d *Delivery) Nack() error { return d.settle(settleNack) }
+// Reject refuses this one delivery; see Batch.Reject, which has the same errors.
+func (d *Delivery) Reject() error { return d.settle(settleReject) }
 
-// Requeue gives this one delivery back to the queue; see Batch.Requeue.
+// Requeue gives this one delivery back to the queue as failed; see Batch.Requeue, which
+// has the same errors.
 func (d *Delivery) Requeue() error { return d.settle(settleRequeue) }
 
-type settlement uint8
-
-const (
-	settleAck settlement = iota
-	settleNack
-	settleRequeue
-)
-
-// finished reports whether nothing of the batch is left to settle.
-func (b *Batch) finished() bool {
-	b.consumer.mu.Lock()
-	defer b.consumer.mu.Unlock()
-	return b.open == 0
-}
-
-// settle settles the rest of the batch. One frame does it when no earlier batch
-// is open; otherwise multiple would settle that one too.
-func (b *Batch) settle(how settlement) error {
-	c := b.consumer
-	if c.cfg.AutoAck {
-		return ErrAutoAck
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.untracked {
-		return c.engine.settle(how, 0, true)
-	}
-	if b.open == 0 {
-		return nil
-	}
-	if c.unfinished[0] == b {
-		// The tag must itself be unsettled: RabbitMQ looks for exactly it.
-		if err := c.engine.settle(how, b.first+uint64(b.lastOpen()), true); err != nil {
-			return err
-		}
-	} else {
-		for i := range b.size {
-			if b.settled != nil && b.settled[i] {
-				continue
-			}
-			if err := c.engine.settle(how, b.first+uint64(i), false); err != nil {
-				return err
-			}
-		}
-	}
-	b.open = 0
-	c.finish(b)
-	return nil
-}
-
-// lastOpen is the index of the last unsettled delivery of a batch that has one.
-func (b *Batch) lastOpen() int {
-	last := b.size - 1
-	for b.settled != nil && b.settled[last] {
-		last--
-	}
-	return last
-}
-
-// finish forgets a batch that is settled. Consumer.mu is held.
-func (c *Consumer) finish(b *Batch) {
-	if i := slices.Index(c.unfinished, b); i >= 0 {
-		c.unfinished = slices.Delete(c.unfinished, i, i+1)
-	}
-	c.engine.finished(b)
-}
+// Release gives this one delivery back to the queue; see Batch.Release, which has the
+// same errors.
+func (d *Delivery) Release() error { return d.settle(settleRelease) }
 
 func (d *Delivery) settle(how settlement) error {
-	b := d.batch
-	if b == nil {
-		return ErrSettled // from Get, which acks
+	if d.hold == nil || d.hold.from == nil {
+		return withPrefix(ErrSettled) // from Get, which acks, or a zero Delivery
 	}
-	c := b.consumer
-	if c.cfg.AutoAck {
-		return ErrAutoAck
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.untracked {
-		return c.engine.settle(how, d.tag, false)
-	}
-	i := d.tag - b.first
-	if b.open == 0 || (b.settled != nil && b.settled[i]) {
-		return ErrSettled
-	}
-	if err := c.engine.settle(how, d.tag, false); err != nil {
-		return err
-	}
-	if b.settled == nil {
-		b.settled = make([]bool, b.size)
-	}
-	b.settled[i] = true
-	b.open--
-	if b.open == 0 {
-		c.finish(b)
-	} else {
-		c.engine.partly(b)
-	}
-	return nil
+	return d.hold.from.delivery(d.hold, d.tag, how)
 }

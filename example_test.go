@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"sync"
 	"time"
 
 	"github.com/thumpmq/thump"
@@ -15,7 +16,7 @@ import (
 
 func Example_publish() {
 	ctx := context.Background()
-	client, err := thump.Dial(ctx, thump.Config{URLs: []string{"amqp://guest:guest@localhost:5672/"}})
+	client, err := thump.Dial(ctx, thump.Config{URLs: []string{"amqp://guest:guest@localhost:5672"}})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -28,12 +29,67 @@ func Example_publish() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// Publish returns once the message is in the window; it waits only for room.
-	if _, err := pub.Publish(ctx, thump.Message{Body: []byte("Message 1")}); err != nil {
+	// Send waits for the outcomes of its messages; its error says what was not confirmed.
+	if err := pub.Send(ctx, thump.Message{Body: []byte("Message 1")}); err != nil {
 		log.Fatal(err)
 	}
-	// Flush waits until every message so far has an outcome; its error says what
-	// was not confirmed.
+}
+
+// Send is for any number of goroutines, and tells each about its own messages.
+func ExamplePublisher_Send() {
+	ctx := context.Background()
+	client, err := thump.Dial(ctx, thump.Config{URLs: []string{"amqp://guest:guest@localhost:5672"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = client.Close(ctx) }() // every Send has returned
+	pub, err := client.Publisher(ctx, thump.PublisherConfig{To: thump.Exchange("orders", "new")})
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	var group sync.WaitGroup
+	for i := range 100 {
+		group.Go(func() {
+			err := pub.Send(ctx, thump.Message{Body: fmt.Appendf(nil, "order %d", i)})
+			outcomes, ok := errors.AsType[*thump.OutcomeError](err)
+			switch {
+			case err == nil: // confirmed
+			case errors.Is(err, thump.ErrNotSent):
+				log.Printf("order %d never left: %v", i, err)
+			case ok && outcomes.Unknown > 0:
+				log.Printf("order %d may or may not have arrived: %v", i, err)
+			default:
+				log.Printf("order %d was refused: %v", i, err)
+			}
+		})
+	}
+	group.Wait()
+}
+
+// Publish does not wait for the broker: it returns once its messages are in the window of
+// messages in flight. Done tells what became of one, Flush that all have their outcome.
+func ExamplePublisher_Publish() {
+	ctx := context.Background()
+	client, err := thump.Dial(ctx, thump.Config{URLs: []string{"amqp://guest:guest@localhost:5672"}})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = client.Close(ctx) }() // what was sent has been flushed
+	pub, err := client.Publisher(ctx, thump.PublisherConfig{To: thump.Queue("hello")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for i := range 1_000_000 {
+		m := thump.Message{Body: fmt.Appendf(nil, "Message %d", i+1), Done: func(o thump.Outcome) {
+			if o.Status != thump.Confirmed {
+				log.Printf("message %d was %v %s", i+1, o.Status, o.Text)
+			}
+		}}
+		if _, err := pub.Publish(ctx, m); err != nil {
+			log.Fatal(err)
+		}
+	}
 	if err := pub.Flush(ctx); err != nil {
 		log.Fatal(err)
 	}
@@ -41,7 +97,7 @@ func Example_publish() {
 
 func Example_consume() {
 	ctx := context.Background()
-	client, err := thump.Dial(ctx, thump.Config{URLs: []string{"amqp://guest:guest@localhost:5672/"}})
+	client, err := thump.Dial(ctx, thump.Config{URLs: []string{"amqp://guest:guest@localhost:5672"}})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -56,7 +112,7 @@ func Example_consume() {
 			log.Fatal(err)
 		}
 		for _, d := range batch.Deliveries {
-			fmt.Printf("%s\n", d.Body) // valid until the next batch; d.Clone() keeps one
+			fmt.Printf("%s\n", d.Body)
 		}
 		if err := batch.Ack(); err != nil {
 			log.Fatal(err)
@@ -67,7 +123,7 @@ func Example_consume() {
 // Outcomes say what became of each message; Ref tells which one it was.
 func ExamplePublisherConfig_outcomes() {
 	ctx := context.Background()
-	client, err := thump.Dial(ctx, thump.Config{URLs: []string{"amqp://guest:guest@localhost:5672/"}})
+	client, err := thump.Dial(ctx, thump.Config{URLs: []string{"amqp://guest:guest@localhost:5672"}})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -115,7 +171,7 @@ func ExampleOutcomeError() {
 }
 
 // A stream keeps what it has: every consumer gets all of it, from where it asks
-// to begin. This one goes on, after a restart, behind what it had acked.
+// to begin. After a restart, this one goes on after what it had acked.
 func ExampleStream() {
 	ctx := context.Background()
 	client, err := thump.Dial(ctx, thump.Config{URLs: []string{"rabbitmq-stream://guest:guest@localhost:5552/"}})
@@ -185,7 +241,7 @@ func ExampleStreamConsuming() {
 	fmt.Println(count, "events in the last hour")
 }
 
-// A publisher with a Name may publish again what it does not know the fate of:
+// A publisher with a Name may publish again the messages whose outcome it does not know:
 // the stream stores each publishing id once. A program that numbers what it
 // publishes finds out where it was.
 func ExampleStreamPublishing() {
@@ -253,17 +309,19 @@ func ExampleParseURL() {
 	// Output:
 	// broker.example 5671 orders 30s
 	// amqps://app:***@broker.example:5671/orders
-	// thump: URL amqp://app:***@broker.example:5672/: unknown parameter "prefetch"
+	// thump: URL amqp://app:***@broker.example:5672: unknown parameter "prefetch"
 }
 
 func ExampleTable() {
-	headers := thump.Table{
-		{Key: "tenant", Value: "acme"},
-		{Key: "attempt", Value: int64(3)},
-	}
+	headers := thump.NewTable("tenant", "acme", "attempt", 3)
 	attempt, ok := headers.Get("attempt")
 	fmt.Println(attempt, ok)
-	// Output: 3 true
+	headers.Set("attempt", 4)
+	headers.Del("tenant")
+	fmt.Println(headers)
+	// Output:
+	// 3 true
+	// [{attempt 4}]
 }
 
 func ExampleTarget() {

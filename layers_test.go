@@ -19,33 +19,44 @@ const module = "github.com/thumpmq/thump"
 var layers = map[string][]string{
 	"internal/wire":        {},
 	"internal/amqpproto":   {"internal/wire"},
-	"internal/streamproto": {"internal/wire"},
+	"internal/amqp10":      {"internal/wire"},
+	"internal/streamproto": {"internal/amqp10", "internal/wire"},
 	"internal/compress":    {},
+	"internal/printable":   {},
 	"internal/outcome":     {},
-	"internal/amqpconn":    {"internal/amqpproto", "internal/outcome"},
-	"internal/streamconn":  {"internal/compress", "internal/outcome", "internal/streamproto"},
+	"internal/secretfile":  {},
+	"internal/window":      {"internal/outcome"},
+	"internal/transport":   {},
+	"internal/amqpconn":    {"internal/amqpproto", "internal/outcome", "internal/printable", "internal/transport", "internal/window"},
+	"internal/streamconn":  {"internal/compress", "internal/outcome", "internal/printable", "internal/streamproto", "internal/transport", "internal/window"},
 	"": {
-		"internal/amqpconn", "internal/amqpproto", "internal/compress", "internal/outcome",
-		"internal/streamconn", "internal/streamproto",
+		"internal/amqp10", "internal/amqpconn", "internal/amqpproto", "internal/compress", "internal/outcome",
+		"internal/printable", "internal/secretfile", "internal/streamconn", "internal/streamproto", "internal/transport", "internal/window",
 	},
 
 	"internal/ledger": {},
 	"internal/broker": {},
 	"internal/result": {},
-	"internal/report": {"internal/result"},
-	"internal/load":   {"", "internal/ledger"},
-	"cmd/thump":       {"", "internal/broker", "internal/load", "internal/report", "internal/result"},
+	"internal/report": {"internal/printable", "internal/result"},
+	"internal/load":   {"", "internal/ledger", "internal/result"},
+	"cmd/thump":       {"", "internal/broker", "internal/load", "internal/printable", "internal/report", "internal/result", "internal/secretfile"},
 
 	// Test support and measurement: nothing above imports them.
-	"internal/fakebroker":             {"internal/amqpproto", "internal/compress", "internal/streamproto"},
+	"internal/fakebroker":             {"internal/amqp10", "internal/amqpproto", "internal/compress", "internal/streamproto"},
 	"internal/brokertest":             {"internal/broker"},
 	"internal/brokertest/withbrokers": {"internal/broker", "internal/brokertest"},
-	"bench":                           {"", "internal/amqpproto", "internal/broker", "internal/streamproto"},
+	"internal/conntest":               {"internal/fakebroker", "internal/outcome", "internal/transport", "internal/window"},
+	"internal/mutate":                 {},
+	"internal/conformance":            {},
+	"internal/faulttest":              {},
+	"internal/hostiletest":            {},
+	"internal/docstest":               {},
+	"bench":                           {"", "internal/amqp10", "internal/amqpproto", "internal/broker", "internal/ledger", "internal/streamproto"},
 }
 
 // pure lists the packages that turn bytes into values and back, and do nothing
 // else: no input or output, no clock, no goroutines.
-var pure = []string{"internal/wire", "internal/amqpproto", "internal/streamproto"}
+var pure = []string{"internal/wire", "internal/printable", "internal/amqpproto", "internal/amqp10", "internal/streamproto"}
 
 var impure = []string{"bufio", "context", "io", "net", "os", "sync", "sync/atomic", "syscall"}
 

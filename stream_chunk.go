@@ -16,8 +16,11 @@ const (
 )
 
 // chunkReader reads the messages of a chunk. What it returns aliases the chunk,
-// or where that was compressed its own memory, until reuse.
+// or where that was compressed memory of its own: for ever, or until reuse where it
+// lends.
 type chunkReader struct {
+	lends bool
+
 	position *position // nil while no chunk is open
 	arrival  *streamconn.Arrival
 	chunk    streamproto.Chunk
@@ -25,6 +28,7 @@ type chunkReader struct {
 
 	from   uint64 // messages of lower offsets are dropped
 	offset uint64 // of the next message
+	period uint64 // of unsettled, when from was looked up
 
 	// The batch that is being read. To cut it, instead of counting, would cost a
 	// write barrier a message.
@@ -32,23 +36,25 @@ type chunkReader struct {
 	at    int
 	left  int // messages
 
-	inflated [][]byte // memory for what was compressed
+	inflated [][]byte // where it lends, memory for what was compressed
+	held     int      // its bytes
 	used     int      // of them, since reuse
-	bytes    int      // in those
+	bytes    int      // that were uncompressed since reuse, or that it was tried with
 	over     bool     // every message was returned
 
-	sections streamproto.Message // scratch of the receiver
+	unopened error  // what is wrong with the batch that message returned
+	source   source // of the last message, for the receiver
 }
 
-// open begins with a chunk, of which the CRC was checked.
-func (r *chunkReader) open(a *streamconn.Arrival, p *position, from uint64) {
+// open begins with a chunk whose CRC was checked.
+func (r *chunkReader) open(a *streamconn.Arrival, p *position) {
 	r.position, r.arrival, r.chunk = p, a, a.Chunk
 	r.entries = r.chunk.Reader()
-	r.from, r.offset = from, r.chunk.FirstOffset
+	r.offset = r.chunk.FirstOffset
 	r.left, r.over = 0, false
 }
 
-// reuse says that what was returned is not needed any more.
+// reuse says that what it lent is not needed any more.
 func (r *chunkReader) reuse() {
 	if r.position == nil {
 		return
@@ -57,79 +63,150 @@ func (r *chunkReader) reuse() {
 		r.close()
 	}
 	r.bytes = 0
-	if r.left > 0 && r.used > 0 {
+	if r.lends && r.left > 0 && r.used > 0 {
 		// The last one is still being read.
 		r.inflated[0], r.inflated[r.used-1] = r.inflated[r.used-1], r.inflated[0]
 		r.used, r.bytes = 1, len(r.inflated[0])
-		return
+	} else {
+		r.used = 0
 	}
-	r.used = 0
+	if r.held > inflatedMost { // each of them grows to the largest batch that it was used for
+		clear(r.inflated[r.used:])
+		r.inflated, r.held = r.inflated[:r.used], 0
+		for _, data := range r.inflated {
+			r.held += cap(data)
+		}
+	}
 }
 
-// close gives back the chunk that is open, if there is one.
+// close ends the chunk that is open, if there is one.
 func (r *chunkReader) close() {
 	if r.position != nil {
-		r.arrival.Release()
+		if r.lends {
+			r.arrival.Release()
+		} else {
+			r.arrival.LetGo()
+		}
 		r.position, r.chunk, r.entries, r.batch, r.left = nil, streamproto.Chunk{}, streamproto.EntryReader{}, nil, 0
 	}
 }
 
-// full reports whether enough was inflated for one batch.
-func (r *chunkReader) full() bool { return r.bytes >= inflatedMost }
+// full reports whether enough was inflated for one batch. What is left of the last one
+// can always be read: nothing more is inflated for it.
+func (r *chunkReader) full() bool { return r.left == 0 && r.bytes >= inflatedMost }
 
 // message returns the next message and its offset; ok is false at the end of the
-// chunk.
+// chunk. If a batch can't be opened, unopened says why, message is the data of the
+// batch, and offset that of its last message.
 func (r *chunkReader) message() (message []byte, offset uint64, ok bool, err error) {
+	if r.unopened != nil {
+		r.unopened = nil
+	}
 	for {
+		n := uint64(1)
 		if r.left > 0 {
-			if message, err = r.batched(); err != nil {
-				return nil, 0, false, err
-			}
+			message = r.batched()
 		} else if message, ok = r.entries.NextMessage(); !ok {
-			if ok, err = r.entry(); !ok {
+			e, ok := r.entries.Next() // a batch, since NextMessage did not take it
+			if !ok {
+				err = r.entries.Err()
 				r.over = err == nil
 				return nil, 0, false, err
 			}
-			continue
+			if end := r.offset + uint64(e.Count); end <= r.from { // nothing of it is wanted
+				r.offset = end
+				continue
+			}
+			if r.unopened = r.begin(&e); r.unopened == nil {
+				continue
+			}
+			message, n = e.Data, uint64(e.Count)
 		}
-		offset = r.offset
-		r.offset++
-		if offset >= r.from {
-			return message, offset, true, nil
+		r.offset += n
+		if r.offset > r.from {
+			return message, r.offset - 1, true, nil
 		}
+		r.unopened = nil
 	}
 }
 
-// batched returns the next message of the batch, of which some are left.
-func (r *chunkReader) batched() ([]byte, error) {
-	message, rest, ok := streamproto.NextBatched(r.batch[r.at:])
-	if !ok {
-		return nil, fmt.Errorf("a batch is shorter than its %d more messages", r.left)
+// bodies makes deliveries in ds of the messages that come next, up to the first that is more
+// than a short body, and returns how many. Nearly all are short bodies, so it is one tight
+// loop. Their delivery tags count on from tag. A delivery is set field by field: a composite
+// literal would be made elsewhere and copied, which takes longer than all the rest.
+func (r *chunkReader) bodies(ds []Delivery, tag uint64, h *hold) (n int) {
+	if r.offset < r.from {
+		return 0
 	}
+	data, left := r.entries.Rest()
+	if r.left > 0 {
+		data, left = r.batch[r.at:], r.left
+	}
+	at := 0
+	for most := min(left, len(ds)); n < most; n++ {
+		body, taken := streamproto.ShortBody(data[at:])
+		if taken == 0 {
+			break
+		}
+		at += taken
+		d := &ds[n]
+		d.Body = body
+		d.Exchange, d.RoutingKey, d.Redelivered, d.Format = "", "", false, FormatData
+		d.sections, d.Offset, d.tag = true, r.offset+uint64(n), tag+uint64(n)
+		d.properties, d.parsed, d.hold = nil, nil, h
+	}
+	if r.left > 0 {
+		r.left -= n
+		r.at += at
+	} else {
+		r.entries.Took(n, at)
+	}
+	r.offset += uint64(n)
+	return n
+}
+
+// batched returns the next message of the batch; there is one.
+func (r *chunkReader) batched() []byte {
+	message, rest, _ := streamproto.NextBatched(r.batch[r.at:])
 	r.left--
 	r.at = len(r.batch) - len(rest)
-	if r.left == 0 && len(rest) > 0 {
-		return nil, fmt.Errorf("a batch is %d bytes longer than its messages", len(rest))
-	}
-	return message, nil
+	return message
 }
 
-// entry begins with the next entry, which is a batch, since NextMessage did not
-// take it; ok is false where there is none.
-func (r *chunkReader) entry() (ok bool, err error) {
-	e, ok := r.entries.Next()
-	if !ok {
-		return false, r.entries.Err()
+// begin opens a batch. What is wrong with one is its publisher's fault, and the broker
+// does not look: it says nothing of the entries around it. One that says it has no
+// messages has none.
+func (r *chunkReader) begin(e *streamproto.Entry) error {
+	if e.Count == 0 {
+		return nil
 	}
-	data, err := r.inflate(&e)
+	data, err := r.inflate(e)
+	if err == nil {
+		err = checkBatch(data, e.Count)
+	}
 	if err != nil {
-		return false, err
-	}
-	if e.Count == 0 && len(data) > 0 {
-		return false, fmt.Errorf("a batch of no messages has %d bytes", len(data))
+		return fmt.Errorf("a batch of %d messages can't be opened: %w", e.Count, err)
 	}
 	r.batch, r.at, r.left = data, 0, e.Count
-	return true, nil
+	return nil
+}
+
+// checkBatch makes sure that a batch has as many messages as it says, and nothing else.
+// It looks at nothing but their sizes.
+func checkBatch(data []byte, count int) error {
+	at := 0
+	for i := 0; i < count; {
+		n, size := streamproto.SameSize(data[at:], count-i)
+		if n == 0 {
+			return fmt.Errorf("it is shorter than its %d more messages", count-i)
+		}
+		i += n
+		at += n * size
+	}
+	if more := len(data) - at; more > 0 {
+		return fmt.Errorf("it is %d bytes longer than its messages", more)
+	}
+	return nil
 }
 
 // inflate returns the messages of a batch as they were before compression.
@@ -138,17 +215,39 @@ func (r *chunkReader) inflate(e *streamproto.Entry) ([]byte, error) {
 		return e.Data, nil
 	}
 	if e.UncompressedSize > inflatedMost {
-		return nil, fmt.Errorf("a compressed batch says that it has %d bytes, more than the %d that are accepted", e.UncompressedSize, inflatedMost)
+		return nil, fmt.Errorf("it says that it has %d bytes, more than the %d that are accepted", e.UncompressedSize, inflatedMost)
+	}
+	size := int(e.UncompressedSize)
+	r.bytes += size // it takes its time, also where it fails
+	data, err := compress.Decompress(r.room(), compress.Codec(e.Compression), e.Data, size)
+	if err != nil {
+		return nil, err
+	}
+	if r.lends {
+		r.held += cap(data) - cap(r.inflated[r.used])
+		r.inflated[r.used] = data
+		r.used++
+	}
+	return data, nil
+}
+
+// room is memory to uncompress into.
+func (r *chunkReader) room() []byte {
+	if !r.lends {
+		return nil
 	}
 	if r.used == len(r.inflated) {
 		r.inflated = append(r.inflated, nil)
 	}
-	data, err := compress.Decompress(r.inflated[r.used][:0], compress.Codec(e.Compression), e.Data, e.UncompressedSize)
-	if err != nil {
-		return nil, fmt.Errorf("a batch of %d messages: %w", e.Count, err)
-	}
-	r.inflated[r.used] = data
-	r.used++
-	r.bytes += len(data)
-	return data, nil
+	return r.inflated[r.used][:0]
+}
+
+// deliveriesRoom is for how many deliveries a batch gets room at first, at most,
+// whatever the chunk's header says.
+const deliveriesRoom = 4096
+
+// expected is how many more messages the chunk says it has, for room to be made.
+func (r *chunkReader) expected() int {
+	end := r.chunk.FirstOffset + uint64(r.chunk.Records)
+	return int(min(end-min(end, max(r.offset, r.from)), deliveriesRoom))
 }

@@ -2,33 +2,42 @@ package thump
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
 
+	"github.com/thumpmq/thump/internal/amqp10"
 	"github.com/thumpmq/thump/internal/streamconn"
 	"github.com/thumpmq/thump/internal/streamproto"
+	"github.com/thumpmq/thump/internal/transport"
 )
 
 // streamConsumer is the consumeEngine of streams and super streams: for each
-// stream a connection to one of its replicas with its one subscription, and an
-// inbox for the chunks of all.
+// stream a connection to one of its replicas with its one subscription, and after its end
+// another one (see stream_recovery.go); and an inbox for the chunks of all.
 type streamConsumer struct {
 	client    *Client
 	cfg       *ConsumerConfig
-	mu        *sync.Mutex // Consumer.mu: guards the positions
 	inbox     *streamconn.Inbox
 	positions []*position
-	bySub     map[*streamconn.Subscription]*position
 
-	// The goroutines that store offsets, answer for the group, and watch for
-	// Until, and what ends them.
-	keepers sync.WaitGroup
-	quit    context.CancelFunc
+	mu sync.Mutex // guards what of the positions is not constant; comes after unsettled.mu
 
-	// Whoever receives: chunks that were taken, from next on not yet read.
+	quit context.CancelFunc // ends the goroutines of startBackground
+
+	calls   sync.WaitGroup // of OnActive that are under way
+	leaving sync.WaitGroup // of goodbyes to connections that others have replaced
+	halted  bool           // every ack is sent to be stored, since no interval does it; guarded by mu
+	ending  bool           // no connection replaces another any more; guarded by mu
+	closed  bool           // all are closed; guarded by mu
+	quiet   bool           // no more calls of OnActive begin; guarded by mu
+	ended   chan struct{}  // closed when nothing more is taken and none of them runs
+
+	// For the one goroutine that receives: chunks that were taken, from next on not
+	// yet read.
 	arrivals []streamconn.Arrival
 	next     int
 	reading  chunkReader
@@ -36,26 +45,26 @@ type streamConsumer struct {
 	tag      uint64 // of the last delivery
 }
 
-func (c *Client) streamConsumer(ctx context.Context, con *Consumer) (consumeEngine, error) {
-	s := &streamConsumer{
-		client: c, cfg: &con.cfg, mu: &con.mu, inbox: streamconn.NewInbox(),
-		bySub: make(map[*streamconn.Subscription]*position), quit: func() {},
-	}
+func (c *Client) streamConsumer(ctx context.Context, cfg *ConsumerConfig) (consumeEngine, error) {
+	s := &streamConsumer{client: c, cfg: cfg, inbox: streamconn.NewInbox(), quit: func() {}, ended: make(chan struct{})}
+	s.reading.lends = cfg.ReuseBuffers
+	s.inbox.DropRest()
+	go s.awaitEnd()
 	if err := s.open(ctx); err != nil {
 		s.close(ctx)
-		return nil, fmt.Errorf("thump: consumer of %v: %w", con.cfg.From, public(err))
+		return nil, fmt.Errorf("thump: consumer of %v: %w", cfg.From, toPublic(err))
 	}
 	return s, nil
 }
 
 func (s *streamConsumer) open(ctx context.Context) error {
-	if err := s.client.open(); err != nil {
+	if err := s.client.checkOpen(); err != nil {
 		return err
 	}
 	streams := []string{s.cfg.From.name}
 	if s.cfg.From.kind == targetSuperStream {
 		var err error
-		if streams, err = s.client.Partitions(ctx, s.cfg.From.name); err != nil {
+		if streams, err = s.client.partitionsOf(ctx, s.cfg.From.name); err != nil {
 			return err
 		}
 	}
@@ -64,37 +73,14 @@ func (s *streamConsumer) open(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		p := &position{stream: stream, conn: conn}
+		p := s.position(stream)
+		if err := s.attach(ctx, p, conn); err != nil {
+			goodbye(ctx, conn)
+			return err
+		}
 		s.positions = append(s.positions, p)
-		if err := s.subscribe(ctx, p); err != nil {
-			return err
-		}
 	}
-	s.startKeepers(ctx)
-	return nil
-}
-
-// subscribe starts the subscription of one stream.
-func (s *streamConsumer) subscribe(ctx context.Context, p *position) error {
-	if err := s.supported(p.conn.Server()); err != nil {
-		return err
-	}
-	begin := streamproto.OffsetSpec{Type: streamproto.OffsetFirst}
-	if !s.cfg.Stream.SingleActive { // else the broker asks when it is this one's turn
-		var err error
-		if begin, err = s.begin(ctx, p); err != nil {
-			return err
-		}
-		p.begin(begin)
-	}
-	sub, err := p.conn.Subscribe(ctx, streamconn.SubscribeConfig{
-		Stream: p.stream, Offset: begin, Credit: uint16(s.cfg.Stream.Credit), Properties: s.properties(), Inbox: s.inbox,
-	})
-	if err != nil {
-		return err
-	}
-	p.sub = sub
-	s.bySub[sub] = p
+	s.startBackground(ctx)
 	return nil
 }
 
@@ -138,46 +124,27 @@ func (s *streamConsumer) properties() []streamproto.Property {
 	return list
 }
 
-// begin is where a consumer begins: behind what is stored under its name, or
-// where it is configured to.
-func (s *streamConsumer) begin(ctx context.Context, p *position) (streamproto.OffsetSpec, error) {
-	o := &s.cfg.Stream
-	if o.Name != "" {
-		offset, found, err := queryOffset(ctx, p.conn, p.stream, o.Name)
-		if err != nil {
-			return streamproto.OffsetSpec{}, err
-		}
-		if found {
-			return streamproto.OffsetSpec{Type: streamproto.OffsetNumber, Value: offset + 1}, nil
-		}
-	}
-	fromEnd := o.Start.kind == startLast || o.Start.kind == startNext && !o.Until.IsZero()
-	if !fromEnd {
-		return o.Start.spec(), nil
-	}
-	last, found, err := lastChunk(ctx, p.conn, p.stream)
-	if err != nil || !found {
-		return streamproto.OffsetSpec{Type: streamproto.OffsetFirst}, err
-	}
-	// FromNext has a value of 0. With Until, where it begins has to be known.
-	end := last.FirstOffset + uint64(last.Records)
-	return streamproto.OffsetSpec{Type: streamproto.OffsetNumber, Value: end - min(end, o.Start.value)}, nil
-}
-
-// startKeepers starts the goroutines that this consumer needs; close ends them.
-func (s *streamConsumer) startKeepers(ctx context.Context) {
+// startBackground starts the goroutines that this consumer needs, to come back, answer for
+// the group, store offsets, and watch for Until. close ends them, and does not wait: one
+// of them may be in OnActive.
+func (s *streamConsumer) startBackground(ctx context.Context) {
 	ctx, s.quit = context.WithCancel(context.WithoutCancel(ctx))
+	consuming, end := context.WithCancel(ctx)
+	go func() {
+		<-s.inbox.Done() // at close at the latest
+		end()
+	}()
 	o := &s.cfg.Stream
 	if o.Name != "" && !o.ManualStore {
-		s.keepers.Go(func() { s.keepOffsets(ctx) })
-	}
-	if o.SingleActive {
 		for _, p := range s.positions {
-			s.keepers.Go(func() { s.answerUpdates(ctx, p) })
+			go s.keepOffset(consuming, p)
 		}
 	}
+	for _, p := range s.positions {
+		go s.live(ctx, consuming, p)
+	}
 	if !o.Until.IsZero() {
-		s.keepers.Go(func() { s.watchEnd(ctx) })
+		go s.watchEnd(consuming)
 	}
 }
 
@@ -189,28 +156,87 @@ func (s *streamConsumer) take(ctx context.Context, b *Batch, limit int) error {
 	}
 	s.reading.reuse()
 	for {
+		if err := s.inbox.Ready(ctx); err != nil {
+			return s.notTaken(ctx, err)
+		}
 		if s.reading.position == nil {
 			if err := s.nextChunk(ctx); err != nil {
-				return public(err)
+				return s.notTaken(ctx, err)
 			}
 			continue
 		}
+		s.wanted(&s.reading)
 		if err := s.fill(b, limit); err != nil {
 			return s.fail(s.reading.position, s.reading.chunk.FirstOffset, err)
 		}
-		if len(b.Deliveries) > 0 {
-			s.handOut(b)
+		if len(b.Deliveries) == 0 {
+			s.skip() // nothing of what is left of the chunk was wanted
+		} else if s.handOut(b) {
 			return nil
 		}
-		s.skip() // nothing of what is left of the chunk was wanted
+		b.Deliveries = b.Deliveries[:0]
 		s.reading.reuse()
 	}
 }
 
-// fill appends the messages of the chunk that is being read, at most limit.
+// notTaken is why nothing was taken. Where the context has ended while a stream had no
+// connection, that is said too.
+func (s *streamConsumer) notTaken(ctx context.Context, err error) error {
+	if ctx.Err() == nil || s.inbox.Err() != nil {
+		return toPublic(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.positions {
+		if p.away == nil {
+			continue
+		}
+		if s.cfg.From.kind == targetSuperStream {
+			err = fmt.Errorf("%w: stream %q", err, p.stream)
+		}
+		return p.away.err(err)
+	}
+	return err
+}
+
+// wanted looks up where messages of the chunk are wanted from: none are once another
+// consumer of the group has become the active one or the connection has ended, nor when it
+// is this one's turn again, or on another connection, and the broker sends them again.
+func (s *streamConsumer) wanted(r *chunkReader) {
+	r.period = r.position.unsettled.period.Load() // before from: see detach
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.from = r.position.from
+	if r.position.former(r.arrival) {
+		r.from = math.MaxUint64
+	}
+}
+
+// keepMost is of how many messages Keep is asked at a time. Between two such times take
+// looks at the context and the end, however long it is that nothing is kept.
+const keepMost = 1024
+
+// fill appends messages of the chunk that is being read, at most limit. Where it appends
+// none the chunk has come to its end, or some messages were not wanted, or so many
+// batches were tried to be opened that it is time to look up.
 func (s *streamConsumer) fill(b *Batch, limit int) error {
 	r, keep := &s.reading, s.cfg.Stream.Keep
-	for len(b.Deliveries) < limit && !r.full() {
+	b.Deliveries = slices.Grow(b.Deliveries, min(limit, r.expected()))
+	looks := limit
+	if keep != nil {
+		looks = keepMost
+	}
+	for ; looks > 0 && len(b.Deliveries) < limit && !r.full(); looks-- {
+		last := len(b.Deliveries)
+		b.Deliveries = slices.Grow(b.Deliveries, 1)
+		if keep == nil {
+			n := r.bodies(b.Deliveries[last:min(limit, cap(b.Deliveries))], s.tag+1, b.hold)
+			b.Deliveries = b.Deliveries[:last+n]
+			s.tag += uint64(n)
+			if n > 0 {
+				continue
+			}
+		}
 		message, offset, ok, err := r.message()
 		if err != nil {
 			return err
@@ -218,60 +244,65 @@ func (s *streamConsumer) fill(b *Batch, limit int) error {
 		if !ok {
 			return nil
 		}
-		b.Deliveries = append(b.Deliveries, Delivery{Offset: offset, tag: s.tag + 1, batch: b})
-		last := len(b.Deliveries) - 1
+		b.Deliveries = b.Deliveries[:last+1]
 		d := &b.Deliveries[last]
-		if d.Body, ok = streamproto.Data(message); !ok {
-			if err := d.read(&r.sections, message); err != nil {
-				return fmt.Errorf("the message at offset %d: %w", offset, err)
-			}
+		*d = Delivery{} // in place: an append would copy it
+		d.Offset, d.sections, d.tag = offset, true, s.tag+1
+		if r.unopened != nil {
+			d.setUnopened(message, r.unopened)
+		} else if d.Body, ok = amqp10.Data(message); !ok {
+			d.readSections(message, &r.source)
 		}
 		if keep != nil && !keep(d) {
 			b.Deliveries = b.Deliveries[:last]
 			continue
 		}
+		d.hold = b.hold // before, it can't be settled
 		s.tag++
 	}
 	return nil
 }
 
-// read takes a message that is more than a body.
-func (d *Delivery) read(sections *streamproto.Message, message []byte) error {
-	if err := streamproto.ParseMessage(message, sections); err != nil {
-		return err
-	}
-	d.Body, d.properties = sections.Body, message
-	d.setSource(sections)
-	return nil
-}
-
-// handOut notes a batch that is about to be handed out.
-func (s *streamConsumer) handOut(b *Batch) {
+// handOut notes a batch that is about to be handed out. It reports false if another
+// consumer of the group gets it, or this one over another connection. The lock of unsettled
+// is held throughout: once expire has returned, next does not change.
+func (s *streamConsumer) handOut(b *Batch) bool {
 	r := &s.reading
 	p := r.position
-	b.position, b.Stream, b.StoredAt = p, p.stream, time.UnixMilli(r.chunk.Timestamp)
-	b.last = r.offset - 1
+	b.Stream, b.StoredAt = p.stream, time.UnixMilli(r.chunk.Timestamp)
+	p.unsettled.mu.Lock()
+	defer p.unsettled.mu.Unlock()
+	if !p.unsettled.addLocked(r.period, b, r.offset-1) {
+		return false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p.next = r.offset
-	p.open = append(p.open, b)
+	if !p.former(r.arrival) {
+		s.passed(p, r.offset)
+	}
+	return true
 }
 
-// skip notes that everything of the chunk was dropped: what was handled goes up
-// to its end, unless something before it is still open.
+// skip notes that everything of the chunk was dropped.
 func (s *streamConsumer) skip() {
 	r := &s.reading
 	p := r.position
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	p.next = r.offset
-	if r.offset <= p.from {
-		return
+	wanted := !p.former(r.arrival) && r.offset > p.from
+	if wanted {
+		s.passed(p, r.offset)
 	}
-	if last := len(p.open) - 1; last >= 0 {
-		p.open[last].last = r.offset - 1
-	} else {
-		p.handled(r.offset - 1)
+	s.mu.Unlock()
+	if wanted {
+		p.unsettled.skip(r.period, r.offset-1)
+	}
+}
+
+// passed notes that what comes before an offset was handed out, or dropped. s.mu is held.
+func (s *streamConsumer) passed(p *position, next uint64) {
+	p.next = next
+	if p.unsettled.unnoted {
+		p.again = atOffset(next)
 	}
 }
 
@@ -287,23 +318,48 @@ func (s *streamConsumer) nextChunk(ctx context.Context) error {
 	}
 	arrival := &s.arrivals[s.next]
 	s.next++
-	p := s.bySub[arrival.Subscription]
-	s.mu.Lock()
-	from := p.from
-	s.mu.Unlock()
-	if until := s.cfg.Stream.Until; !until.IsZero() && arrival.Chunk.Timestamp > until.UnixMilli() {
+	p := linkOf(arrival).position
+	over, wanted, err := s.judge(p, arrival)
+	if err == nil && over {
 		arrival.Release()
-		return s.over(p)
+		return s.over()
 	}
-	if arrival.Chunk.Type != streamproto.ChunkUser {
+	if err == nil && !wanted {
 		arrival.Release()
 		return nil
 	}
-	if err := arrival.Chunk.CheckCRC(); err != nil {
+	if err == nil {
+		err = arrival.Damage
+	}
+	if err != nil {
 		return s.fail(p, arrival.Chunk.FirstOffset, err)
 	}
-	s.reading.open(arrival, p, from)
+	s.reading.open(arrival, p)
 	return nil
+}
+
+// judge says what becomes of a chunk: over that the stream has come to Until with it, and
+// wanted that it is to be read. The error says that it is not of the stream that was read
+// before.
+func (s *streamConsumer) judge(p *position, a *streamconn.Arrival) (over, wanted bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := &a.Chunk
+	if p.former(a) || p.from == math.MaxUint64 {
+		return false, false, nil
+	}
+	if err := linkOf(a).check(c); err != nil {
+		return false, false, err
+	}
+	if until := s.cfg.Stream.Until; !until.IsZero() && c.Timestamp > until.UnixMilli() {
+		p.over = true
+		return true, false, nil
+	}
+	if c.Type != streamproto.ChunkUser || p.early(c) {
+		return false, false, nil
+	}
+	p.saw(c)
+	return false, true, nil
 }
 
 // fail ends the consumer for what is wrong with a chunk: what comes after it
@@ -314,75 +370,166 @@ func (s *streamConsumer) fail(p *position, firstOffset uint64, err error) error 
 	return s.failed
 }
 
-func (s *streamConsumer) settle(how settlement, _ uint64, _ bool) error {
-	if how != settleAck {
-		return errStreamKeeps
+// halt ends the taking, and the coming back. From here on every ack is sent to be stored:
+// whoever closes may not have the time to wait for the last one.
+func (s *streamConsumer) halt() {
+	s.inbox.Shut(transport.ErrClosed)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ending = true
+	if s.cfg.Stream.Name == "" || s.cfg.Stream.ManualStore {
+		return
 	}
-	return nil
+	s.halted = true
+	for _, p := range s.positions {
+		_ = s.send(p) // flush sends it again, and says so
+	}
 }
 
-// stop ends the subscriptions. A group's next consumer begins at once, so what
-// was handled is stored first.
+// drain has nothing to do: after halt, everything that comes is dropped.
+func (s *streamConsumer) drain() {}
+
+// stop ends the subscriptions, all at the same time. A group's next consumer begins at once, so there what
+// was handed out is waited for and stored first; with ManualStore only the caller
+// knows when that is.
 func (s *streamConsumer) stop(ctx context.Context) error {
-	s.inbox.Drain()
-	if s.cfg.Stream.SingleActive && !s.cfg.Stream.ManualStore {
+	if s.cfg.Stream.SingleActive {
+		if s.cfg.Stream.ManualStore {
+			return nil
+		}
+		if err := s.settled(ctx); err != nil {
+			return err
+		}
 		if err := s.storeAll(ctx); err != nil {
 			return err
 		}
 	}
-	var failed []error
-	for _, p := range s.positions {
-		err := p.sub.Unsubscribe(ctx)
-		// It may have ended with its stream, or with its connection.
-		if server, refused := errors.AsType[*streamconn.ServerError](err); refused && server.Code == streamproto.CodeSubscriptionIDDoesNotExist || p.conn.Err() != nil {
-			err = nil
-		}
-		failed = append(failed, err)
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	links := s.subscribed()
+	leaving := make([]func() error, len(links))
+	for i, l := range links {
+		leaving[i] = func() error { return l.leave(ctx) }
 	}
-	s.inbox.End(streamconn.ErrClosed)
-	return public(errors.Join(failed...))
+	return allAtOnce(leaving)
 }
 
-// leave stores the offset of what was handled.
-func (s *streamConsumer) leave(ctx context.Context) error {
-	s.inbox.Discard()
-	for ; s.next < len(s.arrivals); s.next++ {
-		s.arrivals[s.next].Release()
+// settled waits for what can be settled: not for a stream whose connection or
+// subscription is gone. One that is coming back is, or has given that up, in a moment.
+func (s *streamConsumer) settled(ctx context.Context) error {
+	for _, p := range s.positions {
+		if _, err := s.connected(ctx, p); err != nil && ctx.Err() != nil {
+			return err
+		}
 	}
-	s.reading.close()
-	if s.cfg.Stream.Name == "" || s.cfg.Stream.ManualStore {
+	for _, l := range s.subscribed() {
+		select {
+		case <-l.position.unsettled.settling():
+		case <-l.conn.Done():
+		case <-l.sub.Done():
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	if s.lost() {
+		return s.whyLost()
+	}
+	return nil
+}
+
+// flush stores the offsets of what was handled.
+func (s *streamConsumer) flush(ctx context.Context) error {
+	if s.cfg.Stream.Name == "" {
 		return nil
 	}
 	return s.storeAll(ctx)
 }
 
 func (s *streamConsumer) close(ctx context.Context) {
-	s.quit()
-	s.inbox.Drain()
-	s.inbox.End(streamconn.ErrClosed)
+	s.end()
+	s.inbox.Discard()
 	var connections sync.WaitGroup
-	for _, p := range s.positions {
-		connections.Go(func() { goodbye(ctx, p.conn) })
+	for _, l := range s.links() {
+		connections.Go(func() { goodbye(ctx, l.conn) })
 	}
 	connections.Wait()
-	s.keepers.Wait()
+	s.leaving.Wait()
+}
+
+func (s *streamConsumer) drop() {
+	s.end()
+	for _, l := range s.links() {
+		l.conn.Fail(transport.ErrClosed)
+	}
+}
+
+// end ends what runs in the background. No connection is added after it.
+func (s *streamConsumer) end() {
+	s.quit()
+	s.inbox.Shut(transport.ErrClosed)
+	s.mu.Lock()
+	s.ending, s.closed = true, true
+	s.mu.Unlock()
+}
+
+// awaitEnd waits for the end, and until OnActive has returned.
+func (s *streamConsumer) awaitEnd() {
+	<-s.inbox.Done()
+	s.mu.Lock()
+	s.quiet = true
+	s.mu.Unlock()
+	s.calls.Wait()
+	close(s.ended)
 }
 
 // lost reports whether no connection is left.
 func (s *streamConsumer) lost() bool {
-	for _, p := range s.positions {
-		if p.conn.Err() == nil {
+	for _, l := range s.links() {
+		if l.conn.Err() == nil {
 			return false
 		}
 	}
 	return true
 }
 
-func (s *streamConsumer) done() <-chan struct{} { return s.inbox.Done() }
-func (s *streamConsumer) err() error            { return public(s.inbox.Err()) }
+// whyLost is why no connection is left.
+func (s *streamConsumer) whyLost() error {
+	s.mu.Lock()
+	p := s.positions[0]
+	l, away := p.link, p.away
+	s.mu.Unlock()
+	if away != nil {
+		return away.err(errNotBack)
+	}
+	return toPublic(l.conn.Err())
+}
 
-func (s *streamConsumer) unknown(n int) string {
-	text := fmt.Sprintf("%d deliveries were handed out and not acked; the stream, if it is still there, keeps its messages", n)
+func (s *streamConsumer) done() <-chan struct{} { return s.ended }
+func (s *streamConsumer) err() error            { return toPublic(s.inbox.Err()) }
+
+func (s *streamConsumer) unsettled() (n int) {
+	for _, p := range s.positions {
+		n += p.unsettled.count()
+	}
+	return n
+}
+
+func (s *streamConsumer) reconnects() (n uint64) {
+	for _, p := range s.positions {
+		n += p.recoverer.reconnects.Load()
+	}
+	return n
+}
+
+func (s *streamConsumer) unknown() string {
+	n := 0
+	for _, p := range s.positions {
+		n += p.unsettled.count()
+		s.mu.Lock()
+		n += p.expired
+		s.mu.Unlock()
+	}
+	text := fmt.Sprintf("%s handed out and not acked; the stream, if it is still there, keeps its messages", deliveriesWere(n))
 	if s.cfg.Stream.Name == "" {
 		return text
 	}
@@ -397,9 +544,12 @@ func (s *streamConsumer) unknown(n int) string {
 }
 
 func (s *streamConsumer) updateSecret(ctx context.Context, secret, _ string) error {
-	var failed []error
-	for _, p := range s.positions {
-		failed = append(failed, p.conn.UpdateSecret(ctx, secret))
+	links := s.links()
+	updates := make([]func() error, len(links))
+	for i, l := range links {
+		updates[i] = func() error {
+			return handOver(l.conn, func() error { return l.conn.UpdateSecret(ctx, secret) })
+		}
 	}
-	return errors.Join(failed...)
+	return allAtOnce(updates)
 }

@@ -7,12 +7,17 @@ import (
 
 	"github.com/thumpmq/thump/internal/streamconn"
 	"github.com/thumpmq/thump/internal/streamproto"
+	"github.com/thumpmq/thump/internal/transport"
 )
 
 const (
 	// lastChunkTimeout is how long the newest chunk may take to come. A stream
 	// may hold offsets of consumers and no message: then none comes.
 	lastChunkTimeout = 10 * time.Second
+
+	// lastChunkDoubt is how long the broker's next answers may take for that to count:
+	// the connection is not read while its consumer has enough to do.
+	lastChunkDoubt = time.Second
 
 	// endPause is how often it is looked whether the end was reached.
 	endPause = 20 * time.Millisecond
@@ -25,39 +30,61 @@ func lastChunk(ctx context.Context, conn *streamconn.Conn, stream string) (c str
 	if err := conn.Server().Supports("the end of a stream", streamproto.KeyStreamStats, 1); err != nil {
 		return c, false, err
 	}
-	stats, err := statsOf(ctx, conn, stream)
-	if err != nil || stats.empty {
-		return c, false, err
+	for {
+		stats, err := statsOf(ctx, conn, stream, time.Time{})
+		if err != nil || stats.empty {
+			return c, false, err
+		}
+		c, found, sure, err := findLastChunk(ctx, conn, stream)
+		if err != nil || sure {
+			return c, found, err
+		}
 	}
+}
+
+// findLastChunk is one try of lastChunk, for a stream that holds something. It is not
+// sure where no chunk came, but the connection may not have been read meanwhile.
+func findLastChunk(ctx context.Context, conn *streamconn.Conn, stream string) (c streamproto.Chunk, found, sure bool, err error) {
 	inbox := streamconn.NewInbox()
+	defer func() {
+		inbox.End(transport.ErrClosed)
+		inbox.Discard()
+	}()
 	sub, err := conn.Subscribe(ctx, streamconn.SubscribeConfig{
-		Stream: stream, Offset: streamproto.OffsetSpec{Type: streamproto.OffsetLast}, Credit: 2, Inbox: inbox,
+		Stream: stream, Offset: streamproto.OffsetSpec{Type: streamproto.OffsetLast}, Credit: 2, Inbox: inbox, Ended: inbox.End,
 	})
 	if err != nil {
-		return c, false, err
+		return c, false, false, err
 	}
 	waiting, cancel := context.WithTimeout(ctx, lastChunkTimeout)
 	defer cancel()
 	stop := inbox.Watch(waiting)
 	arrivals, err := inbox.Take(waiting, nil)
 	stop()
-	if err == nil {
-		c, found = arrivals[0].Chunk, true
-		c.Data = nil
-		for i := range arrivals {
-			arrivals[i].Release()
-		}
-	}
-	if ctx.Err() == nil && waiting.Err() != nil {
-		err = nil // there is no chunk of messages
-	}
-	inbox.Drain()
-	if leaving := sub.Unsubscribe(ctx); err == nil {
+	late := err != nil && ctx.Err() == nil && waiting.Err() != nil
+	asked := time.Now()
+	inbox.End(transport.ErrClosed) // what still comes is dropped where it is too much
+	if leaving := sub.Unsubscribe(ctx); err == nil || late {
 		err = leaving
 	}
-	inbox.End(streamconn.ErrClosed)
-	inbox.Discard()
-	return c, found, err
+	if late && err == nil {
+		// What was sent before the broker's answer is in the inbox once another has been
+		// read: a reader hands over at the end of a read.
+		if _, err = conn.Call(ctx, &streamproto.Metadata{Streams: []string{stream}}); err == nil {
+			arrivals, _ = inbox.Take(ctx, nil)
+		}
+	}
+	if err != nil {
+		return c, false, false, err
+	}
+	if len(arrivals) > 0 {
+		c, found = arrivals[0].Chunk, true
+		c.Data = nil
+	}
+	for i := range arrivals {
+		arrivals[i].Release()
+	}
+	return c, found, found || time.Since(asked) < lastChunkDoubt, nil
 }
 
 // watchEnd ends the consumer once everything that was stored until Until was
@@ -69,7 +96,7 @@ func (s *streamConsumer) watchEnd(ctx context.Context) {
 	}
 	ends := make([]uint64, len(s.positions))
 	for i, p := range s.positions {
-		last, _, err := lastChunk(ctx, p.conn, p.stream)
+		last, err := s.newest(ctx, p)
 		if err != nil {
 			if ctx.Err() == nil {
 				s.inbox.End(fmt.Errorf("stream %q: looking for its end: %w", p.stream, err))
@@ -91,6 +118,24 @@ func (s *streamConsumer) watchEnd(ctx context.Context) {
 	}
 }
 
+// newest is the header of the newest chunk of a stream, zero where there is none. Where
+// the stream loses its connection, it is asked over the next one.
+func (s *streamConsumer) newest(ctx context.Context, p *position) (streamproto.Chunk, error) {
+	for {
+		l, err := s.connected(ctx, p)
+		if err != nil {
+			return streamproto.Chunk{}, err
+		}
+		last, _, err := lastChunk(ctx, l.conn, p.stream)
+		if err == nil || ctx.Err() != nil || !s.comesBack(l) {
+			return last, err
+		}
+		if !pause(ctx, endPause) { // it may not be known yet that it is away
+			return last, ctx.Err()
+		}
+	}
+}
+
 // reached reports whether all before these offsets was handed out.
 func (s *streamConsumer) reached(ends []uint64) bool {
 	s.mu.Lock()
@@ -103,10 +148,9 @@ func (s *streamConsumer) reached(ends []uint64) bool {
 	return true
 }
 
-// over notes that a stream has come to Until; when all have, it returns ErrEnd.
-func (s *streamConsumer) over(p *position) error {
+// over returns ErrEnd when all streams have come to Until.
+func (s *streamConsumer) over() error {
 	s.mu.Lock()
-	p.over = true
 	over := 0
 	for _, p := range s.positions {
 		if p.over {

@@ -5,141 +5,78 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"time"
 
 	"github.com/thumpmq/thump/internal/streamconn"
 	"github.com/thumpmq/thump/internal/streamproto"
 )
 
-// position is how far a consumer is in one stream. What is not constant is
-// guarded by its consumer's mu.
-type position struct {
-	stream string
-	conn   *streamconn.Conn
-	sub    *streamconn.Subscription
-
-	from uint64   // messages of lower offsets are dropped
-	next uint64   // the offset behind what was handed out
-	open []*Batch // handed out and not all handled, oldest first, and handled ones behind those
-	over bool     // Until is reached
-
-	done   mark // the offset up to which everything was handled
-	stored mark // the offset that was last sent to be stored
-	since  int  // messages that were handled after that
-}
-
-// mark is an offset that may not be known.
-type mark struct {
-	offset uint64
-	known  bool
-}
-
-// begin sets where the stream is read from. The broker begins with the chunk
-// that holds an offset, so what comes before it in there is dropped.
-func (p *position) begin(spec streamproto.OffsetSpec) {
-	p.from = 0
-	if spec.Type == streamproto.OffsetNumber {
-		p.from, p.next = spec.Value, spec.Value
-	}
-}
-
-// handled notes that everything up to an offset was.
-func (p *position) handled(offset uint64) { p.done = mark{offset, true} }
-
-// finished hears that a batch was handled. What counts is what was handled with
-// all before it. Consumer.mu is held.
-func (s *streamConsumer) finished(b *Batch) {
-	p := b.position
-	b.handled = true
-	n := 0
-	for n < len(p.open) && p.open[n].handled {
-		p.handled(p.open[n].last)
-		p.since += p.open[n].size - p.open[n].counted
-		n++
-	}
-	p.open = slices.Delete(p.open, 0, n)
-	if len(p.open) > 0 {
-		s.partly(p.open[0])
-	}
-	s.storeIfDue(p)
-}
-
-// partly hears that some of a batch was handled: what counts is what comes
-// before all that was not. Consumer.mu is held.
-func (s *streamConsumer) partly(b *Batch) {
-	p := b.position
-	if p.open[0] != b || b.settled == nil {
-		return
-	}
-	n := b.counted
-	for b.settled[n] { // not all of them are
-		n++
-	}
-	if n > b.counted && n <= len(b.Deliveries) {
-		p.handled(b.Deliveries[n-1].Offset)
-		p.since += n - b.counted
-		b.counted = n
-		s.storeIfDue(p)
-	}
-}
-
-// storeIfDue sends the offset of what was handled to be stored, once that is
-// many messages. Consumer.mu is held.
-func (s *streamConsumer) storeIfDue(p *position) {
-	if o := &s.cfg.Stream; o.Name != "" && !o.ManualStore && p.since >= o.StoreEvery {
-		// An error is the connection's, and whoever receives hears of it.
+// acked notes that everything up to an offset was acked. It sends the offset to
+// be stored, once that is many messages.
+func (s *streamConsumer) acked(p *position, offset uint64, more int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.acked, p.again = mark{offset, true}, atOffset(offset+1)
+	p.since += more
+	if o := &s.cfg.Stream; o.Name != "" && !o.ManualStore && more > 0 && (p.since >= o.StoreEvery || s.halted) {
+		// An error is the connection's, and receiving returns it.
 		_ = s.send(p)
 	}
 }
 
 // send sends the offset of what was handled to be stored, if that is another
-// than before. The broker does not answer. Consumer.mu is held.
+// than before. The broker does not answer. s.mu is held.
 func (s *streamConsumer) send(p *position) error {
-	if !p.done.known || p.done == p.stored {
+	if p.inactive || !p.acked.known || p.acked == p.stored {
 		return nil
 	}
-	err := p.conn.StoreOffset(&streamproto.StoreOffset{Reference: s.cfg.Stream.Name, Stream: p.stream, Offset: p.done.offset})
+	err := p.link.conn.StoreOffset(&streamproto.StoreOffset{Reference: s.cfg.Stream.Name, Stream: p.stream, Offset: p.acked.offset})
 	if err == nil {
-		p.stored, p.since = p.done, 0
+		p.stored, p.since = p.acked, 0
 	}
 	return err
 }
 
-// keepOffsets stores, now and then, the offset of what was handled since, and
+// keepOffset stores, now and then, the offset of what was handled of a stream since, and
 // looks whether the one before was stored: the broker drops what it can't store
-// without a word.
-func (s *streamConsumer) keepOffsets(ctx context.Context) {
+// without a word. Each stream has its own, since an answer may be long in coming. Once
+// the consumer has ended, what is acked late is sent at once instead.
+func (s *streamConsumer) keepOffset(ctx context.Context, p *position) {
 	tick := time.NewTicker(s.cfg.Stream.StoreInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-		for _, p := range s.positions {
-			s.mu.Lock()
-			sent := p.stored
-			s.mu.Unlock()
-			if !sent.known {
-				s.sendQuietly(p)
-				continue
-			}
-			offset, found, err := queryOffset(ctx, p.conn, p.stream, s.cfg.Stream.Name)
-			if err == nil && (!found || offset < sent.offset) {
-				s.client.cfg.Logger.Warn("an offset was not stored; it is sent again", "stream", p.stream, "consumer", s.cfg.Stream.Name, "offset", sent.offset)
-				s.mu.Lock()
-				p.stored = mark{}
-				s.mu.Unlock()
-			}
+			s.checkStored(ctx, p)
 			s.sendQuietly(p)
+		case <-ctx.Done():
+			s.mu.Lock()
+			s.halted = true
+			s.mu.Unlock()
+			s.sendQuietly(p)
+			return
 		}
 	}
 }
 
-// sendQuietly is send for a keeper: an error is the connection's, and whoever
-// receives hears of it.
+// checkStored sends an offset again that the broker has not stored.
+func (s *streamConsumer) checkStored(ctx context.Context, p *position) {
+	s.mu.Lock()
+	sent, inactive, conn := p.stored, p.inactive, p.link.conn
+	s.mu.Unlock()
+	if !sent.known || inactive {
+		return
+	}
+	defer s.inbox.Relax()()
+	offset, found, err := queryOffset(ctx, conn, p.stream, s.cfg.Stream.Name)
+	if err == nil && (!found || offset < sent.offset) {
+		s.client.cfg.Logger.Warn("an offset was not stored; it is sent again", "stream", p.stream, "consumer", s.cfg.Stream.Name, "offset", sent.offset)
+		s.sendAgain(p, sent)
+	}
+}
+
+// sendQuietly is send in the background: an error is the connection's, and receiving
+// returns it.
 func (s *streamConsumer) sendQuietly(p *position) {
 	s.mu.Lock()
 	_ = s.send(p)
@@ -147,24 +84,84 @@ func (s *streamConsumer) sendQuietly(p *position) {
 }
 
 const (
-	// storeTries is how often a stored offset is asked for until it is there.
-	storeTries = 50
+	// storePause is how often a stored offset is asked for until it is there, and
+	// storeAgain how often it is sent meanwhile: the broker drops what it can't store.
 	storePause = 20 * time.Millisecond
+	storeAgain = time.Second
+
+	// answerTimeout is how long storing an offset, and ending a subscription, may take
+	// where the context sets no deadline. The broker waits a minute for the answer to an update.
+	answerTimeout = 30 * time.Second
 )
 
-// storeAll stores the offsets of what was handled, and makes sure of it.
-func (s *streamConsumer) storeAll(ctx context.Context) error {
-	defer s.inbox.Relax()()
-	var failed []error
-	for _, p := range s.positions {
-		if err := s.store(ctx, p); err != nil {
-			failed = append(failed, fmt.Errorf("storing the offset of consumer %q in stream %q: %w", s.cfg.Stream.Name, p.stream, public(err)))
-		}
+// bounded is ctx, or one that ends in time where it sets no deadline: a broker that sends
+// on and on and never answers is not found out by the heartbeat.
+func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return ctx, func() {}
 	}
-	return errors.Join(failed...)
+	return context.WithTimeout(ctx, answerTimeout)
 }
 
+// storeAll stores the offsets of what was handled, in all streams at the same time, and
+// makes sure of it.
+func (s *streamConsumer) storeAll(ctx context.Context) error {
+	defer s.inbox.Relax()()
+	storing := make([]func() error, len(s.positions))
+	for i, p := range s.positions {
+		storing[i] = func() error {
+			if err := s.store(ctx, p); err != nil {
+				return fmt.Errorf("storing the offset of consumer %q in stream %q: %w", s.cfg.Stream.Name, p.stream, toPublic(err))
+			}
+			return nil
+		}
+	}
+	return allAtOnce(storing)
+}
+
+// store stores the offset of what was handled in one stream, and waits until the broker
+// has it; where the stream has no connection, until it has one again.
 func (s *streamConsumer) store(ctx context.Context, p *position) error {
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	for {
+		if late, err := s.tooLate(p); late {
+			return err
+		}
+		l, err := s.connected(ctx, p)
+		if err != nil {
+			return err
+		}
+		if err = s.storeOver(ctx, l); err == nil || ctx.Err() != nil || !s.comesBack(l) {
+			return err
+		}
+		if !pause(ctx, storePause) { // it may not be known yet that it is away
+			return err
+		}
+	}
+}
+
+// tooLate reports whether the offsets of a stream are another consumer's affair: another one
+// of the group is the active one, or may be. The error says that something of what was
+// handled may not be stored.
+func (s *streamConsumer) tooLate(p *position) (late bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case !p.inactive:
+		return false, nil
+	case p.kept && p.acked.known:
+		return true, stale(errLostTurn)
+	case p.acked.known && p.acked != p.stored:
+		return true, stale(errInactive)
+	default:
+		return true, nil
+	}
+}
+
+// storeOver is store over one connection.
+func (s *streamConsumer) storeOver(ctx context.Context, l *link) error {
+	p := l.position
 	s.mu.Lock()
 	err := s.send(p)
 	wanted := p.stored
@@ -172,29 +169,48 @@ func (s *streamConsumer) store(ctx context.Context, p *position) error {
 	if err != nil || !wanted.known {
 		return err
 	}
-	for range storeTries {
-		offset, found, err := queryOffset(ctx, p.conn, p.stream, s.cfg.Stream.Name)
-		if err != nil {
-			return err
-		}
-		if found && offset >= wanted.offset {
+	sent := time.Now()
+	for {
+		offset, found, err := queryOffset(ctx, l.conn, p.stream, s.cfg.Stream.Name)
+		if err == nil && found && offset >= wanted.offset {
 			return nil
 		}
-		select {
-		case <-time.After(storePause):
-		case <-ctx.Done():
-			return ctx.Err()
+		if err == nil && pause(ctx, storePause) {
+			if time.Since(sent) >= storeAgain {
+				sent = time.Now()
+				s.sendAgain(p, wanted)
+			}
+			continue
 		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("the broker has not stored offset %d: a consumer of that name gets some messages again: %w", wanted.offset, ctx.Err())
+		}
+		return err
 	}
-	return fmt.Errorf("the broker has not stored offset %d: a consumer of that name gets some messages again", wanted.offset)
+}
+
+// sendAgain sends the offset of what was handled again, unless another was sent since.
+// An error is the connection's.
+func (s *streamConsumer) sendAgain(p *position, lost mark) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p.stored == lost && !p.inactive {
+		p.stored = mark{}
+		_ = s.send(p)
+	}
 }
 
 // StoreOffset stores, in the streams of a stream's consumer with a Name, the
-// offset of what was acked so far, and returns when the broker has it. It is
-// what there is to do with ManualStore, and can be done without.
+// offset of what was acked so far, and returns when the broker has it. Where a stream has no
+// connection, it waits until it has one again. Without a deadline in ctx it waits 30 s.
+// Needed with ManualStore; optional otherwise.
 func (c *Consumer) StoreOffset(ctx context.Context) error {
 	s, ok := c.engine.(*streamConsumer)
 	switch {
+	case c.engine == nil:
+		return errNoConsumer
+	case ctx.Err() != nil:
+		return fmt.Errorf("thump: storing an offset of %v: %w", c.cfg.From, ctx.Err())
 	case !ok:
 		return fmt.Errorf("thump: storing an offset: %w", errNotStream)
 	case c.cfg.Stream.Name == "":
@@ -206,51 +222,99 @@ func (c *Consumer) StoreOffset(ctx context.Context) error {
 	return nil
 }
 
-// answerUpdates answers the broker, which says when this consumer is to be the
-// active one of its group for a stream, and when no more.
-func (s *streamConsumer) answerUpdates(ctx context.Context, p *position) {
-	for {
-		select {
-		case u := <-p.sub.Updates():
-			if err := s.update(ctx, p, u); err != nil && ctx.Err() == nil {
-				s.inbox.End(fmt.Errorf("stream %q: taking its turn in the group %q: %w", p.stream, s.cfg.Stream.Name, err))
-			}
-		case <-p.conn.Done():
-			return
-		case <-ctx.Done():
-			return
-		}
-	}
-}
+// errInactive is why an inactive consumer of a group can't settle: the next one begins
+// after the offset that is stored.
+var errInactive = errors.New("another consumer of the group has become the active one")
 
-// stepBack makes room for the group's next active consumer of a stream: it begins
-// where this one ends, so what has come and was not handed out is dropped.
-func (s *streamConsumer) stepBack(ctx context.Context, p *position) error {
+// errLostTurn is why a consumer of a group whose connection was lost can't store its offset.
+var errLostTurn = errors.New("its connection was lost, and another consumer of the group may have become the active one")
+
+// deactivate makes way for the group's next active consumer of a stream, which
+// continues where this one stops: what has come and was not handed out is dropped,
+// and what is not acked by now is delivered again. from changes before the period, and
+// wanted looks at them the other way round: what is read with the old from is either
+// expired here, or refused by addLocked.
+func (s *streamConsumer) deactivate(ctx context.Context, l *link) error {
+	p := l.position
 	s.mu.Lock()
 	p.from = math.MaxUint64
 	s.mu.Unlock()
+	p.unsettled.expire(errInactive)
 	if s.cfg.Stream.ManualStore {
 		return nil
 	}
-	return s.store(ctx, p)
+	ctx, cancel := bounded(ctx)
+	defer cancel()
+	return s.storeOver(ctx, l)
 }
 
-func (s *streamConsumer) update(ctx context.Context, p *position, u streamconn.Update) error {
-	o := &s.cfg.Stream
-	begin := streamproto.OffsetSpec{Type: streamproto.OffsetNone}
-	if u.Active {
-		var err error
-		if begin, err = s.begin(ctx, p); err != nil {
-			return err
+// activate makes ready for the turn of this consumer, and returns where it begins.
+//
+// It begins after the offset that is stored. Where the loss of a connection ended its last
+// turn, and what it acked then is further on, it begins after that: all of it was handled,
+// by this consumer or before its turn, whoever was active in between.
+func (s *streamConsumer) activate(ctx context.Context, l *link, turn uint32) (streamproto.OffsetSpec, error) {
+	p := l.position
+	begin, err := s.begin(ctx, l.conn, p)
+	if err != nil {
+		return begin.ask, err
+	}
+	s.mu.Lock()
+	own := p.kept && (!begin.stored || p.again.Type == streamproto.OffsetNumber && p.again.Value > begin.ask.Value)
+	s.mu.Unlock()
+	if own {
+		if begin, err = s.resume(ctx, l); err != nil {
+			return begin.ask, err
 		}
-		s.mu.Lock()
-		p.begin(begin)
-		s.mu.Unlock()
-	} else if err := s.stepBack(ctx, p); err != nil {
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.begin(begin)
+	p.turn, p.inactive, p.kept, p.expired = turn, false, false, 0
+	if !own {
+		p.acked = mark{}
+	}
+	p.stored, p.since, p.active = mark{}, 0, true
+	return begin.ask, nil
+}
+
+// prepare does what comes before the answer to an update, which says where to begin.
+// The broker's own answers may be behind more chunks than are let in.
+func (s *streamConsumer) prepare(ctx context.Context, l *link, u streamconn.Update) (streamproto.OffsetSpec, error) {
+	defer s.inbox.Relax()()
+	if u.Active {
+		return s.activate(ctx, l, u.Turn)
+	}
+	return streamproto.OffsetSpec{Type: streamproto.OffsetNone}, s.deactivate(ctx, l)
+}
+
+// update answers the broker, which says when this consumer is to be the active one of its
+// group for a stream, and when no more.
+func (s *streamConsumer) update(ctx context.Context, l *link, u streamconn.Update) error {
+	begin, err := s.prepare(ctx, l, u)
+	if err != nil {
 		return err
 	}
-	if o.OnActive != nil {
-		o.OnActive(p.stream, u.Active)
+	p := l.position
+	s.callOnActive(p, u.Active)
+	if !u.Active { // up to now OnActive could store
+		s.mu.Lock()
+		p.inactive, p.active = true, false
+		s.mu.Unlock()
 	}
-	return p.sub.Answer(u, begin)
+	return l.sub.Answer(u, begin)
+}
+
+// callOnActive calls it unless the consumer has ended.
+func (s *streamConsumer) callOnActive(p *position, active bool) {
+	s.mu.Lock()
+	quiet := s.quiet || s.cfg.Stream.OnActive == nil
+	if !quiet {
+		s.calls.Add(1)
+	}
+	s.mu.Unlock()
+	if !quiet {
+		defer s.calls.Done()
+		s.cfg.Stream.OnActive(p.stream, active)
+	}
 }

@@ -4,130 +4,225 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"sync/atomic"
 
+	"github.com/thumpmq/thump/internal/amqp10"
+	"github.com/thumpmq/thump/internal/compress"
 	"github.com/thumpmq/thump/internal/streamconn"
 	"github.com/thumpmq/thump/internal/streamproto"
+	"github.com/thumpmq/thump/internal/window"
 )
 
-// streamPublisher is the publishEngine of a stream: a connection to its leader
-// with its one publisher.
+// streamWindowBytes bounds what a publisher to streams has in flight beside the
+// number of messages: it may all become one chunk of a stream, and each consumer
+// holds several.
+const streamWindowBytes = 8 << 20
+
+// streamPublisher is the publishEngine of a stream: a connection to its leader with its one
+// publisher, and after that is lost another one.
 type streamPublisher struct {
-	cfg  *PublisherConfig
-	conn *streamconn.Conn
-	pub  *streamconn.Publisher
+	client  *Client
+	cfg     *PublisherConfig
+	stream  string
+	backlog *streamconn.Backlog
 
-	before313 bool // the broker keeps some properties elsewhere
+	recovery recoverer // run's
+	outage   atomic.Pointer[outage]
+	stop     context.CancelFunc // ends run
+	stopped  chan struct{}      // run has ended
 
-	// Where a message with properties is put together, between Begin and End,
-	// which exclude everyone else.
-	sections streamproto.Message
+	mu   sync.Mutex
+	conn *streamconn.Conn // the last one
+
+	// Between Begin and End, which exclude everyone else: what the rules are, for whom they
+	// were made, and where a message with properties is put together.
+	rules    messageRules
+	ruled    *streamconn.Publisher
+	sections amqp10.Message
 	encoded  []byte
+	body     []byte
 }
 
-func (c *Client) streamPublisher(ctx context.Context, cfg *PublisherConfig, stream string) (*streamPublisher, error) {
-	p := &streamPublisher{cfg: cfg}
-	if err := p.openOn(ctx, c, stream); err != nil {
-		return nil, fmt.Errorf("thump: publisher to stream %q: %w", stream, public(err))
+// streamPublisher publishes messages of w to a stream, and calls ended when that ends,
+// with a connection's lock held.
+func (c *Client) streamPublisher(ctx context.Context, cfg *PublisherConfig, stream string, w *window.Window, ended func(why error)) (*streamPublisher, error) {
+	of := fmt.Sprintf("publisher to stream %q", stream)
+	p := &streamPublisher{
+		client: c, cfg: cfg, stream: stream, recovery: recoverer{client: c, of: of}, stopped: make(chan struct{}),
+		backlog: streamconn.NewBacklog(streamconn.PublisherConfig{
+			Stream: stream, Reference: cfg.Stream.Name, Window: w, Ended: ended,
+			SubEntry: cfg.Stream.SubEntry, Compression: compress.Codec(cfg.Stream.Compression), Filtered: cfg.Stream.Filtered,
+			Keep: !c.cfg.Recovery.Off, Forget: cfg.Resend == ResendNever,
+		}),
 	}
+	err := c.checkOpen()
+	var first *streamconn.Publisher
+	if err == nil {
+		first, err = p.open(ctx)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("thump: %s: %w", of, err)
+	}
+	life, stop := context.WithCancel(context.Background())
+	p.stop = stop
+	go p.run(life, first) //nolint:contextcheck // it lives longer than this call
 	return p, nil
 }
 
-// openOn connects and declares the publisher.
-func (p *streamPublisher) openOn(ctx context.Context, c *Client, stream string) error {
-	if err := c.open(); err != nil {
-		return err
-	}
-	conn, err := c.dialLeader(ctx, stream)
+// open connects to the leader, and declares a publisher that goes on with the backlog.
+func (p *streamPublisher) open(ctx context.Context) (*streamconn.Publisher, error) {
+	generation := p.client.secrets.now()
+	asking, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	conn, err := p.client.dialLeader(asking, p.stream)
 	if err != nil {
-		return err
+		return nil, toPublic(err)
 	}
-	p.conn, p.before313 = conn, !conn.Server().AtLeast(3, 13)
-	cfg := p.cfg
-	if cfg.MaxMessageBytes == 0 {
-		// What does not fit is refused by its whole size, sections included.
-		cfg.MaxMessageBytes = int(conn.Server().FrameMax)
-	}
-	p.pub, err = conn.Publisher(ctx, streamconn.PublisherConfig{
-		Stream: stream, Reference: cfg.Stream.Name, Window: cfg.Window, Collect: cfg.OnOutcomes != nil,
-		SubEntry: cfg.Stream.SubEntry, Compression: cfg.Stream.Compression, Filtered: cfg.Stream.Filtered,
-	})
+	p.mu.Lock()
+	p.conn = conn // from now on updateSecret knows it
+	p.mu.Unlock()
+	err = p.client.secrets.catchUp(generation, func(secret string) error { return conn.UpdateSecret(ctx, secret) })
 	if err == nil {
-		return nil
+		var publisher *streamconn.Publisher
+		if publisher, err = conn.Publisher(ctx, p.backlog); err == nil {
+			return publisher, nil
+		}
 	}
 	goodbye(ctx, conn)
 	if refused, ok := errors.AsType[*streamconn.ServerError](err); ok && refused.Code == streamproto.CodePreconditionFailed {
 		// It does not say why: this is what it says while it has no room.
 		err = fmt.Errorf("%w (most likely a disk alarm: the broker takes nothing more until it has room)", err)
 	}
-	return err
+	return nil, toPublic(err)
 }
 
-func (p *streamPublisher) publish(ctx context.Context, msgs []Message) (int, error) {
-	if err := p.pub.Begin(ctx); err != nil {
+// run brings the publisher back each time that it has lost its connection, until life ends.
+func (p *streamPublisher) run(life context.Context, current *streamconn.Publisher) {
+	defer close(p.stopped)
+	var leaving sync.WaitGroup
+	defer leaving.Wait()
+	for {
+		select {
+		case <-life.Done():
+			return
+		case <-current.Done():
+		case <-p.backlog.Done():
+		}
+		if p.backlog.Err() != nil {
+			return
+		}
+		o := newOutage(toPublic(current.Err()), p.backlog.InFlight())
+		p.outage.Store(o)
+		lost := p.connection()
+		leaving.Go(func() { goodbye(life, lost) }) // where only the stream went away it is still there
+		err := p.recovery.run(life, o, func(ctx context.Context) (int, error) {
+			next, err := p.open(ctx)
+			if err != nil {
+				return 0, err
+			}
+			current = next
+			return next.Resent(), nil
+		})
+		if err != nil {
+			p.backlog.End(err)
+		}
+		p.outage.Store(nil)
+		close(o.over)
+	}
+}
+
+// connection is the last one that there was.
+func (p *streamPublisher) connection() *streamconn.Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.conn
+}
+
+func (p *streamPublisher) publish(ctx context.Context, msgs []Message, watches watches) (int, error) {
+	to, err := p.backlog.Begin(ctx)
+	if err != nil {
 		return 0, err
 	}
-	defer p.pub.End()
+	defer to.End()
+	if to != p.ruled {
+		p.ruled, p.rules = to, p.rulesOf(to.Server())
+	}
 	for i := range msgs {
-		if ok, err := p.publishOne(&msgs[i]); !ok {
+		if ok, err := p.publishOne(to, &msgs[i], window.Tag{Ref: msgs[i].Ref, Watch: watches.of(i, &msgs[i])}); !ok {
 			return i, err
 		}
 	}
 	return len(msgs), nil
 }
 
+// rulesOf are the rules for messages to that broker.
+func (p *streamPublisher) rulesOf(server *streamconn.Server) messageRules {
+	rules := messageRules{
+		limit: p.cfg.MaxMessageBytes, stream: &p.cfg.Stream,
+		before313: !server.AtLeast(3, 13), addresses: server.AtLeast(4, 2),
+	}
+	if rules.limit == 0 {
+		// What does not fit is refused by its whole size, sections included.
+		rules.limit = int(server.FrameMax)
+	}
+	return rules
+}
+
 // publishOne encodes one message, between Begin and End. It reports false where
 // there is no more room, and with an error where the message can't be sent.
-func (p *streamPublisher) publishOne(m *Message) (bool, error) {
-	if err := p.check(m); err != nil {
+func (p *streamPublisher) publishOne(to *streamconn.Publisher, m *Message, tag window.Tag) (bool, error) {
+	if err := p.rules.check(m); err != nil {
 		return false, err
 	}
 	if m.Properties.empty() && !p.cfg.Stream.Filtered {
-		return p.pub.Publish(m.Ref, m.PublishingID, m.Body)
+		return to.Publish(tag, m.PublishingID, m.Body)
 	}
-	p.sections = streamproto.Message{Body: m.Body}
-	if err := streamSections(&p.sections, &m.Properties, p.before313); err != nil {
-		return false, err
+	p.sections = amqp10.Message{Body: m.Body}
+	if m.Properties != nil {
+		if m.Properties.Format == FormatRaw {
+			return to.PublishMessage(tag, m.PublishingID, m.Body, m.FilterValue, len(m.Body))
+		}
+		p.rules.setSections(&p.sections, m.Properties)
+		if m.Properties.Format != FormatData {
+			p.body = amqp10.AppendBody(p.body[:0], m.Properties.Format.kind(), m.Body)
+			p.sections.Body, p.sections.BodyEncoded = p.body, true
+		}
 	}
-	encoded, err := streamproto.AppendMessage(p.encoded[:0], &p.sections)
+	encoded, err := amqp10.AppendMessage(p.encoded[:0], &p.sections)
 	if err != nil {
 		return false, err
 	}
 	p.encoded = encoded
-	return p.pub.PublishMessage(m.Ref, m.PublishingID, encoded, m.FilterValue, len(m.Body))
+	return to.PublishMessage(tag, m.PublishingID, encoded, m.FilterValue, len(m.Body))
 }
 
-// check refuses what can't be sent to a stream.
-func (p *streamPublisher) check(m *Message) error {
-	switch {
-	case len(m.Body) > p.cfg.MaxMessageBytes:
-		return p.cfg.checkSize(m)
-	case m.Exchange != "":
-		return fmt.Errorf("the message names exchange %q, and a stream has none", m.Exchange)
-	case m.PublishingID != 0 && p.cfg.Stream.Name == "":
-		return errors.New("the message has a PublishingID, and the publisher no Stream.Name to remember it by")
-	case len(m.FilterValue) > referenceMost:
-		return fmt.Errorf("the message's FilterValue is %d bytes long, at most %d are allowed", len(m.FilterValue), referenceMost)
-	case m.FilterValue != "" && !p.cfg.Stream.Filtered:
-		return errors.New("the message has a FilterValue, and the publisher is not Stream.Filtered")
-	default:
-		return nil
+// barrier has nothing to wait for: a stream always confirms.
+func (p *streamPublisher) barrier(context.Context) error { return nil }
+
+func (p *streamPublisher) blocked() string       { return "" }
+func (p *streamPublisher) done() <-chan struct{} { return p.backlog.Done() }
+func (p *streamPublisher) err() error            { return toPublic(p.backlog.Err()) }
+
+func (p *streamPublisher) away(err error) error {
+	if o := p.outage.Load(); o != nil {
+		return o.err(err)
 	}
+	return err
 }
 
-func (p *streamPublisher) settle(ctx context.Context) error { return p.pub.WaitConfirms(ctx) }
+func (p *streamPublisher) reconnects() uint64 { return p.recovery.reconnects.Load() }
 
-func (p *streamPublisher) sources() []outcomeSource { return []outcomeSource{p} }
-
-func (p *streamPublisher) outcomes(dst []Outcome) ([]Outcome, error) { return p.pub.Outcomes(dst) }
-
-func (p *streamPublisher) counts() Counts               { return countsOf(p.pub.Totals()) }
-func (p *streamPublisher) takeFirstBad() Outcome        { return p.pub.TakeFirstBad() }
-func (p *streamPublisher) blocked() string              { return "" }
-func (p *streamPublisher) done() <-chan struct{}        { return p.pub.Done() }
-func (p *streamPublisher) err() error                   { return public(p.pub.Err()) }
-func (p *streamPublisher) close(ctx context.Context)    { goodbye(ctx, p.conn) }
-func (p *streamPublisher) bytes() (bodies, wire uint64) { return p.pub.Bytes() }
+func (p *streamPublisher) bytes() (bodies, wire uint64) { return p.backlog.Publisher().Bytes() }
 
 func (p *streamPublisher) updateSecret(ctx context.Context, secret, _ string) error {
-	return p.conn.UpdateSecret(ctx, secret)
+	conn := p.connection()
+	return handOver(conn, func() error { return conn.UpdateSecret(ctx, secret) })
+}
+
+func (p *streamPublisher) close(ctx context.Context) {
+	p.stop()
+	<-p.stopped
+	goodbye(ctx, p.connection())
+	p.backlog.End(ErrClosed)
 }

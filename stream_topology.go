@@ -17,9 +17,9 @@ import (
 type StreamSpec struct {
 	Name string
 
-	// MaxBytes and MaxAge are how much the stream keeps, in bytes and in time;
-	// 0 for any amount. What is over goes by whole segments, and never the
-	// newest.
+	// MaxBytes and MaxAge limit what the stream keeps, in bytes and in time; 0 is
+	// no limit. RabbitMQ deletes the oldest messages by whole segments, and never
+	// the newest segment.
 	MaxBytes int64
 	MaxAge   time.Duration
 	// SegmentBytes is the size of a segment file; default 500 MB.
@@ -27,14 +27,14 @@ type StreamSpec struct {
 	// FilterBytes is the size of a chunk's Bloom filter, from 16 to 255;
 	// default 16 (RabbitMQ 3.13).
 	FilterBytes int
-	// LeaderLocator is where in a cluster the leader goes: "client-local" or
-	// "balanced" ("least-leaders" before 3.13); InitialClusterSize is on how
-	// many nodes the stream is.
-	LeaderLocator      string
+	// LeaderLocator says on which node of a cluster the leader is placed:
+	// "client-local" or "balanced" ("least-leaders" before 3.13).
+	LeaderLocator string
+	// InitialClusterSize is how many nodes of the cluster get the stream.
 	InitialClusterSize int
 }
 
-// arguments are those of the Create command (PROTOCOL.adoc Create).
+// arguments returns those of the Create command (PROTOCOL.adoc Create).
 func (s StreamSpec) arguments() []streamproto.Property {
 	var list []streamproto.Property
 	add := func(key string, n int64) {
@@ -57,39 +57,39 @@ func (s StreamSpec) arguments() []streamproto.Property {
 	return list
 }
 
-// validate refuses what RabbitMQ would take, and not as it is meant.
+// validate refuses what RabbitMQ would accept and take for something else.
 func (s StreamSpec) validate() error {
 	switch {
-	case s.Name == "":
-		return errors.New("thump: a stream needs a name")
 	case s.MaxBytes < 0 || s.MaxAge < 0 || s.SegmentBytes < 0 || s.FilterBytes < 0 || s.InitialClusterSize < 0:
-		return fmt.Errorf("thump: stream %q: a size or age is below zero: MaxBytes %d, MaxAge %v, SegmentBytes %d, FilterBytes %d, InitialClusterSize %d",
+		return fmt.Errorf("stream %q: a size or age is below zero: MaxBytes %d, MaxAge %v, SegmentBytes %d, FilterBytes %d, InitialClusterSize %d",
 			s.Name, s.MaxBytes, s.MaxAge, s.SegmentBytes, s.FilterBytes, s.InitialClusterSize)
 	default:
 		return nil
 	}
 }
 
-// SuperStreamSpec is a super stream to declare: an exchange and streams bound
-// to it, the partitions. Either Partitions says how many there are, which are
-// then called name-0, name-1 and so on and bound with "0", "1" …; or BindingKeys
-// names a key for each, and they are called name-key.
+// SuperStreamSpec is a super stream to declare: an exchange, and the partitions,
+// which are streams bound to it. Either Partitions or BindingKeys must be set.
 type SuperStreamSpec struct {
-	StreamSpec
+	StreamSpec // of the super stream's name, and each partition's settings
 
-	Partitions  int
+	// Partitions is how many there are. They are called name-0, name-1 and so on,
+	// and bound with "0", "1" and so on.
+	Partitions int
+	// BindingKeys has one key for each partition, which is called name-key.
 	BindingKeys []string
 }
 
 // StreamInfo is a stream as the broker described it.
 type StreamInfo struct {
 	Name string
-	// Leader and Replicas are the nodes as they are advertised, host:port. A
-	// stream without a leader at the moment has an empty one.
+	// Leader and Replicas are nodes, by the host:port that they advertise. Leader
+	// is empty while the stream has none.
 	Leader   string
 	Replicas []string
 
-	// Known says that the fields below are; RabbitMQ 3.10 does not tell.
+	// Known reports whether the fields below are set. RabbitMQ 3.10 can't say, and a
+	// stream whose replicas are not up again can't either.
 	Known bool
 	Empty bool // nothing was ever stored, or everything has gone
 	// FirstOffset is the oldest message's; LastChunk the offset of the first
@@ -98,99 +98,147 @@ type StreamInfo struct {
 	LastChunk   uint64
 }
 
-// DeclareStream makes a stream, or makes sure that it is there just so. One
-// that is there with other settings is a *BrokerError with code 17.
+// DeclareStream makes a stream, or checks that the one of that name has these
+// settings; one with others is a *BrokerError with code 17.
 func (c *Client) DeclareStream(ctx context.Context, s StreamSpec) error {
-	if err := s.validate(); err != nil {
-		return err
+	if err := errors.Join(checkStreamName(c.vhost(), s.Name), s.validate()); err != nil {
+		return withPrefix(mistake(err))
 	}
 	_, err := c.askStream(ctx, &streamproto.Create{Stream: s.Name, Arguments: s.arguments()}, "declaring stream %q", s.Name)
-	return named(ignore(err, streamproto.CodeStreamExists))
+	if refused, ok := errors.AsType[*BrokerError](err); ok && refused.Code == uint16(streamproto.CodePreconditionFailed) {
+		err = fmt.Errorf("%w (a stream with other settings is there, or a queue, or the settings are none)", err)
+	}
+	return withPrefix(ignore(err, streamproto.CodeStreamExists))
 }
 
-// DeleteStream deletes a stream. To delete one that is not there is no error.
+// DeleteStream deletes a stream with its messages. Deleting one that does not exist is
+// no error.
 func (c *Client) DeleteStream(ctx context.Context, name string) error {
+	if err := checkName("stream", name); err != nil {
+		return withPrefix(mistake(err))
+	}
 	_, err := c.askStream(ctx, &streamproto.Delete{Stream: name}, "deleting stream %q", name)
-	return named(ignore(err, streamproto.CodeStreamDoesNotExist))
+	return withPrefix(ignore(err, streamproto.CodeStreamDoesNotExist))
 }
 
-// DeclareSuperStream makes a super stream, or makes sure that there is one of
-// the name with these partitions; their settings are not compared. It needs
-// RabbitMQ 3.13.
+// DeclareSuperStream makes a super stream, or checks that the one of that name has
+// these partitions; their settings are not compared. It needs RabbitMQ 3.13.
 func (c *Client) DeclareSuperStream(ctx context.Context, s SuperStreamSpec) error {
-	partitions, keys, err := s.partitions()
+	partitions, keys, err := s.partitions(c.vhost())
 	if err != nil {
-		return err
+		return withPrefix(mistake(err))
 	}
 	_, err = c.askStream(ctx, &streamproto.CreateSuperStream{
 		Name: s.Name, Partitions: partitions, BindingKeys: keys, Arguments: s.arguments(),
 	}, "declaring super stream %q", s.Name)
 	if err == nil || ignore(err, streamproto.CodeStreamExists) != nil {
-		return named(err)
+		return withPrefix(err)
 	}
-	// The broker says so as well where one of the partitions' names is taken.
+	// The broker also says that it exists where the name of a partition is taken.
 	there, asking := c.partitionsOf(ctx, s.Name)
 	if asking != nil || !slices.Equal(slices.Sorted(slices.Values(there)), slices.Sorted(slices.Values(partitions))) {
-		return fmt.Errorf("thump: %w, with the partitions %.200q, and not %.200q", err, there, partitions)
+		return withPrefix(fmt.Errorf("%w, with the partitions %.200q, and not %.200q", err, there, partitions))
 	}
 	return nil
+}
+
+// ignore returns err, or nil where the broker has answered with that code of the
+// stream protocol.
+func ignore(err error, code streamproto.Code) error {
+	if broker, ok := errors.AsType[*BrokerError](err); ok && broker.Protocol == Streams && broker.Code == uint16(code) {
+		return nil
+	}
+	return err
 }
 
 // partitionsMost is what RabbitMQ allows (rabbit_stream_manager.erl).
 const partitionsMost = 1000
 
-// partitions names the partitions and their binding keys.
-func (s SuperStreamSpec) partitions() (names, keys []string, err error) {
-	if err := s.validate(); err != nil {
+// partitions returns the names of the partitions, which are declared in vhost, and
+// their binding keys.
+func (s SuperStreamSpec) partitions(vhost string) (names, keys []string, err error) {
+	if err := errors.Join(checkNewName("super stream", s.Name), s.validate()); err != nil {
 		return nil, nil, err
 	}
 	keys = s.BindingKeys
 	if s.Partitions != 0 && keys != nil || s.Partitions < 0 {
-		return nil, nil, fmt.Errorf("thump: super stream %q: Partitions is %d, and there are %d BindingKeys: set one of them", s.Name, s.Partitions, len(keys))
+		return nil, nil, fmt.Errorf("super stream %q: Partitions is %d, and there are %d BindingKeys: set one of them", s.Name, s.Partitions, len(keys))
 	}
 	for i := range s.Partitions {
 		keys = append(keys, strconv.Itoa(i))
 	}
 	if len(keys) < 1 || len(keys) > partitionsMost {
-		return nil, nil, fmt.Errorf("thump: super stream %q: %d partitions, not between 1 and %d", s.Name, len(keys), partitionsMost)
+		return nil, nil, fmt.Errorf("super stream %q: %d partitions, not between 1 and %d", s.Name, len(keys), partitionsMost)
 	}
-	for _, key := range keys {
-		names = append(names, s.Name+"-"+key)
+	for i, key := range keys {
+		if slices.Contains(keys[:i], key) {
+			return nil, nil, fmt.Errorf("super stream %q: two partitions have the binding key %q", s.Name, key)
+		}
+		name := s.Name + "-" + key
+		if err := checkStreamName(vhost, name); err != nil {
+			return nil, nil, fmt.Errorf("super stream %q: a partition: %w", s.Name, err)
+		}
+		names = append(names, name)
 	}
 	return names, keys, nil
 }
 
-// DeleteSuperStream deletes a super stream with its partitions. To delete one
-// that is not there is no error.
+// DeleteSuperStream deletes a super stream with its partitions. Deleting one that
+// does not exist is no error.
 func (c *Client) DeleteSuperStream(ctx context.Context, name string) error {
+	if err := checkName("super stream", name); err != nil {
+		return withPrefix(mistake(err))
+	}
 	_, err := c.askStream(ctx, &streamproto.DeleteSuperStream{Name: name}, "deleting super stream %q", name)
-	return named(ignore(err, streamproto.CodeStreamDoesNotExist))
+	return withPrefix(ignore(err, streamproto.CodeStreamDoesNotExist))
 }
 
-// Partitions returns the streams that a super stream consists of, in order.
+// Partitions returns the streams that a super stream consists of, each once, in the
+// order of their bindings (x-stream-partition-order): with several bindings a
+// stream has the place of the first. For a super stream that does not exist, IsNotFound
+// is true of the error; for an ordinary stream too, and the error says that.
 func (c *Client) Partitions(ctx context.Context, superStream string) ([]string, error) {
 	streams, err := c.partitionsOf(ctx, superStream)
-	return streams, named(err)
+	return streams, withPrefix(err)
 }
 
 func (c *Client) partitionsOf(ctx context.Context, superStream string) ([]string, error) {
-	r, err := c.askStream(ctx, &streamproto.Partitions{SuperStream: superStream}, "asking for the partitions of super stream %q", superStream)
-	if err != nil {
+	if err := checkName("super stream", superStream); err != nil {
 		return nil, err
 	}
-	streams := r.(*streamproto.PartitionsResponse).Streams
-	if len(streams) == 0 {
+	r, err := c.askStream(ctx, &streamproto.Partitions{SuperStream: superStream}, "asking for the partitions of super stream %q", superStream)
+	if err != nil {
+		return nil, c.mistaken(ctx, SuperStream(superStream), err)
+	}
+	streams := distinct(r.(*streamproto.PartitionsResponse).Streams)
+	if n := len(streams); n == 0 {
 		return nil, fmt.Errorf("super stream %q has no partitions", superStream)
+	} else if n > partitionsMost { // each would get a connection
+		return nil, fmt.Errorf("super stream %q has %d partitions, more than the %d that RabbitMQ allows", superStream, n, partitionsMost)
 	}
 	return streams, nil
 }
 
-// InspectStream asks for a stream. IsNotFound tells whether the error is that it
-// is not there.
+// distinct returns the streams of a list, each where it is named first: the broker
+// names one for every binding that leads to it.
+func distinct(streams []string) []string {
+	seen := make(map[string]bool, len(streams))
+	return slices.DeleteFunc(streams, func(stream string) bool {
+		again := seen[stream]
+		seen[stream] = true
+		return again
+	})
+}
+
+// InspectStream describes a stream. For one that does not exist, IsNotFound is true of
+// the error. It may have to connect to a node that has the stream.
 func (c *Client) InspectStream(ctx context.Context, name string) (StreamInfo, error) {
+	if err := checkName("stream", name); err != nil {
+		return StreamInfo{}, withPrefix(mistake(err))
+	}
 	info, err := c.inspectStream(ctx, name)
 	if err != nil {
-		return StreamInfo{}, fmt.Errorf("thump: inspecting stream %q: %w", name, public(err))
+		return StreamInfo{}, withPrefix(fmt.Errorf("inspecting stream %q: %w", name, toPublic(err)))
 	}
 	return info, nil
 }
@@ -201,14 +249,14 @@ func (c *Client) inspectStream(ctx context.Context, name string) (StreamInfo, er
 		return StreamInfo{}, err
 	}
 	info := StreamInfo{Name: name, Leader: leader, Replicas: replicas}
-	conn, err := c.streamControl(ctx)
+	conn, err := c.locator.get(ctx)
 	if err != nil {
 		return StreamInfo{}, err
 	}
 	if conn.Server().Supports("", streamproto.KeyStreamStats, 1) != nil {
 		return info, nil
 	}
-	// Only a node that has the stream knows.
+	// Only a node that has the stream can say more.
 	own := nodeAddress(conn.Server().AdvertisedHost, conn.Server().AdvertisedPort)
 	if own != leader && !slices.Contains(replicas, own) {
 		if conn, err = c.dialReplica(ctx, name); err != nil {
@@ -216,51 +264,84 @@ func (c *Client) inspectStream(ctx context.Context, name string) (StreamInfo, er
 		}
 		defer goodbye(ctx, conn)
 	}
-	stats, err := statsOf(ctx, conn, name)
+	stats, err := statsOf(ctx, conn, name, time.Now().Add(uncommittedTimeout))
 	if err != nil {
 		return StreamInfo{}, err
 	}
-	info.Known, info.Empty, info.FirstOffset, info.LastChunk = true, stats.empty, stats.first, stats.lastChunk
+	info.Known, info.Empty, info.FirstOffset, info.LastChunk = stats.known, stats.empty, stats.first, stats.lastChunk
 	return info, nil
 }
 
-// streamStats is what the broker says of a stream's extent.
+// streamStats says which offsets a stream has.
 type streamStats struct {
+	known            bool // the node knows which chunks are committed
 	empty            bool
 	first, lastChunk uint64 // offsets of the first messages of the first and the last committed chunk
+	newest           uint64 // the same of the last chunk that the node has, where it says so
 }
 
-// statsOf asks for a stream's extent (PROTOCOL.adoc StreamStats; -1 stands for
-// none).
-func statsOf(ctx context.Context, conn *streamconn.Conn, stream string) (streamStats, error) {
+const (
+	// uncommittedTimeout is how long InspectStream waits for a node to know which chunks
+	// are committed, and uncommittedPause is the time from one question to the next.
+	uncommittedTimeout = 2 * time.Second
+	uncommittedPause   = 20 * time.Millisecond
+)
+
+// statsOf asks which offsets a stream has, until deadline, or without end where that is
+// zero. A stream's node that has just started answers with chunks and none of them
+// committed: it learns that from the end of its log, or from the other replicas
+// (osiris_writer.erl, handle_continue). Such a stream is not empty.
+func statsOf(ctx context.Context, conn *streamconn.Conn, stream string, deadline time.Time) (streamStats, error) {
+	for {
+		stats, err := askStats(ctx, conn, stream)
+		if err != nil || stats.known || !deadline.IsZero() && time.Now().After(deadline) {
+			return stats, err
+		}
+		if !pause(ctx, uncommittedPause) {
+			return stats, ctx.Err()
+		}
+	}
+}
+
+// askStats is one question of statsOf (PROTOCOL.adoc StreamStats; -1 stands for none).
+func askStats(ctx context.Context, conn *streamconn.Conn, stream string) (streamStats, error) {
 	r, err := conn.Call(ctx, &streamproto.StreamStats{Stream: stream})
 	if err != nil {
 		return streamStats{}, err
 	}
-	first, last := int64(-1), int64(-1)
+	first, last, newest := int64(-1), int64(-1), int64(-1)
 	for _, s := range r.(*streamproto.StreamStatsResponse).Stats {
 		switch s.Name {
 		case "first_chunk_id":
 			first = s.Value
 		case "committed_chunk_id":
 			last = s.Value
+		case "last_chunk_id":
+			newest = s.Value
 		}
 	}
-	if first < 0 || last < 0 {
-		return streamStats{empty: true}, nil
+	switch {
+	case first < 0:
+		return streamStats{known: true, empty: true}, nil
+	case last < 0:
+		return streamStats{}, nil
 	}
-	return streamStats{first: uint64(first), lastChunk: uint64(last)}, nil
+	return streamStats{known: true, first: uint64(first), lastChunk: uint64(last), newest: uint64(max(last, newest))}, nil
 }
 
 // QueryOffset returns the offset that is stored in a stream under a consumer's
-// name; found is false where there is none.
+// name; found is false where there is none. For a stream that does not exist, IsNotFound
+// is true of the error.
 func (c *Client) QueryOffset(ctx context.Context, stream, consumer string) (offset uint64, found bool, err error) {
-	conn, err := c.streamControl(ctx)
+	if err := errors.Join(checkName("stream", stream), checkName("consumer", consumer)); err != nil {
+		return 0, false, withPrefix(mistake(err))
+	}
+	conn, err := c.locator.get(ctx)
 	if err == nil {
 		offset, found, err = queryOffset(ctx, conn, stream, consumer)
 	}
 	if err != nil {
-		return 0, false, fmt.Errorf("thump: asking for the offset of consumer %q of stream %q: %w", consumer, stream, public(err))
+		return 0, false, withPrefix(fmt.Errorf("asking for the offset of consumer %q of stream %q: %w", consumer, stream, toPublic(err)))
 	}
 	return offset, found, nil
 }

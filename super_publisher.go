@@ -5,69 +5,82 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
+	"github.com/thumpmq/thump/internal/outcome"
 	"github.com/thumpmq/thump/internal/streamproto"
+	"github.com/thumpmq/thump/internal/window"
 )
 
 // superPublisher is the publishEngine of a super stream: a streamPublisher for
-// each partition, each with the whole window, and a way from routing keys to
-// them. When one of them ends, it takes no more messages; the others still hear
-// of theirs.
+// each partition, a way from routing keys to them, and one window over all. Each comes back
+// by itself when its connection is lost. When one of them ends, it takes no more messages;
+// those of the others still get their outcomes.
 type superPublisher struct {
 	client     *Client
 	cfg        *PublisherConfig
+	window     *window.Window
 	names      []string
 	partitions []*streamPublisher
-	watchers   sync.WaitGroup // for a partition to end
 
-	unroutable unroutable
+	unroutable *window.Carrier // messages that no partition is for; the window's lock guards it
 
 	mu    sync.Mutex
 	why   error            // why it ended
 	ended chan struct{}    // closed then
-	keys  map[string][]int // partitions by routing key, with RouteByKey
+	keys  map[string]route // by routing key, with RouteByKey
 }
 
-func (c *Client) superPublisher(ctx context.Context, cfg *PublisherConfig) (publishEngine, error) {
+// route is where the broker said that a routing key leads.
+type route struct {
+	to    []string
+	asked time.Time // when it said so
+}
+
+const (
+	// routesMost bounds the routing keys that are remembered.
+	routesMost = 10_000
+
+	// noRouteFor is how long "nowhere" is believed: the key may have been bound
+	// since, and to ask for every message would be slow.
+	noRouteFor = time.Second
+)
+
+func (c *Client) superPublisher(ctx context.Context, cfg *PublisherConfig, w *window.Window) (publishEngine, error) {
 	names, err := c.partitionsOf(ctx, cfg.To.name)
 	if err != nil {
-		return nil, named(err)
+		return nil, withPrefix(err)
 	}
-	p := &superPublisher{client: c, cfg: cfg, names: names, ended: make(chan struct{}), keys: make(map[string][]int)}
-	p.unroutable.changed.L = &p.unroutable.mu
+	p := &superPublisher{
+		client: c, cfg: cfg, window: w, names: names, unroutable: w.Carry(),
+		ended: make(chan struct{}), keys: make(map[string]route),
+	}
 	for _, name := range names {
-		one, err := c.streamPublisher(ctx, cfg, name)
+		one, err := c.streamPublisher(ctx, cfg, name, w, func(why error) {
+			p.end(fmt.Errorf("partition %q: %w", name, toPublic(why)))
+		})
 		if err != nil {
 			p.close(ctx)
 			return nil, err
 		}
 		p.partitions = append(p.partitions, one)
-		p.watchers.Go(func() {
-			<-one.done()
-			p.noteEnd(name, one)
-		})
 	}
 	return p, nil
 }
 
-// noteEnd ends the publisher if a partition has ended.
-func (p *superPublisher) noteEnd(name string, one *streamPublisher) {
-	if err := one.err(); err != nil {
-		p.end(fmt.Errorf("partition %q: %w", name, err))
-	}
-}
-
-// end notes why the first partition ended.
+// end notes why the publisher, or its first partition, ended. It may run with a
+// connection's lock held.
 func (p *superPublisher) end(why error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.why == nil {
 		p.why = why
+		p.window.Fail(why)
 		close(p.ended)
 	}
 }
 
-func (p *superPublisher) publish(ctx context.Context, msgs []Message) (int, error) {
+func (p *superPublisher) publish(ctx context.Context, msgs []Message, watches watches) (int, error) {
 	if err := p.err(); err != nil {
 		return 0, err
 	}
@@ -77,7 +90,7 @@ func (p *superPublisher) publish(ctx context.Context, msgs []Message) (int, erro
 			return i, err
 		}
 		if to < 0 {
-			if err := p.unroutable.add(ctx, &msgs[i], p.cfg); err != nil {
+			if err := p.giveBack(ctx, window.Tag{Ref: msgs[i].Ref, Watch: watches.of(i, &msgs[i])}); err != nil {
 				return i, err
 			}
 			i++
@@ -88,13 +101,38 @@ func (p *superPublisher) publish(ctx context.Context, msgs []Message) (int, erro
 		for n < len(msgs) && msgs[n].RoutingKey == msgs[i].RoutingKey {
 			n++
 		}
-		accepted, err := p.partitions[to].publish(ctx, msgs[i:n])
+		accepted, err := p.partitions[to].publish(ctx, msgs[i:n], watches.from(i))
 		i += accepted
 		if err != nil {
-			return i, p.because(to, err)
+			return i, p.because(err)
 		}
 	}
 	return len(msgs), nil
+}
+
+// noRoute are the code and text of an AMQP broker in the same case.
+const (
+	noRouteCode = 312
+	noRouteText = "NO_ROUTE"
+)
+
+// giveBack accepts a message that no partition is for: it is Returned at once.
+func (p *superPublisher) giveBack(ctx context.Context, tag window.Tag) error {
+	w := p.window
+	for {
+		w.Lock()
+		if w.Free() > 0 {
+			number := p.unroutable.Add(tag)
+			p.unroutable.Resolve(number, 1, outcome.Returned, noRouteCode, noRouteText)
+			w.Wake()
+			w.Unlock()
+			return nil
+		}
+		w.Unlock()
+		if err := w.WaitForRoom(ctx); err != nil {
+			return err
+		}
+	}
 }
 
 // route returns the partition for a routing key: by a hash, as the official
@@ -103,83 +141,109 @@ func (p *superPublisher) route(ctx context.Context, key string) (int, error) {
 	if !p.cfg.Stream.RouteByKey {
 		return int(murmur3(key) % uint32(len(p.partitions))), nil
 	}
-	p.mu.Lock()
-	to, known := p.keys[key]
-	p.mu.Unlock()
-	if !known {
-		r, err := p.client.askStream(ctx, &streamproto.Route{RoutingKey: key, SuperStream: p.cfg.To.name}, "routing key %q", key)
-		if err != nil {
-			return 0, err
-		}
-		for _, name := range r.(*streamproto.RouteResponse).Streams {
-			to = append(to, slices.Index(p.names, name))
-		}
-		p.mu.Lock()
-		if len(p.keys) >= routesMost {
-			clear(p.keys)
-		}
-		p.keys[key] = to
-		p.mu.Unlock()
+	to, err := p.ask(ctx, key)
+	if err != nil {
+		return 0, err
 	}
-	switch {
-	case len(to) == 0:
+	switch len(to) {
+	case 0:
 		return -1, nil
-	case len(to) > 1 || to[0] < 0:
-		return 0, fmt.Errorf("the routing key %q does not lead to one partition that was there when the publisher was made", key)
+	case 1:
+		partition := slices.Index(p.names, to[0])
+		if partition < 0 {
+			return 0, fmt.Errorf("the routing key %q leads to stream %q, which was no partition when the publisher was made", key, to[0])
+		}
+		return partition, nil
 	default:
-		return to[0], nil
+		return 0, fmt.Errorf("the routing key %q is bound to %d partitions, and a message goes to one", key, len(to))
 	}
 }
 
-// routesMost bounds the routing keys that are remembered.
-const routesMost = 10_000
+// ask returns the streams that a routing key leads to, from memory or from the
+// broker (PROTOCOL.adoc Route).
+func (p *superPublisher) ask(ctx context.Context, key string) ([]string, error) {
+	p.mu.Lock()
+	known, found := p.keys[key]
+	p.mu.Unlock()
+	if found && (len(known.to) > 0 || time.Since(known.asked) < noRouteFor) {
+		return known.to, nil
+	}
+	r, err := p.askAgain(ctx, key)
+	if err != nil {
+		return nil, err
+	}
+	to := distinct(r.(*streamproto.RouteResponse).Streams)
+	p.remember(key, to)
+	return to, nil
+}
 
-func (p *superPublisher) settle(ctx context.Context) error {
-	for i, one := range p.partitions {
-		if err := one.settle(ctx); err != nil {
-			return p.because(i, err)
+// askAgain asks the broker where a key leads, again and again while a partition has no
+// connection; and once more for one that does not know that yet.
+func (p *superPublisher) askAgain(ctx context.Context, key string) (streamproto.Response, error) {
+	recovery := p.client.cfg.Recovery
+	for first := true; ; first = false {
+		r, err := p.client.askStream(ctx, &streamproto.Route{RoutingKey: key, SuperStream: p.cfg.To.name}, "asking where the routing key %q leads", key)
+		switch {
+		case err == nil:
+			return r, nil
+		case recovery.Off || !Temporary(err) || !first && p.outage() == nil || p.err() != nil:
+			return nil, err
+		case !pause(ctx, recovery.Pause):
+			return nil, fmt.Errorf("%w: %w", ctx.Err(), err)
 		}
 	}
-	return nil
 }
 
-// because is why a call of a partition failed, which is why the publisher ended
-// where it has.
-func (p *superPublisher) because(i int, err error) error {
-	p.noteEnd(p.names[i], p.partitions[i])
+// remember notes where a routing key leads. One of the others, any, makes room for it.
+func (p *superPublisher) remember(key string, to []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if _, known := p.keys[key]; !known && len(p.keys) >= routesMost {
+		for other := range p.keys {
+			delete(p.keys, other)
+			break
+		}
+	}
+	p.keys[key] = route{to: to, asked: time.Now()}
+}
+
+// because is why a call of a partition failed: why the publisher ended, where it
+// has.
+func (p *superPublisher) because(err error) error {
 	if why := p.err(); why != nil {
 		return why
 	}
 	return err
 }
 
-func (p *superPublisher) sources() []outcomeSource {
-	sources := []outcomeSource{&p.unroutable}
-	for _, one := range p.partitions {
-		sources = append(sources, one)
-	}
-	return sources
-}
-
-func (p *superPublisher) counts() Counts {
-	totals := p.unroutable.totals()
-	for _, one := range p.partitions {
-		totals.Add(one.pub.Totals())
-	}
-	return countsOf(totals)
-}
-
-func (p *superPublisher) takeFirstBad() Outcome {
-	first := p.unroutable.takeFirst()
-	for _, one := range p.partitions {
-		if bad := one.takeFirstBad(); first.Status == 0 {
-			first = bad
-		}
-	}
-	return first
-}
+// barrier has nothing to wait for: a stream always confirms.
+func (p *superPublisher) barrier(context.Context) error { return nil }
 
 func (p *superPublisher) blocked() string { return "" }
+
+func (p *superPublisher) away(err error) error {
+	if one := p.outage(); one != nil {
+		return fmt.Errorf("partition %q: %w", one.stream, one.away(err))
+	}
+	return err
+}
+
+// outage returns the first partition that has no connection, nil where all have one.
+func (p *superPublisher) outage() *streamPublisher {
+	for _, one := range p.partitions {
+		if one.outage.Load() != nil {
+			return one
+		}
+	}
+	return nil
+}
+
+func (p *superPublisher) reconnects() (n uint64) {
+	for _, one := range p.partitions {
+		n += one.reconnects()
+	}
+	return n
+}
 
 func (p *superPublisher) bytes() (bodies, wire uint64) {
 	for _, one := range p.partitions {
@@ -198,12 +262,11 @@ func (p *superPublisher) err() error {
 }
 
 func (p *superPublisher) updateSecret(ctx context.Context, secret, reason string) error {
-	for _, one := range p.partitions {
-		if err := one.updateSecret(ctx, secret, reason); err != nil {
-			return err
-		}
+	updates := make([]func() error, len(p.partitions))
+	for i, one := range p.partitions {
+		updates[i] = func() error { return one.updateSecret(ctx, secret, reason) }
 	}
-	return nil
+	return allAtOnce(updates)
 }
 
 func (p *superPublisher) close(ctx context.Context) {
@@ -213,93 +276,4 @@ func (p *superPublisher) close(ctx context.Context) {
 		partitions.Go(func() { one.close(ctx) })
 	}
 	partitions.Wait()
-	p.watchers.Wait()
-	p.unroutable.end(ErrClosed)
-}
-
-// unroutable is the messages of a superPublisher that no partition is for: they
-// are Returned at once.
-type unroutable struct {
-	mu      sync.Mutex
-	changed sync.Cond
-	count   uint64
-	first   Outcome   // since the last takeFirst
-	waiting []Outcome // not handed over
-	ended   error
-}
-
-// noRoute are the code and text of an AMQP broker in the same case.
-const (
-	noRouteCode = 312
-	noRouteText = "NO_ROUTE"
-)
-
-// add takes in a message, and waits while as many as a window holds have not
-// been handed over.
-func (u *unroutable) add(ctx context.Context, m *Message, cfg *PublisherConfig) error {
-	defer context.AfterFunc(ctx, u.wake)()
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for len(u.waiting) >= cfg.Window && u.ended == nil {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		u.changed.Wait()
-	}
-	if u.ended != nil {
-		return u.ended
-	}
-	o := Outcome{Ref: m.Ref, Status: Returned, Code: noRouteCode, Text: noRouteText}
-	u.count++
-	if u.first.Status == 0 {
-		u.first = o
-	}
-	if cfg.OnOutcomes != nil {
-		u.waiting = append(u.waiting, o)
-		u.changed.Broadcast()
-	}
-	return nil
-}
-
-func (u *unroutable) wake() {
-	u.mu.Lock()
-	u.changed.Broadcast()
-	u.mu.Unlock()
-}
-
-func (u *unroutable) totals() (t outcomeTotals) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	t.Published, t.Returned = u.count, u.count
-	return t
-}
-
-func (u *unroutable) takeFirst() Outcome {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	first := u.first
-	u.first = Outcome{}
-	return first
-}
-
-func (u *unroutable) outcomes(dst []Outcome) ([]Outcome, error) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	for len(u.waiting) == 0 {
-		if u.ended != nil {
-			return dst[:0], u.ended
-		}
-		u.changed.Wait()
-	}
-	dst = append(dst[:0], u.waiting...)
-	u.waiting = u.waiting[:0]
-	u.changed.Broadcast()
-	return dst, nil
-}
-
-func (u *unroutable) end(why error) {
-	u.mu.Lock()
-	u.ended = why
-	u.changed.Broadcast()
-	u.mu.Unlock()
 }

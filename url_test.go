@@ -35,6 +35,13 @@ func TestParseURL(t *testing.T) {
 		{"amqp://a%40b:%3A%2F%25%20@h", func(e *thump.Endpoint) { e.User, e.Password = "a@b", ":/% " }},
 		{"amqp://u:p:q@h", func(e *thump.Endpoint) { e.User, e.Password = "u", "p:q" }},
 		{"amqp://[::1]:5673/a%2Fb%20c", func(e *thump.Endpoint) { e.Host, e.Port, e.Vhost = "::1", "5673", "a/b c" }},
+		{"amqp://[fe80::1%25eth0]", func(e *thump.Endpoint) { e.Host = "fe80::1%eth0" }},
+		{"amqps://h?cacertfile=/a+b.pem", func(e *thump.Endpoint) { e.TLS, e.Port, e.CACertFile = true, "5671", "/a+b.pem" }},
+		{"amqps://h?cacertfile=/a%2Bb&server_name_indication=n=m", func(e *thump.Endpoint) {
+			e.TLS, e.Port, e.CACertFile, e.ServerName = true, "5671", "/a+b", "n=m"
+		}},
+		{"amqp://u:a+b@h", func(e *thump.Endpoint) { e.User, e.Password = "u", "a+b" }},
+		{"amqp://größe", func(e *thump.Endpoint) { e.Host = "größe" }},
 		{"amqp://h/%25", func(e *thump.Endpoint) { e.Vhost = "%" }},
 		{"amqp://h/gr%C3%B6%C3%9Fe", func(e *thump.Endpoint) { e.Vhost = "größe" }},
 		{"amqp://h/v?heartbeat=30", func(e *thump.Endpoint) { e.Vhost, e.Heartbeat = "v", 30*time.Second }},
@@ -47,6 +54,13 @@ func TestParseURL(t *testing.T) {
 		}},
 		{"amqps://h?certfile=c&keyfile=k", func(e *thump.Endpoint) {
 			e.TLS, e.Port, e.CertFile, e.KeyFile = true, "5671", "c", "k"
+		}},
+		{"rabbitmq-stream://h", func(e *thump.Endpoint) { e.Protocol, e.Port = thump.Streams, "5552" }},
+		{"rabbitmq-stream://h:1/v?load_balancer=true", func(e *thump.Endpoint) {
+			e.Protocol, e.Port, e.Vhost, e.LoadBalancer = thump.Streams, "1", "v", true
+		}},
+		{"rabbitmq-stream+tls://h?load_balancer=false", func(e *thump.Endpoint) {
+			e.Protocol, e.TLS, e.Port = thump.Streams, true, "5551"
 		}},
 	} {
 		got, err := thump.ParseURL(c.url)
@@ -79,8 +93,8 @@ func TestParseURLRefuses(t *testing.T) {
 		{"amqp://:5672", "no host"},
 		{"amqp://::1", "brackets"},
 		{"amqp://fe80::1:5672/", "brackets"},
-		{"amqp://h:0", `port "0"`},
-		{"amqp://h:65536", `port "65536"`},
+		{"amqp://h:0", "no number from 1"},
+		{"amqp://h:65536", "no number from 1"},
 		{"amqp://h:x", "port"},
 		{"amqp://h/a/b", "%2F"},
 		{"amqp://h//", "%2F"},
@@ -98,21 +112,54 @@ func TestParseURLRefuses(t *testing.T) {
 		{"amqp://h?prefetch=10", `unknown parameter "prefetch"`},
 		{"amqp://h?Heartbeat=10", `unknown parameter "Heartbeat"`},
 		{"amqp://h?heartbeat=%zz", "malformed"},
+		{"amqp://h?load_balancer=true", "load_balancer is for streams"},
+		{"rabbitmq-stream://h?load_balancer=yes", "load_balancer"},
+		{"rabbitmq-streams://h", "unknown scheme"},
 		{"amqps://h?certfile=c", "go together"},
 		{"amqps://h?keyfile=k", "go together"},
 		{"amqps://h?verify=verify_none", "always verified"},
+		{"amqps://h?server_name_indication=disable", "it can't be disabled"},
 		{"amqp://h?cacertfile=c", "amqps"},
 		{"amqp://h?server_name_indication=n", "amqps"},
 		{"amqp://h?certfile=c&keyfile=k", "amqps"},
 		{"amqp://u:pass%word1@h", "percent-encoded"},
-		{"amqp://u:pass/word1@h", "malformed"},
-		{"amqp://u:pass[word1@h", "malformed"},
-		{"amqp://u:passw ord1@h", "malformed"},
-		{"amqp://u:password1@h:port", "malformed"},
+		{"amqp://u:pass/word1@h", "%2F"},
+		{"amqp://u:pass[word1@h", "percent-encoded"},
+		{"amqp://u:passw ord1@h", "a blank in the middle"},
+		{"amqp://u:password1@h:port", "the port is no number"},
 		{"amqp://u:password1@h/a/b", "u:***@h"},
-		{"amqp://u:pass?word1@h", ""},
-		{"amqp://u:pass#word1@h", ""},
-		{"amqp://h\x7f", ""},
+		{"amqp://u:pass?word1@h", "%3F"},
+		{"amqp://u:password1", "is the host missing"},
+		{"amqp://u:1234567", "is the host missing"},
+		{"amqp://u:12?word1", "is the host missing"},
+		{"amqp://u:12?heartbeat=word1", "is the host missing"},
+		{"amqp://h:5672/?colour=1", `h:5672: unknown parameter "colour"`},
+		{"amqp://u:pass#word1@h", "%23"},
+		{"amqp://h\x7f", "ends with a control character"},
+		{"amqp://u:password1@h/v\n", "ends with a line break"},
+		{"amqp://u:password1@h/v\r\n", "ends with a line break"},
+		{"amqp://u:password1@h/v ", "ends with a blank"},
+		{" amqp://u:password1@h/v", "begins with a blank"},
+		{"\uFEFFamqp://u:password1@h/v", "begins with a character that can't be seen"},
+		{"amqp://u:password1@h\u202e/v", "%E2%80%AE"},
+		{"amqp://u:password1@h/a b", "a blank in the middle"},
+		{"amqp://u:pass\x01word1@h/v", "a control character in the middle"},
+		{"amqp://u:pass\xffword1@h/v", "not UTF-8"},
+		{"amqp://u:password1@[fe80::1%eth0]/", "%25"},
+		{"amqp://u:password1@[fe80::1%25]/", "%25"},
+		{"amqp://u:password1@fe80::1%25eth0/", "brackets"},
+		{"amqp://u:password1@[::1/", "["},
+		{"amqp://u:password1@[::1]x/", ":port"},
+		{"amqp://u:password1@[h]/", "no IPv6 address"},
+		{"amqp://u:password1@[127.0.0.1]/", "no IPv6 address"},
+		{"amqp://u:password1@ho%61st/", "the host is percent-encoded"},
+		{"amqp://u:password1@h1:5672,h2:5672/", "a list of hosts"},
+		{"amqp://u:password1@h1,h2", "Config.URLs"},
+		{"amqp://u:password1@h1,amqp://u:password1@h2", "more than one URL"},
+		{"amqp://u:password1@h/v%", "% in the vhost"},
+		{"amqp://u:password1@h/v%zz", "% in the vhost"},
+		{"amqp://u:pass%zzword1@h/v", "% in user or password"},
+		{"amqps://u:password1@h?cacertfile=%zz", `"cacertfile" is malformed`},
 	} {
 		e, err := thump.ParseURL(c.url)
 		if err == nil {
@@ -127,6 +174,22 @@ func TestParseURLRefuses(t *testing.T) {
 		}
 		if !reflect.DeepEqual(e, thump.Endpoint{}) {
 			t.Errorf("%q: an endpoint comes with the error", c.url)
+		}
+	}
+}
+
+// TestEndpointString checks that it shows the scheme that was parsed.
+func TestEndpointString(t *testing.T) {
+	for _, want := range []string{
+		"amqp://u:***@h:1", "amqps://u:***@h:1/v", "rabbitmq-stream://u:***@[::1]:1", "rabbitmq-stream+tls://u:***@h:1/a%2Fb",
+		"amqp://u:***@[fe80::1%25eth0]:1", "amqp://a%40b%3Ac:***@h:1/v%40w",
+	} {
+		e, err := thump.ParseURL(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := e.String(); got != want {
+			t.Errorf("got %q, expected %q", got, want)
 		}
 	}
 }
@@ -186,11 +249,15 @@ func FuzzParseURL(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%q prints as %q: %v", raw, e, err)
 		}
-		if again.Host != e.Host || again.Port != e.Port || again.User != e.User || again.Vhost != e.Vhost || again.TLS != e.TLS {
+		if again.Host != e.Host || again.Port != e.Port || again.User != e.User || again.Vhost != e.Vhost || again.TLS != e.TLS || again.Protocol != e.Protocol {
 			t.Errorf("%q prints as %q, which leads elsewhere: %+v", raw, e, fields(again))
 		}
 	})
 }
 
 // ownWords are those of ParseURL's errors.
-const ownWords = "thump: URL: malformed (a password must be percent-encoded) unknown scheme parameter"
+const ownWords = "thump: URL: malformed a character in user or password that must be percent-encoded (letters, digits and -._~ need not be) " +
+	"a % in user or password that no two hexadecimal digits follow: both are percent-encoded, and % itself is %25 unknown scheme parameter " +
+	"an IPv6 address is written in brackets: [::1] (and a colon or slash in a password as %3A and %2F) a list of hosts: a URL names one, and Config.URLs takes several URLs " +
+	"a [ without its ] after the ] of an address comes :port, or nothing the host is percent-encoded: it is written as it is has a character that no host name has " +
+	"the port is no number from 1 to 65535 it begins with ends line break blank byte control middle vhost file name"

@@ -46,11 +46,11 @@ func amqp091Send(channel *amqp.Channel, t task) error {
 			return err
 		}
 	}
-	return channel.Close() // the broker's answer says that it has read everything
+	return channel.Close() // its answer says that the broker has read everything
 }
 
-// amqp091SendConfirmed waits, once a window of messages is out, for the oldest
-// confirm before it publishes the next.
+// amqp091SendConfirmed keeps a window: when it is full, it waits for the oldest
+// confirm before it publishes the next message.
 func amqp091SendConfirmed(channel *amqp.Channel, t task) error {
 	ctx := context.Background()
 	window := make([]*amqp.DeferredConfirmation, t.Window)
@@ -94,7 +94,7 @@ func amqp091Receiver(t task) (job, error) {
 	}
 	return job{
 		work: func() error { return amqp091Receive(channel, t) },
-		// The channel first: its answer says that the broker has the acks.
+		// The channel goes first: its answer says that the broker has the acks.
 		close: func() error { return errors.Join(channel.Close(), connection.Close()) },
 	}, nil
 }
@@ -104,7 +104,7 @@ func amqp091Receive(channel *amqp.Channel, t task) error {
 	if err != nil {
 		return err
 	}
-	check := newBodyCheck()
+	check := newBodyCheck(t.Count)
 	for d := range deliveries {
 		if err := check.take(d.Body); err != nil {
 			return err

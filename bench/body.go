@@ -1,129 +1,119 @@
 package main
 
 import (
-	"bytes"
-	"encoding/binary"
 	"fmt"
-	"slices"
-	"strconv"
 
-	"github.com/thumpmq/thump/internal/streamproto"
+	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/internal/amqp10"
+	"github.com/thumpmq/thump/internal/ledger"
 )
 
-// appendBody appends the tutorial's body number i: "Message 1" is the first.
+// tutorial is the format of all bodies: "Message 1", "Message 2" and so on. A
+// stream moves tens of millions a second, and the ledger makes and checks one in
+// a few nanoseconds: neither hides what the clients cost.
+func tutorial() ledger.Format {
+	return ledger.Tutorial(ledger.Plan{Count: ledger.MaxCount, Publishers: 1})
+}
+
+// appendBody appends body number i.
 func appendBody(dst []byte, i int) []byte {
-	return strconv.AppendInt(append(dst, "Message "...), int64(i), 10)
-}
-
-// bodyWords is the tutorial's bodies one after another. A stream moves tens of
-// millions a second, so a body of 9 to 16 bytes is two overlapping words, and
-// the text of the second is counted up: neither making nor checking a body hides
-// what the clients cost.
-type bodyWords struct {
-	number int // of this body
-
-	size        int    // of this body; 0 where it is longer than two words
-	first, last uint64 // its first and its last 8 bytes
-	text        []byte // room for it
-}
-
-const wordBytes = 8
-
-// bodiesFrom begins with body number n.
-func bodiesFrom(n int) bodyWords {
-	w := bodyWords{number: n}
-	w.spell()
-	return w
-}
-
-// spell writes the body into the words.
-func (w *bodyWords) spell() {
-	w.text = appendBody(w.text[:0], w.number)
-	w.size = 0
-	if n := len(w.text); n <= 2*wordBytes {
-		w.size = n
-		w.first = binary.BigEndian.Uint64(w.text)
-		w.last = binary.BigEndian.Uint64(w.text[n-wordBytes:])
-	}
-}
-
-// next goes on to the next body.
-func (w *bodyWords) next() {
-	w.number++
-	last, ok := increment(w.last, w.size-wordBytes)
-	w.last = last
-	if !ok || w.size == 0 {
-		w.spell()
-	}
-}
-
-// increment adds one to the number of so many decimal digits that word ends with.
-// ok is false where the result has one digit more.
-func increment(word uint64, digits int) (_ uint64, ok bool) {
-	word++
-	for shift := 0; byte(word>>shift) > '9'; shift += 8 {
-		digits--
-		if digits <= 0 {
-			return 0, false
-		}
-		word += 1<<(shift+8) - 10<<shift
-	}
-	return word, true
-}
-
-// append appends the body, and goes on to the next.
-func (w *bodyWords) append(dst []byte) []byte {
-	if w.size == 0 {
-		dst = append(dst, w.text...)
-	} else {
-		start := len(dst)
-		dst = slices.Grow(dst, w.size)[:start+w.size]
-		binary.BigEndian.PutUint64(dst[start:], w.first)
-		binary.BigEndian.PutUint64(dst[len(dst)-wordBytes:], w.last)
-	}
-	w.next()
+	format := tutorial()
+	var ends [1]int
+	dst, _ = format.AppendRun(dst, uint64(i), 1, ends[:0])
 	return dst
 }
 
-// is compares.
-func (w *bodyWords) is(body []byte) bool {
-	if w.size == 0 {
-		return bytes.Equal(body, w.text)
-	}
-	return len(body) == w.size && binary.BigEndian.Uint64(body) == w.first &&
-		binary.BigEndian.Uint64(body[w.size-wordBytes:]) == w.last
+// bodyRun is room for bodies that follow one another.
+type bodyRun struct {
+	format ledger.Format
+	text   []byte
+	ends   []int
 }
 
-// bodyCheck expects the tutorial's bodies in order: "Message 1", "Message 2"
-// and so on.
+// fill gives messages their bodies, from number first on. They are valid until the
+// next call.
+func (r *bodyRun) fill(messages []thump.Message, first int) {
+	r.text, r.ends = r.format.AppendRun(r.text[:0], uint64(first), len(messages), r.ends[:0])
+	start := 0
+	for i, end := range r.ends {
+		messages[i].Body = r.text[start:end:end]
+		start = end
+	}
+}
+
+// bodyCheck expects bodies 1 to total, in order. The ledger looks at every
+// delivery; what it makes of them is asked now and then, and after the last.
 type bodyCheck struct {
-	count    int // bodies that were as expected
-	expected bodyWords
+	count    int // deliveries so far
+	total    int // deliveries that are expected
+	due      int // deliveries at which the ledger is asked next
+	ledger   *ledger.Ledger
+	consumer *ledger.Consumer
 }
 
-func newBodyCheck() *bodyCheck { return newBodyCheckAfter(0) }
+// askEvery is the most deliveries that come before the ledger is asked again, so
+// many that the answer's microsecond costs nothing.
+const askEvery = 1000
 
-// newBodyCheckAfter expects the body after number count.
-func newBodyCheckAfter(count int) *bodyCheck {
-	return &bodyCheck{count: count, expected: bodiesFrom(count + 1)}
+func newBodyCheck(total int) *bodyCheck {
+	l := ledger.New(tutorial())
+	c := &bodyCheck{total: total, ledger: l, consumer: l.Consumer()}
+	c.setDue()
+	return c
 }
 
-// take compares body with the next one expected. A message that is lost,
-// repeated, out of order or damaged is an error.
-func (c *bodyCheck) take(body []byte) error {
-	if !c.expected.is(body) {
-		return fmt.Errorf("delivery %d is %.60q, expected %q", c.count+1, body, appendBody(nil, c.count+1))
+// setDue sets when the ledger is asked next. Near the end that is halfway to it:
+// where a message was lost the last delivery never comes, and the loss must show
+// before.
+func (c *bodyCheck) setDue() {
+	c.due = c.count + askEvery
+	if left := c.total - c.count; left > 0 {
+		c.due = min(c.due, c.count+(left+1)/2)
 	}
-	c.count++
-	c.expected.next()
-	return nil
 }
 
-// takeData compares the body of a stream's message, which is a data section.
-func (c *bodyCheck) takeData(message []byte) error {
-	body, ok := streamproto.Data(message)
+// add takes a delivery.
+func (c *bodyCheck) add(body []byte) {
+	c.consumer.Add(body, false)
+	c.count++
+}
+
+// addData takes a message of a stream, which is a data section around a body.
+func (c *bodyCheck) addData(message []byte) error {
+	body, ok := amqp10.Data(message)
 	if !ok {
 		return fmt.Errorf("delivery %d is not a data section: %.60q", c.count+1, message)
 	}
-	return c.take(body)
+	c.add(body)
+	return nil
+}
+
+// err says what is wrong with the deliveries so far, if it is time to ask: a
+// message that is lost, repeated, out of order or damaged is an error.
+func (c *bodyCheck) err() error {
+	if c.count < c.due {
+		return nil
+	}
+	return c.ask()
+}
+
+// take is add and err, for deliveries that come one at a time.
+func (c *bodyCheck) take(body []byte) error {
+	c.add(body)
+	return c.err()
+}
+
+func (c *bodyCheck) ask() error {
+	c.setDue()
+	c.consumer.Commit()
+	count := uint64(c.count)
+	// As if no more had been published, so that each of those must have come.
+	c.ledger.Published(0, count)
+	t := c.ledger.Totals()
+	if t == (ledger.Totals{Received: count, Unique: count}) {
+		return nil
+	}
+	return fmt.Errorf("the first %d deliveries are not messages 1 to %[1]d in order: "+
+		"%d missing (the first %v), %d repeated, %d out of order, %d damaged, %d unexpected",
+		count, c.ledger.Missing(), c.ledger.MissingRanges(3), t.Duplicated, t.Reordered, t.Corrupted, t.Unexpected)
 }

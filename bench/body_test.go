@@ -1,9 +1,15 @@
 package main
 
-import "testing"
+import (
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/thumpmq/thump"
+)
 
 func TestBodyCheckCountsUp(t *testing.T) {
-	check := newBodyCheck()
+	check := newBodyCheck(100_101)
 	var body []byte
 	for i := 1; i <= 100_101; i++ {
 		body = appendBody(body[:0], i)
@@ -14,29 +20,24 @@ func TestBodyCheckCountsUp(t *testing.T) {
 	if check.count != 100_101 {
 		t.Errorf("count is %d, want 100101", check.count)
 	}
-}
-
-// The words of the check reach to 16 bytes, "Message 99999999".
-func TestBodyCheckBeyondTwoWords(t *testing.T) {
-	check := newBodyCheckAfter(99_999_988)
-	var body []byte
-	for i := 99_999_989; i <= 100_000_020; i++ {
-		body = appendBody(body[:0], i)
-		if err := check.take(body); err != nil {
-			t.Fatal(err)
-		}
+	if err := check.take(body); err != nil {
+		t.Errorf("what comes after the last: %v, want no word before it is time to ask", err)
 	}
-	if err := check.take(body); err == nil {
-		t.Error("a long body was taken twice")
+	if err := check.ask(); err == nil {
+		t.Error("the last body was taken twice")
 	}
 }
 
 func TestBodyCheckSeesEveryByte(t *testing.T) {
-	for _, n := range []int{1, 10, 1234567, 99_999_999, 123_456_789} {
+	for _, n := range []int{1, 10, 12345} {
 		body := appendBody(nil, n)
 		for i := range body {
+			check := newBodyCheck(n)
+			for before := 1; before < n; before++ {
+				check.add(appendBody(nil, before))
+			}
 			body[i] ^= 1
-			if err := newBodyCheckAfter(n - 1).take(body); err == nil {
+			if err := check.take(body); err == nil {
 				t.Errorf("byte %d of the body of message %d is damaged, and it was taken", i, n)
 			}
 			body[i] ^= 1
@@ -44,51 +45,34 @@ func TestBodyCheckSeesEveryByte(t *testing.T) {
 	}
 }
 
-func TestBodiesFrom(t *testing.T) {
+func TestBodies(t *testing.T) {
+	run := bodyRun{format: tutorial()}
 	for _, first := range []int{1, 95, 9_990, 99_999_990, 123_456_789} {
-		source := bodiesFrom(first)
-		var body []byte
-		for i := first; i < first+200; i++ {
-			body = source.append(body[:0])
-			if want := appendBody(nil, i); string(body) != string(want) {
-				t.Fatalf("body number %d is %q, expected %q", i, body, want)
+		messages := make([]thump.Message, 200)
+		run.fill(messages, first)
+		for i := range messages {
+			want := fmt.Sprintf("Message %d", first+i)
+			if got := string(messages[i].Body); got != want {
+				t.Fatalf("body number %d is %q, expected %q", first+i, got, want)
+			}
+			if got := string(appendBody(nil, first+i)); got != want {
+				t.Fatalf("body number %d is %q, expected %q", first+i, got, want)
 			}
 		}
 	}
-}
-
-func BenchmarkBodyCheck(b *testing.B) {
-	const messages = 10_000
-	var text []byte
-	var ends []int
-	for i := 1; i <= messages; i++ {
-		text = appendBody(text, 1_000_000+i)
-		ends = append(ends, len(text))
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		check := newBodyCheckAfter(1_000_000)
-		start := 0
-		for _, end := range ends {
-			if err := check.take(text[start:end]); err != nil {
-				b.Fatal(err)
-			}
-			start = end
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/messages, "ns/message")
 }
 
 func TestBodyCheckRefuses(t *testing.T) {
 	for name, bodies := range map[string][]string{
 		"lost":      {"Message 1", "Message 3"},
 		"repeated":  {"Message 1", "Message 1"},
-		"reordered": {"Message 2"},
+		"reordered": {"Message 2", "Message 1"},
 		"damaged":   {"Message 1 "},
 		"empty":     {""},
+		"foreign":   {"Hello World!"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			check := newBodyCheck()
+			check := newBodyCheck(len(bodies))
 			var err error
 			for _, body := range bodies {
 				err = check.take([]byte(body))
@@ -96,9 +80,88 @@ func TestBodyCheckRefuses(t *testing.T) {
 			if err == nil {
 				t.Error("it was taken for right")
 			}
-			if check.count != len(bodies)-1 {
-				t.Errorf("count is %d, want %d", check.count, len(bodies)-1)
+		})
+	}
+}
+
+// allBodies are bodies 1 to n.
+func allBodies(n int) [][]byte {
+	var bodies [][]byte
+	for i := range n {
+		bodies = append(bodies, appendBody(nil, i+1))
+	}
+	return bodies
+}
+
+// A message that is lost leaves one delivery too few, and must show before the
+// receiver waits for that.
+func TestBodyCheckSeesALossInTime(t *testing.T) {
+	const total = 2500
+	bodies := allBodies(total)
+	for lost := range total - 1 {
+		check := newBodyCheck(total)
+		var err error
+		for i, body := range bodies {
+			if i == lost {
+				continue
+			}
+			if err = check.take(body); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			t.Fatalf("message %d of %d is lost, and all others were taken", lost+1, total)
+		}
+	}
+}
+
+// Batches are looked at as a whole.
+func TestBodyCheckRefusesInBatches(t *testing.T) {
+	for name, spoil := range map[string]func(d [][]byte) [][]byte{
+		"lost":      func(d [][]byte) [][]byte { return slices.Delete(d, 1550, 1551) },
+		"repeated":  func(d [][]byte) [][]byte { d[1551] = d[1550]; return d },
+		"reordered": func(d [][]byte) [][]byte { d[1550], d[1551] = d[1551], d[1550]; return d },
+		"damaged":   func(d [][]byte) [][]byte { d[1550][3] ^= 1; return d },
+		"longer":    func(d [][]byte) [][]byte { d[1550] = append(d[1550], ' '); return d },
+		"empty":     func(d [][]byte) [][]byte { d[1550] = nil; return d },
+	} {
+		t.Run(name, func(t *testing.T) {
+			check := newBodyCheck(10_000)
+			var err error
+			for batch := range slices.Chunk(spoil(allBodies(5000)), 100) {
+				for _, body := range batch {
+					check.add(body)
+				}
+				if err = check.err(); err != nil {
+					break
+				}
+			}
+			if err == nil {
+				t.Error("it was taken for right")
+			}
+			if check.count < 1500 || check.count > 1550+askEvery+100 {
+				t.Errorf("it was noticed after %d deliveries", check.count)
 			}
 		})
 	}
+}
+
+// BenchmarkBodyCheck is what the check of batches costs.
+func BenchmarkBodyCheck(b *testing.B) {
+	batch := make([]thump.Delivery, benchMessages)
+	for i, body := range allBodies(benchMessages) {
+		batch[i].Body = body
+	}
+	for b.Loop() {
+		check := newBodyCheck(benchMessages)
+		for d := range slices.Chunk(batch, 500) {
+			for i := range d {
+				check.add(d[i].Body)
+			}
+			if err := check.err(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	perMessage(b)
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -22,7 +23,8 @@ type child struct {
 	ready   readiness
 }
 
-// startChild starts a worker and waits until it is connected.
+// startChild starts a worker and waits until it is connected. The worker is
+// killed when ctx ends.
 func startChild(ctx context.Context, role string, argv []string, t task) (*child, error) {
 	c := &child{role: role, command: exec.CommandContext(ctx, argv[0], argv[1:]...), stderr: &bytes.Buffer{}}
 	c.command.Stderr = c.stderr
@@ -38,13 +40,25 @@ func startChild(ctx context.Context, role string, argv []string, t task) (*child
 	if err := c.command.Start(); err != nil {
 		return nil, fmt.Errorf("starting the %s process: %w", role, err)
 	}
-	if err := json.NewEncoder(c.in).Encode(t); err != nil {
+	line, err := json.Marshal(t)
+	if err != nil {
 		return nil, c.failed(err)
 	}
+	c.writeLine(string(line))
 	if err := c.reply(&c.ready); err != nil {
 		return nil, c.failed(err)
 	}
+	if spoken := max(1, c.ready.Protocol); spoken != workerProtocol {
+		return nil, c.failed(fmt.Errorf("it speaks version %d of the worker protocol, and this program version %d: "+
+			"the two builds are too far apart to be compared", spoken, workerProtocol))
+	}
 	return c, nil
+}
+
+// writeLine writes a line to the child. An error does not matter: the child is
+// gone then, and reply says why.
+func (c *child) writeLine(line string) {
+	_, _ = io.WriteString(c.in, line+"\n")
 }
 
 // reply reads the child's next line.
@@ -53,16 +67,14 @@ func (c *child) reply(v any) error {
 	if err != nil {
 		return fmt.Errorf("it ended before it answered: %w", err)
 	}
-	return json.Unmarshal(line, v)
-}
-
-// begin lets the child's work begin.
-func (c *child) begin() error {
-	if _, err := io.WriteString(c.in, "go\n"); err != nil {
-		return c.failed(err)
+	if err := json.Unmarshal(line, v); err != nil {
+		return fmt.Errorf("it answered %.60q: %w", line, err)
 	}
 	return nil
 }
+
+// begin lets the child's work begin.
+func (c *child) begin() { c.writeLine("go") }
 
 // work is what one child did.
 type work struct {
@@ -78,7 +90,7 @@ func (c *child) wait() (work, error) {
 		return w, c.failed(err)
 	}
 	if err := c.command.Wait(); err != nil {
-		return w, fmt.Errorf("the %s process: %w%s", c.role, err, lastLines(c.stderr.String()))
+		return w, c.failed(err)
 	}
 	state := c.command.ProcessState
 	total := state.UserTime() + state.SystemTime()
@@ -87,14 +99,20 @@ func (c *child) wait() (work, error) {
 	return w, nil
 }
 
-// failed ends the child and explains err with what it said last. A child that
-// is about to exit by itself, with the reason, has closed its output already.
+// failed ends the child and explains err with its exit status and its last
+// words.
 func (c *child) failed(err error) error {
+	if errors.Is(err, io.EOF) {
+		// It has closed its output, so it is exiting, and its status says more.
+		if exit := c.command.Wait(); exit != nil {
+			err = exit
+		}
+	}
 	c.stop()
 	return fmt.Errorf("the %s process: %w%s", c.role, err, lastLines(c.stderr.String()))
 }
 
-// stop ends a child that is not wanted any more; it does nothing to one that is
+// stop kills a child that is no longer needed. It does nothing to one that is
 // gone.
 func (c *child) stop() {
 	_ = c.in.Close()

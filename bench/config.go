@@ -20,36 +20,46 @@ type config struct {
 	scenarios []scenario
 	peers     []string
 
-	url       string // a broker that is there already; empty: a private one
-	streamURL string // likewise, for streams
+	url       string // of a broker that runs already; empty: start a private one
+	streamURL string // where that broker serves streams
 	server    string // of the private broker, as in broker.Options
 	chroot    string
 	json      string // file, or "-"
 	profile   string // folder for CPU profiles
+	baseline  string // path of this program built from another commit; empty: none
 
 	python                string
 	cache                 string // folder that PerfTest and StreamPerfTest are kept in
 	perfTestVersion       string
 	streamPerfTestVersion string
 
-	self string // this program, to be started again as a child
-	dir  string // of this run: programs and the private broker's node
+	self string // path of this program, which is started again as a child
+	dir  string // temporary folder of this run
 }
 
 const usage = `Usage: bench [flags]
 
-Measures thump beside its peers on one broker, in rounds in which every peer has
-its turn, and prints medians and ratios. Starts a private RabbitMQ unless --url
-names one.
+Measures thump beside its peers on one broker and prints medians and ratios. In
+every round each peer has one turn in each scenario. Starts a private RabbitMQ
+unless --url names a broker.
 
-Exit codes: 0 all was measured (a peer that is missing is named), 1 failed,
-2 usage.
+With --baseline it measures thump, the same thump again, and the thump of another
+build of this program, and says for each scenario whether this build is slower
+than the other by more than it differs from itself. To build a baseline from
+another commit, and compare with it in a minute or two:
+
+  git worktree add ../../base COMMIT
+  go -C ../../base/bench build -o bench-base
+  go run . --baseline ../../base/bench/bench-base --scenarios safe,fast --count 100000
+
+Exit codes: 0 everything was measured (peers that are not installed are named),
+1 something failed, 2 usage. A slow result is no failure.
 
 Flags:
 `
 
-// parseConfig reads the command line. flag.ErrHelp means that help was asked
-// for, and given.
+// parseConfig reads the command line. The error is flag.ErrHelp after it has
+// printed the help.
 func parseConfig(args []string, stderr io.Writer) (config, error) {
 	var c config
 	var scenarios, peers string
@@ -59,40 +69,54 @@ func parseConfig(args []string, stderr io.Writer) (config, error) {
 		_, _ = io.WriteString(stderr, usage)
 		set.PrintDefaults()
 	}
-	set.IntVar(&c.Count, "count", 200_000, "messages per measurement; slow peers move a part of it (see README.md)")
+	set.IntVar(&c.Count, "count", 200_000, "messages per measurement; slow peers move fewer (see README.md)")
 	set.IntVar(&c.Rounds, "rounds", 3, "measurements of each peer in each scenario")
-	set.IntVar(&c.Window, "window", 2000, "most unconfirmed messages, where there are confirms")
-	set.IntVar(&c.Prefetch, "prefetch", 2000, "most unacked deliveries, where there are acks")
-	set.IntVar(&c.StreamCount, "stream-count", 1_000_000, "messages per measurement of a stream with an entry per message; with sub-entries, or none to publish, several times as many (see README.md)")
-	set.IntVar(&c.StreamWindow, "stream-window", 100_000, "most unconfirmed messages of a stream")
+	set.IntVar(&c.Window, "window", 2000, "unconfirmed messages at most, where there are confirms")
+	set.IntVar(&c.Prefetch, "prefetch", 2000, "unacked deliveries at most, where there are acks")
+	set.IntVar(&c.StreamCount, "stream-count", 1_000_000, "messages per measurement of a stream with an entry per message; several times as many with sub-entries, or where they are only consumed (see README.md)")
+	set.IntVar(&c.StreamWindow, "stream-window", 100_000, "unconfirmed messages of a stream at most")
 	set.IntVar(&c.SubEntry, "sub-entry", 500, "messages in a sub-entry batch")
-	set.StringVar(&scenarios, "scenarios", defaultScenarios, "any of "+scenarioNames())
-	set.StringVar(&peers, "peers", defaultPeers, "which peers to measure")
-	set.StringVar(&c.url, "url", "", "broker to measure on; its CPU time is then not known")
-	set.StringVar(&c.streamURL, "stream-url", "", "where that broker serves streams (default: host and user of --url, port 5552)")
-	set.StringVar(&c.server, "server", "", "rabbitmq-server, or generic-unix tree, of the private broker")
-	set.StringVar(&c.chroot, "chroot", "", "system tree that the private broker runs in; needs root")
-	set.StringVar(&c.json, "json", "", "write the record of the run to this `file`; - is standard output, and the table then goes to standard error")
-	set.StringVar(&c.profile, "profile", "", "`folder` for CPU profiles of the Go peers")
-	set.StringVar(&c.python, "python", "", "Python that has pika (default: the first of python3 and /usr/bin/python3 that does)")
-	set.StringVar(&c.cache, "cache", defaultCache(), "folder that PerfTest and StreamPerfTest are kept in")
+	set.StringVar(&c.baseline, "baseline", "", fmt.Sprintf("compare with this `program`, another build of bench; unless given, --rounds is then %d and --peers empty", baselineRounds))
+	set.StringVar(&scenarios, "scenarios", defaultScenarios, "scenarios to measure, any of "+scenarioNames())
+	set.StringVar(&peers, "peers", defaultPeers, "peers to measure")
+	set.StringVar(&c.url, "url", "", "measure on this broker, whose CPU time is then unknown")
+	set.StringVar(&c.streamURL, "stream-url", "", "where the broker of --url serves streams (default: the same host and user, port 5552)")
+	set.StringVar(&c.server, "server", "", "run this rabbitmq-server, or the one in this generic-unix tree, as the private broker")
+	set.StringVar(&c.chroot, "chroot", "", "run the private broker in this system tree; needs root")
+	set.StringVar(&c.json, "json", "", "write the record of the run to this `file`; with - to standard output, and the table to standard error")
+	set.StringVar(&c.profile, "profile", "", "write CPU profiles of the Go peers to this `folder`")
+	set.StringVar(&c.python, "python", "", "Python that has pika (default: python3 or /usr/bin/python3, the first that has it)")
+	set.StringVar(&c.cache, "cache", defaultCache(), "folder with PerfTest and StreamPerfTest")
 	set.StringVar(&c.perfTestVersion, "perf-test-version", "2.22.1", "version of PerfTest")
 	set.StringVar(&c.streamPerfTestVersion, "stream-perf-test-version", "1.8.0", "version of StreamPerfTest")
 	if err := set.Parse(args); err != nil {
 		return c, err
 	}
+	given := map[string]bool{}
+	set.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	if c.baseline != "" {
+		if !given["rounds"] {
+			c.Rounds = baselineRounds
+		}
+		if !given["peers"] {
+			peers = thumpTitle
+		}
+	}
 	var err error
 	c.scenarios, err = scenariosNamed(scenarios)
 	c.Scenarios = strings.Split(scenarios, ",")
 	c.peers = strings.Split(peers, ",")
+	if c.baseline != "" {
+		c.peers = append(c.peers, thumpTitle, thumpAgain, baselineTitle)
+	}
 	return c, errors.Join(err, c.validate(set.Args()))
 }
 
-// validate lists every fault, and sets what follows from the rest.
+// validate returns every fault, and sets what follows from other settings.
 func (c *config) validate(rest []string) error {
 	var faults []error
 	if len(rest) > 0 {
-		faults = append(faults, fmt.Errorf("what is %q? Everything is a flag", rest[0]))
+		faults = append(faults, fmt.Errorf("unexpected argument %q: there are only flags", rest[0]))
 	}
 	if c.Count < 1000 {
 		faults = append(faults, fmt.Errorf("--count %d is too few to measure: at least 1000", c.Count))
@@ -104,7 +128,7 @@ func (c *config) validate(rest []string) error {
 		faults = append(faults, fmt.Errorf("--stream-window %d: between 1000 and %d", c.StreamWindow, 1<<20))
 	}
 	if c.SubEntry < 2 || c.SubEntry > 5000 {
-		// What fits a frame, with room to spare.
+		// More would not surely fit a frame.
 		faults = append(faults, fmt.Errorf("--sub-entry %d: between 2 and 5000", c.SubEntry))
 	}
 	if c.Rounds < 1 {
@@ -117,15 +141,20 @@ func (c *config) validate(rest []string) error {
 		faults = append(faults, fmt.Errorf("--prefetch %d: between 8 and %d", c.Prefetch, math.MaxUint16))
 	}
 	if c.url != "" && (c.server != "" || c.chroot != "") {
-		faults = append(faults, errors.New("--url is a broker that runs; --server and --chroot are for one to start"))
+		faults = append(faults, errors.New("--url is a broker that runs already; --server and --chroot are for one that bench starts"))
 	}
 	if c.streamURL != "" && c.url == "" {
-		faults = append(faults, errors.New("--stream-url goes with --url"))
+		faults = append(faults, errors.New("--stream-url needs --url"))
 	}
 	if c.url != "" && c.streamURL == "" {
 		var err error
 		if c.streamURL, err = streamURLOf(c.url); err != nil {
 			faults = append(faults, err)
+		}
+	}
+	if c.baseline != "" {
+		if err := c.checkBaseline(); err != nil {
+			faults = append(faults, fmt.Errorf("--baseline %s: %w", c.baseline, err))
 		}
 	}
 	for _, name := range c.peers {
@@ -138,8 +167,21 @@ func (c *config) validate(rest []string) error {
 	return errors.Join(faults...)
 }
 
-// streamURLOf is where the broker of an AMQP URL serves streams unless somebody
-// moved that.
+// checkBaseline makes sure that the baseline is a build of this program, and
+// makes its path absolute.
+func (c *config) checkBaseline() error {
+	path, err := filepath.Abs(c.baseline)
+	if err != nil {
+		return err
+	}
+	if _, err := inspectBaseline(path); err != nil {
+		return err
+	}
+	c.baseline = path
+	return nil
+}
+
+// streamURLOf is where the broker of an AMQP URL serves streams by default.
 func streamURLOf(amqpURL string) (string, error) {
 	u, err := url.Parse(amqpURL)
 	if err != nil {

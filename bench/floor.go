@@ -58,7 +58,7 @@ func floorSend(c *bareConn, frames []byte) error {
 		}
 		frames = frames[n:]
 	}
-	// A channel answers in order: the answer says that all was read.
+	// A channel answers in order, so the answer says that everything was read.
 	return c.call(floorChannel, &amqpproto.BasicQos{})
 }
 
@@ -88,7 +88,7 @@ func floorSendConfirmed(c *bareConn, frames []byte, ends []int, window int) erro
 // walkConfirms handles every complete frame that was read.
 func (c *bareConn) walkConfirms(confirms *confirmCount) error {
 	for {
-		kind, payload, n := nextFrame(c.buf[c.start:c.end])
+		kind, payload, n := nextFrame(c.unread())
 		if n == 0 {
 			return nil
 		}
@@ -110,7 +110,7 @@ func methodID(payload []byte) amqpproto.MethodID {
 	return amqpproto.MethodID(binary.BigEndian.Uint32(payload))
 }
 
-// unexpected is the error for a method that has no place in the work.
+// unexpected is the error for a method that must not come now.
 func unexpected(payload []byte) error {
 	m, err := amqpproto.ParseMethod(payload)
 	if err != nil {
@@ -122,8 +122,8 @@ func unexpected(payload []byte) error {
 	return fmt.Errorf("%s came unexpectedly", m.ID())
 }
 
-// confirmCount counts confirmed messages, each once: RabbitMQ confirms many at
-// a time up to a tag, and single ones above it.
+// confirmCount counts every confirmed message once. RabbitMQ confirms all up to a
+// tag, and may have confirmed some of them one by one before.
 type confirmCount struct {
 	done   []bool // by tag
 	oldest int    // the lowest tag that is not confirmed
@@ -172,14 +172,14 @@ func floorReceiver(t task) (job, error) {
 	return job{work: func() error { return floorReceive(c, t) }, close: c.close}, nil
 }
 
-// floorReceive walks deliveries, and acks AckEvery or more with one frame once
-// a read is walked.
+// floorReceive walks deliveries. After a read, it acks them with one frame if
+// there are AckEvery or more.
 func floorReceive(c *bareConn, t task) error {
 	err := c.call(floorChannel, &amqpproto.BasicConsume{Queue: t.Queue, ConsumerTag: "f", NoAck: !t.Safe})
 	if err != nil {
 		return err
 	}
-	check := newBodyCheck()
+	check := newBodyCheck(t.Count)
 	acked := 0
 	var ack []byte
 	for {
@@ -188,7 +188,7 @@ func floorReceive(c *bareConn, t task) error {
 		}
 		due := check.count-acked >= t.AckEvery || check.count == t.Count
 		if t.Safe && due {
-			// The tags of a channel's only consumer count up from 1, as check does.
+			// The delivery tags of a channel with one consumer count up from 1.
 			acked = check.count
 			ack = amqpproto.AppendAck(ack[:0], floorChannel, uint64(acked), true)
 			if _, err := c.socket.Write(ack); err != nil {
@@ -204,13 +204,13 @@ func floorReceive(c *bareConn, t task) error {
 	}
 }
 
-// walkDeliveries handles every complete frame that was read. A body is one
-// frame: the bodies are far smaller than a frame may be.
+// walkDeliveries handles every complete frame that was read. Bodies are far
+// smaller than frame-max, so each is one frame.
 func (c *bareConn) walkDeliveries(check *bodyCheck) error {
 	for {
-		kind, payload, n := nextFrame(c.buf[c.start:c.end])
+		kind, payload, n := nextFrame(c.unread())
 		if n == 0 {
-			return nil
+			return check.err()
 		}
 		c.start += n
 		switch kind {
@@ -219,9 +219,7 @@ func (c *bareConn) walkDeliveries(check *bodyCheck) error {
 				return unexpected(payload)
 			}
 		case amqpproto.FrameBody:
-			if err := check.take(payload); err != nil {
-				return err
-			}
+			check.add(payload)
 		}
 	}
 }

@@ -34,10 +34,10 @@ func TestEncodeAll(t *testing.T) {
 	if len(ends) != 13 || ends[0] != 0 || ends[12] != len(frames) {
 		t.Fatalf("ends are %v, want 13 from 0 to %d", ends, len(frames))
 	}
-	check := newBodyCheck()
-	c := &bareConn{buf: frames, end: len(frames)}
+	check := newBodyCheck(12)
+	c := &bareConn{bareSocket{buf: frames, end: len(frames)}}
 	for {
-		kind, payload, n := nextFrame(c.buf[c.start:c.end])
+		kind, payload, n := nextFrame(c.unread())
 		if n == 0 {
 			break
 		}

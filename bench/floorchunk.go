@@ -7,24 +7,24 @@ import (
 	"github.com/thumpmq/thump/internal/streamproto"
 )
 
-// chunkWalk is how far the floor is in the chunks that come. A chunk of sub-entry
-// batches has tens of MiB: its messages are handled as they are read, so that they
-// are still in the processor's cache and the buffer stays small. The CRC is not
-// checked: the floor trusts the broker.
+// chunkWalk walks chunks as they are read, and remembers where in a chunk it is. A
+// chunk of sub-entry batches can have tens of MiB: walked at once, its messages
+// are still in the processor's cache, and the buffer stays small. The CRC is not
+// checked, because the floor trusts the broker.
 type chunkWalk struct {
 	check   *bodyCheck
-	entries int // of this chunk, that are still to come
-	batched int // messages of this batch, likewise
+	entries int // left in this chunk
+	batched int // messages left in this batch
 }
 
 const (
-	deliverHeader = streamproto.FrameHeaderSize + 1 + 48 // of version 1, with the chunk's own
+	deliverHeader = streamproto.FrameHeaderSize + 1 + 48 // version 1, with the chunk's header
 	batchBit      = 0x80
 	sizeBytes     = 4
 )
 
-// walk handles what is there whole: n bytes of b, with the ends of so many
-// chunks.
+// walk handles what is complete: the first n bytes of b, in which so many chunks
+// end.
 func (w *chunkWalk) walk(b []byte) (n, chunks int, err error) {
 	for {
 		rest := b[n:]
@@ -42,8 +42,11 @@ func (w *chunkWalk) walk(b []byte) (n, chunks int, err error) {
 				w.entries--
 			}
 		}
-		if err != nil || used == 0 {
+		if err != nil {
 			return n, chunks, err
+		}
+		if used == 0 {
+			return n, chunks, w.check.err()
 		}
 		n += used
 		if w.entries == 0 && w.batched == 0 {
@@ -67,8 +70,8 @@ func (w *chunkWalk) header(b []byte) (used int, err error) {
 	return deliverHeader, nil
 }
 
-// chunkEnd is the offset behind the chunk that b begins with; ok is false while
-// its header is not all there.
+// chunkEnd is the offset that follows the chunk at the start of b; ok is false
+// while its header is incomplete.
 func chunkEnd(b []byte) (offset int, ok bool) {
 	if len(b) < deliverHeader {
 		return 0, false
@@ -93,7 +96,7 @@ func (w *chunkWalk) messages(b []byte) (used int, err error) {
 	return used, nil
 }
 
-// message handles a message behind its size.
+// message handles a message with its size before it.
 func (w *chunkWalk) message(b []byte) (used int, err error) {
 	if len(b) < sizeBytes {
 		return 0, nil
@@ -102,5 +105,5 @@ func (w *chunkWalk) message(b []byte) (used int, err error) {
 	if used > len(b) {
 		return 0, nil
 	}
-	return used, w.check.takeData(b[sizeBytes:used])
+	return used, w.check.addData(b[sizeBytes:used])
 }

@@ -4,47 +4,28 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"net"
-	"time"
 
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/internal/amqpproto"
 )
 
-// The floor is the least a client can do: bytes that were encoded beforehand
-// go out in large writes, and what comes in is walked frame by frame. It has no
-// goroutines, no copies, no heartbeats, no API; it trusts the broker.
-
 const (
 	floorChannel    = 1
 	floorWriteBytes = 128 << 10
-	floorReadBytes  = 256 << 10
 	floorFrameMax   = 128 << 10
-	dialTimeout     = 10 * time.Second
 )
 
 // bareConn is a socket that has logged in and opened floorChannel.
-type bareConn struct {
-	socket     net.Conn
-	buf        []byte
-	start, end int // bytes of buf that are read and not walked
-}
+type bareConn struct{ bareSocket }
 
 func dialBare(rawURL string) (*bareConn, error) {
-	endpoint, err := thump.ParseURL(rawURL)
+	socket, endpoint, err := dialBareSocket(rawURL)
 	if err != nil {
 		return nil, err
 	}
-	if endpoint.TLS {
-		return nil, errors.New("the floor is a bare socket: it has no TLS")
-	}
-	socket, err := net.DialTimeout("tcp", net.JoinHostPort(endpoint.Host, endpoint.Port), dialTimeout)
-	if err != nil {
-		return nil, err
-	}
-	c := &bareConn{socket: socket, buf: make([]byte, floorReadBytes)}
+	c := &bareConn{socket}
 	if err := c.login(endpoint); err != nil {
-		return nil, errors.Join(err, socket.Close())
+		return nil, errors.Join(err, c.socket.Close())
 	}
 	return c, nil
 }
@@ -60,7 +41,7 @@ func (c *bareConn) login(e thump.Endpoint) error {
 		Mechanism: "PLAIN", Response: "\x00" + e.User + "\x00" + e.Password, Locale: "en_US",
 		ClientProperties: amqpproto.Table{{Key: "product", Value: "thump bench floor"}},
 	})
-	if err != nil { // else it is connection.tune
+	if err != nil { // otherwise connection.tune came
 		return err
 	}
 	if err := c.send(0, &amqpproto.ConnectionTuneOk{ChannelMax: 1, FrameMax: floorFrameMax}); err != nil {
@@ -81,8 +62,8 @@ func (c *bareConn) send(channel uint16, m amqpproto.Method) error {
 	return err
 }
 
-// call sends a method and waits for the next that comes, which must be its
-// answer; an error if the broker closes the channel or the connection with it.
+// call sends a method and waits for the next one, which must be its answer. It is
+// an error if that closes the channel or the connection.
 func (c *bareConn) call(channel uint16, m amqpproto.Method) error {
 	if err := c.send(channel, m); err != nil {
 		return err
@@ -91,10 +72,10 @@ func (c *bareConn) call(channel uint16, m amqpproto.Method) error {
 	return err
 }
 
-// method waits for a method frame.
+// method waits for the next method frame.
 func (c *bareConn) method() (amqpproto.Method, error) {
 	for {
-		kind, payload, n := nextFrame(c.buf[c.start:c.end])
+		kind, payload, n := nextFrame(c.unread())
 		if n == 0 {
 			if err := c.read(); err != nil {
 				return nil, err
@@ -113,7 +94,7 @@ func (c *bareConn) method() (amqpproto.Method, error) {
 	}
 }
 
-// refusal is the error that the broker closes a channel or connection with.
+// refusal is the error in a method that closes a channel or connection, or nil.
 func refusal(m amqpproto.Method) error {
 	switch m := m.(type) {
 	case *amqpproto.ConnectionClose:
@@ -124,23 +105,8 @@ func refusal(m amqpproto.Method) error {
 	return nil
 }
 
-// read reads as much as the socket has, behind an incomplete frame if one is
-// left.
-func (c *bareConn) read() error {
-	if c.start > 0 {
-		c.end = copy(c.buf, c.buf[c.start:c.end])
-		c.start = 0
-	}
-	n, err := c.socket.Read(c.buf[c.end:])
-	c.end += n
-	if n > 0 {
-		return nil
-	}
-	return err
-}
-
-// close closes the channel, whose answer says that the broker has read what
-// came before it, and the socket.
+// close closes the channel, and the answer says that the broker has read all that
+// came before. Then it closes the connection.
 func (c *bareConn) close() error {
 	if err := c.send(floorChannel, &amqpproto.ChannelClose{ReplyCode: amqpproto.ReplySuccess}); err != nil {
 		return err
@@ -160,8 +126,8 @@ func (c *bareConn) close() error {
 	return c.socket.Close()
 }
 
-// nextFrame takes the first frame off b (AMQP 0-9-1 4.2.3); n, its length on
-// the wire, is 0 where b holds only part of one.
+// nextFrame returns the first frame of b (AMQP 0-9-1 4.2.3), and its length n on
+// the wire, which is 0 while the frame is incomplete.
 func nextFrame(b []byte) (kind byte, payload []byte, n int) {
 	if len(b) < 7 {
 		return 0, nil, 0

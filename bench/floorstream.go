@@ -13,16 +13,16 @@ const (
 	// floorFrameBytes bounds a frame. RabbitMQ takes up to 1 MiB, but that would be
 	// more than half a window of small messages.
 	floorFrameBytes = 256 << 10
-	// floorStreamWriteBytes bounds one write. What is confirmed meanwhile has to
+	// floorStreamWriteBytes bounds one write. Confirms that come during a write
 	// wait in the sockets' buffers.
 	floorStreamWriteBytes = 1 << 20
-	// floorEntries is the most unconfirmed entries. RabbitMQ itself stops
-	// reading at that number. The confirms for so many fit the sockets' buffers,
-	// so whoever writes without reading can't end up waiting for a broker that
-	// waits for him.
+	// floorEntries bounds the unconfirmed entries. RabbitMQ itself stops reading at
+	// that number. The confirms of that many fit the sockets' buffers, so the floor
+	// and the broker can't wait for each other while the floor writes and does not
+	// read.
 	floorEntries = 50_000
 
-	floorCredit = 10 // chunks
+	floorCredit = 10 // in chunks
 )
 
 func floorStreamSender(t task) (job, error) {
@@ -43,18 +43,19 @@ func floorStreamSender(t task) (job, error) {
 	}, nil
 }
 
-// publishes are all Publish frames of a measurement, encoded.
+// publishes are the encoded Publish frames of a measurement.
 type publishes struct {
 	bytes   []byte
 	frames  []publishFrame
 	entries int
 }
 
-// publishFrame is where a frame ends: in bytes, and in entries so far.
+// publishFrame is where a frame ends, in bytes and in entries from the first
+// frame on.
 type publishFrame struct{ end, entries int }
 
-// encodeStream encodes every message, a sub-entry batch for t.SubEntry of them,
-// or with 0 an entry for each. Publishing ids count up from 1.
+// encodeStream encodes every message: t.SubEntry of them share a sub-entry batch,
+// or, if that is 0, each has an entry of its own. Publishing ids count up from 1.
 func encodeStream(t task) publishes {
 	var p publishes
 	var body []byte
@@ -93,14 +94,14 @@ func encodeStream(t task) publishes {
 	return p
 }
 
-// entryBytes is the most that an entry with so many messages takes.
+// entryBytes is the largest size of an entry with that many messages.
 func entryBytes(messages int) int {
 	const longest = len("Message ") + 19 // digits of the highest number there is
 	return 8 + streamproto.BatchHeaderSize + messages*streamproto.BatchedDataSize(longest)
 }
 
-// send writes frames as long as the window of entries has room for the next, or
-// nothing is unconfirmed, and otherwise reads confirms.
+// send writes frames while the window of entries has room, and reads confirms
+// while it has not.
 func (p *publishes) send(c *bareStream, window int) error {
 	confirms := newConfirmCount(p.entries)
 	written, next := 0, 0
@@ -123,8 +124,9 @@ func (p *publishes) send(c *bareStream, window int) error {
 	return nil
 }
 
-// fit is how many frames may be out by now: next are, and so many entries are
-// confirmed.
+// fit is how many frames may be written by now, of which next already are, when
+// that many entries are confirmed. If nothing is unconfirmed one more frame may,
+// whatever its size.
 func (p *publishes) fit(next, confirmed, window int) int {
 	begin, sent := 0, 0
 	if next > 0 {
@@ -168,11 +170,11 @@ func floorStreamReceiver(t task) (job, error) {
 	if err != nil {
 		return job{}, err
 	}
-	// The broker may send on for a while: there is nothing to wait for.
+	// The broker may go on sending for a while, and nobody waits for that.
 	return job{work: func() error { return floorStreamReceive(c, t) }, close: c.socket.Close}, nil
 }
 
-// floorStreamReceive walks chunks, and gives the credit for each back once it is
+// floorStreamReceive walks chunks, and returns the credit of each when it is
 // walked.
 func floorStreamReceive(c *bareStream, t task) error {
 	err := c.call(&streamproto.Subscribe{
@@ -182,10 +184,10 @@ func floorStreamReceive(c *bareStream, t task) error {
 	if err != nil {
 		return err
 	}
-	w := chunkWalk{check: newBodyCheck()}
+	w := chunkWalk{check: newBodyCheck(t.Count)}
 	var credit []byte
 	for {
-		n, chunks, err := w.walk(c.buf[c.start:c.end])
+		n, chunks, err := w.walk(c.unread())
 		if err != nil {
 			return err
 		}

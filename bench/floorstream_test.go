@@ -4,14 +4,15 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"github.com/thumpmq/thump/internal/amqp10"
 	"github.com/thumpmq/thump/internal/streamproto"
 )
 
 // publishedBodies reads what encodeStream made, as a broker would, and checks
 // every body, every id, and where the frames end.
-func publishedBodies(t *testing.T, p publishes) (bodies int) {
+func publishedBodies(t *testing.T, p publishes, want int) (bodies int) {
 	t.Helper()
-	check := newBodyCheck()
+	check := newBodyCheck(want)
 	entries, at := 0, 0
 	for i, frame := range p.frames {
 		f, n, err := streamproto.ParseFrame(p.bytes[at:], streamproto.Limits{Frame: floorStreamFrameMax})
@@ -41,13 +42,16 @@ func publishedBodies(t *testing.T, p publishes) (bodies int) {
 	if at != len(p.bytes) || entries != p.entries {
 		t.Errorf("%d bytes and %d entries, expected %d and %d", len(p.bytes), p.entries, at, entries)
 	}
+	if err := check.err(); err != nil {
+		t.Error(err)
+	}
 	return check.count
 }
 
 func takeEntry(t *testing.T, check *bodyCheck, entry streamproto.Entry) {
 	t.Helper()
 	if !entry.Batched {
-		if err := check.takeData(entry.Data); err != nil {
+		if err := check.addData(entry.Data); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -55,7 +59,7 @@ func takeEntry(t *testing.T, check *bodyCheck, entry streamproto.Entry) {
 	before := check.count
 	message, rest, ok := streamproto.NextBatched(entry.Data)
 	for ; ok; message, rest, ok = streamproto.NextBatched(rest) {
-		if err := check.takeData(message); err != nil {
+		if err := check.addData(message); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -79,7 +83,7 @@ func TestEncodeStream(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := encodeStream(task{Count: tt.count, SubEntry: tt.subEntry})
-			if got := publishedBodies(t, p); got != tt.count {
+			if got := publishedBodies(t, p, tt.count); got != tt.count {
 				t.Errorf("%d messages, expected %d", got, tt.count)
 			}
 			if p.entries != tt.entries || len(p.frames) < tt.frames {
@@ -117,7 +121,7 @@ func chunks(t *testing.T) []byte {
 	number := 0
 	message := func() []byte {
 		number++
-		return streamproto.AppendData(nil, appendBody(nil, number))
+		return amqp10.AppendData(nil, appendBody(nil, number))
 	}
 	single := func(dst []byte) []byte {
 		m := message()
@@ -142,7 +146,7 @@ func TestChunkWalk(t *testing.T) {
 	stream := chunks(t)
 	// However the chunks are cut by the reads, every message is taken once.
 	for size := 1; size <= len(stream); size++ {
-		w := chunkWalk{check: newBodyCheck()}
+		w := chunkWalk{check: newBodyCheck(9)}
 		ended, start := 0, 0
 		for end := 0; end < len(stream); {
 			end = min(end+size, len(stream))
@@ -169,7 +173,7 @@ func TestChunkWalkRefuses(t *testing.T) {
 	damaged[len(damaged)-1] ^= 1
 	for name, b := range map[string][]byte{"no chunk": heartbeats, "a damaged body": damaged} {
 		t.Run(name, func(t *testing.T) {
-			w := chunkWalk{check: newBodyCheck()}
+			w := chunkWalk{check: newBodyCheck(9)}
 			if _, _, err := w.walk(b); err == nil {
 				t.Error("no error")
 			}

@@ -3,43 +3,26 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/internal/streamproto"
 )
 
-// The floor for streams. As floorconn.go: a socket, no goroutines, no heartbeats,
-// no API; frames are written as they were encoded beforehand, and walked where
-// they were read.
-
-const (
-	floorStreamFrameMax  = 1<<20 - 1<<10 // what is asked for, and allowed unless the broker is configured otherwise
-	floorStreamReadBytes = 256 << 10
-)
+// floorStreamFrameMax is what the floor asks for. RabbitMQ allows it unless it is
+// configured otherwise.
+const floorStreamFrameMax = 1<<20 - 1<<10
 
 // bareStream is a socket that has logged in to the stream protocol.
-type bareStream struct {
-	socket     net.Conn
-	buf        []byte
-	start, end int // bytes of buf that are read and not walked
-}
+type bareStream struct{ bareSocket }
 
 func dialBareStream(rawURL string) (*bareStream, error) {
-	endpoint, err := thump.ParseURL(rawURL)
+	socket, endpoint, err := dialBareSocket(rawURL)
 	if err != nil {
 		return nil, err
 	}
-	if endpoint.TLS {
-		return nil, errors.New("the floor is a bare socket: it has no TLS")
-	}
-	socket, err := net.DialTimeout("tcp", net.JoinHostPort(endpoint.Host, endpoint.Port), dialTimeout)
-	if err != nil {
-		return nil, err
-	}
-	c := &bareStream{socket: socket, buf: make([]byte, floorStreamReadBytes)}
+	c := &bareStream{socket}
 	if err := c.login(endpoint); err != nil {
-		return nil, errors.Join(err, socket.Close())
+		return nil, errors.Join(err, c.socket.Close())
 	}
 	return c, nil
 }
@@ -65,7 +48,8 @@ func (c *bareStream) login(e thump.Endpoint) error {
 	return c.call(&streamproto.Open{VirtualHost: e.Vhost})
 }
 
-// call sends a request and waits for its response; an error if that is not OK.
+// call sends a request and waits for its response. It is an error if that is not
+// OK.
 func (c *bareStream) call(r streamproto.Request) error {
 	request, err := streamproto.AppendRequest(nil, 1, r)
 	if err != nil {
@@ -88,8 +72,8 @@ func (c *bareStream) call(r streamproto.Request) error {
 	return nil
 }
 
-// await waits for a frame with that key and skips others. Its body is valid
-// until the next read.
+// await waits for a frame with that key and skips others. The frame is valid until
+// the next read.
 func (c *bareStream) await(key streamproto.Key) (streamproto.Frame, error) {
 	for {
 		f, ok, err := c.frame()
@@ -111,10 +95,10 @@ func (c *bareStream) await(key streamproto.Key) (streamproto.Frame, error) {
 	}
 }
 
-// frame takes the next frame out of what was read; ok is false where it is not
-// all there.
+// frame returns the next frame of what was read; ok is false while it is
+// incomplete.
 func (c *bareStream) frame() (f streamproto.Frame, ok bool, err error) {
-	f, n, err := streamproto.ParseFrame(c.buf[c.start:c.end], streamproto.Limits{})
+	f, n, err := streamproto.ParseFrame(c.unread(), streamproto.Limits{})
 	if err != nil || n == 0 || n > c.end-c.start {
 		return f, false, err
 	}
@@ -122,7 +106,7 @@ func (c *bareStream) frame() (f streamproto.Frame, ok bool, err error) {
 	return f, true, nil
 }
 
-// unexpectedFrame is the error for a frame that has no place in the work.
+// unexpectedFrame is the error for a frame that must not come now.
 func unexpectedFrame(f streamproto.Frame) error {
 	if f.Key == streamproto.KeyClose && !f.Response {
 		_, r, err := streamproto.ParseRequest(f)
@@ -134,19 +118,4 @@ func unexpectedFrame(f streamproto.Frame) error {
 		}
 	}
 	return fmt.Errorf("%v came unexpectedly", f.Key)
-}
-
-// read reads as much as the socket has, behind what is left of an incomplete
-// frame.
-func (c *bareStream) read() error {
-	if c.start > 0 {
-		c.end = copy(c.buf, c.buf[c.start:c.end])
-		c.start = 0
-	}
-	n, err := c.socket.Read(c.buf[c.end:])
-	c.end += n
-	if n > 0 {
-		return nil
-	}
-	return err
 }

@@ -24,5 +24,3 @@ require (
 	go.opentelemetry.io/otel/metric v1.44.0 // indirect
 	go.opentelemetry.io/otel/trace v1.44.0 // indirect
 )
-
-replace github.com/thumpmq/thump => ../

@@ -1,8 +1,8 @@
 // Command bench runs thump beside its peers on one broker and prints medians
 // and ratios. README.md says how it measures and how to read it.
 //
-// Read scenario.go and peer.go first, then measure.go; worker.go is what runs
-// in the child processes.
+// Read scenario.go and peer.go first, then run.go and measure.go. worker.go runs
+// in the child processes, baseline.go and compare.go compare two builds.
 package main
 
 import (
@@ -63,7 +63,7 @@ func bench(args []string) int {
 	return 0
 }
 
-// present shows the table and writes the record.
+// present prints the table and writes the record.
 func present(cfg config, r *record) error {
 	table := os.Stdout
 	if cfg.json == "-" {

@@ -8,25 +8,25 @@ import (
 	"github.com/thumpmq/thump"
 )
 
-// sample is what one peer did once in one scenario.
+// sample is one measurement: one peer, once, in one scenario.
 type sample struct {
 	Count   int     `json:"count"`
 	Seconds float64 `json:"seconds"`
-	// The client's CPU time; of one side 0 where that was not taking part, or
-	// where one process does both (PerfTest).
+	// CPU time of the client. A side is 0 if it took no part, or if one process is
+	// both sides (PerfTest).
 	SendCPUSeconds    float64  `json:"send_cpu_seconds"`
 	ReceiveCPUSeconds float64  `json:"receive_cpu_seconds"`
 	ClientCPUSeconds  float64  `json:"client_cpu_seconds"`
-	BrokerCPUSeconds  *float64 `json:"broker_cpu_seconds"` // null where the broker can't be seen
-	// RSSBytesPeak is that of the larger of two processes.
+	BrokerCPUSeconds  *float64 `json:"broker_cpu_seconds"` // null if unknown
+	// RSSBytesPeak is that of the larger process.
 	RSSBytesPeak int64 `json:"rss_bytes_peak"`
-	// BackInQueue counts messages that were received and acked, and were in the
-	// queue again when the consumer had closed its channel: a quorum queue may
-	// drop acks that are still on their way to it.
+	// BackInQueue counts messages that were received and acked, but were back in the
+	// queue after the consumer had closed its channel: a quorum queue may drop acks
+	// that are still on their way.
 	BackInQueue int `json:"back_in_queue"`
 }
 
-// add takes in what one process did.
+// add adds what one process did.
 func (s *sample) add(role string, w work) {
 	if role == roleSend {
 		s.SendCPUSeconds = w.cpuSeconds
@@ -37,14 +37,14 @@ func (s *sample) add(role string, w work) {
 	s.RSSBytesPeak = max(s.RSSBytesPeak, w.rssBytes)
 }
 
-func (s *sample) ratePerSecond() float64 { return float64(s.Count) / s.Seconds }
+func (s sample) ratePerSecond() float64 { return float64(s.Count) / s.Seconds }
 
 // site is the broker that everything is measured on.
 type site struct {
 	url       string
 	streamURL string
 	client    *thump.Client
-	// cpuSeconds is the broker's CPU time so far; nil where it can't be seen.
+	// cpuSeconds is the broker's CPU time so far; nil if it can't be known.
 	cpuSeconds func() (float64, bool)
 	filler     peer // fills the backlog of a scenario that only receives
 
@@ -56,14 +56,16 @@ const (
 	cellTimeout   = time.Minute
 	cellRateLeast = 500 // messages per second
 
-	settleTimeout = 10 * time.Second
-	settlePause   = 20 * time.Millisecond
+	// checkTimeout bounds the wait for the broker to have what it must have.
+	checkTimeout = 10 * time.Second
+	checkPause   = 20 * time.Millisecond
 )
 
-// measure lets one peer move t.Count messages once, through a fresh queue, and
-// checks with the broker that none is left over or missing.
+// measure lets one peer move t.Count messages once, through a new queue, and asks
+// the broker whether any is left over or missing.
 func (b *site) measure(ctx context.Context, p peer, s scenario, t task) (sample, error) {
-	ctx, cancel := context.WithTimeout(ctx, cellTimeout+time.Duration(t.Count/cellRateLeast)*time.Second)
+	limit := cellTimeout + time.Duration(t.Count/cellRateLeast)*time.Second
+	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it took longer than %v", limit))
 	defer cancel()
 	if s.Stream {
 		return b.measureStream(ctx, p, s, t)
@@ -91,7 +93,7 @@ func (b *site) measure(ctx context.Context, p peer, s scenario, t task) (sample,
 	if !s.Receives {
 		left = t.Count
 	}
-	excess, err := b.settled(ctx, t.Queue, left)
+	excess, err := b.queueHolds(ctx, t.Queue, left)
 	ackedInVain := s.Safe && excess > 0
 	if err != nil && !ackedInVain {
 		return out, err
@@ -118,15 +120,15 @@ func (b *site) fill(ctx context.Context, t task) error {
 	if _, err := b.filler.run(ctx, scenario{Sends: true}, t); err != nil {
 		return err
 	}
-	_, err := b.settled(ctx, t.Queue, t.Count)
+	_, err := b.queueHolds(ctx, t.Queue, t.Count)
 	return err
 }
 
-// settled waits until the queue holds as many messages as it must: what was
-// published may still be on its way inside the broker. Where it does not come to
-// that, the error says so, and excess is how many there are too many.
-func (b *site) settled(ctx context.Context, queue string, messages int) (excess int, err error) {
-	deadline := time.Now().Add(settleTimeout)
+// queueHolds waits until the queue holds that many messages and has no consumer:
+// what was published may still be on its way inside the broker. If it does not
+// come to that it is an error, and excess is how many messages are too many.
+func (b *site) queueHolds(ctx context.Context, queue string, messages int) (excess int, err error) {
+	deadline := time.Now().Add(checkTimeout)
 	for {
 		info, err := b.client.InspectQueue(ctx, queue)
 		if err != nil {
@@ -140,9 +142,9 @@ func (b *site) settled(ctx context.Context, queue string, messages int) (excess 
 				info.Messages, info.Consumers, messages)
 		}
 		select {
-		case <-time.After(settlePause):
+		case <-time.After(checkPause):
 		case <-ctx.Done():
-			return 0, fmt.Errorf("waiting for the queue to settle: %w", ctx.Err())
+			return 0, fmt.Errorf("looking into the queue: %w", ctx.Err())
 		}
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"github.com/thumpmq/thump/internal/streamproto"
 )
 
-// measureStream is measure for a stream. One that is published to is its own;
-// one that is only read is everybody's, since reading takes nothing out of it.
+// measureStream is measure for a stream. A stream that is published to is new; one
+// that is only consumed is shared, because consuming takes nothing out of it.
 func (b *site) measureStream(ctx context.Context, p peer, s scenario, t task) (sample, error) {
 	t.URL = b.streamURL
 	if s.Sends {
@@ -41,8 +41,8 @@ func (b *site) measureStream(ctx context.Context, p peer, s scenario, t task) (s
 	return out, err
 }
 
-// backlog is the stream that a scenario only reads, filled by whoever comes
-// first.
+// backlog is the stream that a scenario only consumes. The first measurement fills
+// it.
 func (b *site) backlog(ctx context.Context, s scenario, t task) (string, error) {
 	if name, ok := b.backlogs[s.Name]; ok {
 		return name, nil
@@ -72,25 +72,25 @@ func (b *site) deleteBacklogs(ctx context.Context) {
 	}
 }
 
-// deleteStream frees the disk for the next measurement, which has a stream of
-// its own.
+// deleteStream frees the disk. An error does not matter: no other measurement
+// uses that stream.
 func (b *site) deleteStream(ctx context.Context, stream string) {
 	_ = b.client.DeleteStream(context.WithoutCancel(ctx), stream)
 }
 
-// streamHolds asks the broker whether so many messages are in a fresh stream,
-// whose offsets count up from 0: its last chunk has to end with the last of them.
-// Only that chunk's header is read: it can have tens of MiB, and a child shows the
-// most memory that its parent ever had as its own.
+// streamHolds asks the broker whether a new stream holds that many messages. Its
+// offsets count up from 0, so the last chunk must end with the last message. Only
+// the header of that chunk is read: the chunk can have tens of MiB, and the peak
+// memory of this process is the least that Linux reports for its children.
 func (b *site) streamHolds(ctx context.Context, stream string, messages int) error {
 	c, err := dialBareStream(b.streamURL)
 	if err != nil {
 		return err
 	}
 	defer c.socket.Close()
-	// Where the stream is empty, no chunk comes.
+	// If the stream is empty, no chunk comes.
 	defer context.AfterFunc(ctx, func() { _ = c.socket.Close() })()
-	if err := c.socket.SetReadDeadline(time.Now().Add(settleTimeout)); err != nil {
+	if err := c.socket.SetReadDeadline(time.Now().Add(checkTimeout)); err != nil {
 		return err
 	}
 	err = c.call(&streamproto.Subscribe{
@@ -100,7 +100,7 @@ func (b *site) streamHolds(ctx context.Context, stream string, messages int) err
 		return err
 	}
 	end, ok := 0, false
-	for end, ok = chunkEnd(c.buf[c.start:c.end]); !ok; end, ok = chunkEnd(c.buf[c.start:c.end]) {
+	for end, ok = chunkEnd(c.unread()); !ok; end, ok = chunkEnd(c.unread()) {
 		if err := c.read(); err != nil {
 			return fmt.Errorf("reading the end of the stream: %w", err)
 		}

@@ -9,7 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -19,42 +21,50 @@ type peer interface {
 	// prepare installs or finds what the peer needs, and returns its version.
 	// The error says what is missing and how to get it.
 	prepare(ctx context.Context) (version string, err error)
-	// takesPart says whether it can do what the scenario is about.
+	// takesPart says whether the scenario is for this peer.
 	takesPart(s scenario) bool
-	// count is how many messages it moves in a scenario where the fast peers
-	// move n: a slow peer gets fewer, so that a run ends.
+	// count is how many messages it moves where the fast peers move n. Slow peers
+	// move fewer, so that a run ends.
 	count(s scenario, n int) int
-	// run moves t.Count messages and returns what that took, the broker's side
-	// aside.
+	// run moves t.Count messages and measures that, except for what the broker
+	// takes.
 	run(ctx context.Context, s scenario, t task) (sample, error)
 }
 
 func allPeers(cfg config) []peer {
-	return []peer{
+	peers := []peer{
 		goPeer("floor", "", cfg.self, everywhere, nil),
-		goPeer("thump", "github.com/thumpmq/thump", cfg.self, everywhere, nil),
+		goPeer(thumpTitle, "github.com/thumpmq/thump", cfg.self, everywhere, nil),
 		goPeer(thumpUnchecked, "github.com/thumpmq/thump", cfg.self, streamsReceived, nil),
 		goPeer("amqp091-go", "github.com/rabbitmq/amqp091-go", cfg.self, queues, nil),
 		&pair{title: "pika", find: pikaFinder(cfg.python, cfg.dir), part: queues, share: pikaShare},
-		&perfTest{cache: cfg.cache, version: cfg.perfTestVersion},
+		newPerfTest(cfg),
+		goPeer(thumpEach, "github.com/thumpmq/thump", cfg.self, waiting, nil),
+		goPeer(amqp091Each, "github.com/rabbitmq/amqp091-go", cfg.self, waiting, nil),
+		goPeer(amqp091Alone, "github.com/rabbitmq/amqp091-go", cfg.self, waiting, aloneShare),
 		goPeer(streamGo, streamGoModule, cfg.self, streams, streamGoShare),
 		goPeer(streamGoRaised, streamGoModule, cfg.self, streams, streamGoRaisedShare),
-		&streamPerfTest{cache: cfg.cache, dir: cfg.dir, version: cfg.streamPerfTestVersion},
+		newStreamPerfTest(cfg),
 	}
+	if cfg.baseline == "" {
+		return peers
+	}
+	own := func(p peer) bool { return p.name() == thumpTitle }
+	return slices.Insert(peers, slices.IndexFunc(peers, own)+1, baselinePeers(cfg)...)
 }
 
-const defaultPeers = "floor,thump,thump-unchecked,amqp091-go,pika,PerfTest,stream-go-client,stream-go-raised,StreamPerfTest"
+const defaultPeers = "floor,thump,thump-unchecked,amqp091-go,pika,PerfTest,thump-each,amqp091-each,amqp091-alone,stream-go-client,stream-go-raised,StreamPerfTest"
 
-func everywhere(scenario) bool        { return true }
-func queues(s scenario) bool          { return !s.Stream }
+func everywhere(s scenario) bool      { return !s.Each }
+func queues(s scenario) bool          { return !s.Stream && !s.Each }
 func streams(s scenario) bool         { return s.Stream }
 func streamsReceived(s scenario) bool { return s.Stream && s.Receives }
 
-// pair is a peer of two programs, one that sends and one that receives, which
-// speak the lines of worker.go.
+// pair is a peer of two programs, one that sends and one that receives. They speak
+// the lines of worker.go.
 type pair struct {
 	title string
-	// find returns the version and the two command lines, by role.
+	// find returns the version, and the two command lines by role.
 	find func(ctx context.Context) (version string, argv map[string][]string, err error)
 	part func(scenario) bool // see takesPart
 	// share is the divisor for count; nil for a fast peer.
@@ -63,14 +73,20 @@ type pair struct {
 	argv map[string][]string // once prepared
 }
 
-// goPeer is this program, started again.
+// goPeer is a peer in this program, which is started again.
 func goPeer(name, module, self string, part func(scenario) bool, share func(scenario) int) *pair {
 	return &pair{title: name, part: part, share: share, find: func(context.Context) (string, map[string][]string, error) {
-		return moduleVersion(module), map[string][]string{
-			roleSend:    {self, workerCommand, name, roleSend},
-			roleReceive: {self, workerCommand, name, roleReceive},
-		}, nil
+		return moduleVersion(module), workers(self, name), nil
 	}}
+}
+
+// workers are the command lines of a Go peer by role. program is this program or
+// a baseline.
+func workers(program, name string) map[string][]string {
+	return map[string][]string{
+		roleSend:    {program, workerCommand, name, roleSend},
+		roleReceive: {program, workerCommand, name, roleReceive},
+	}
 }
 
 // moduleVersion is the version of a module that this program was built with.
@@ -103,10 +119,14 @@ func (p *pair) count(s scenario, n int) int {
 	return max(1, n/p.share(s))
 }
 
-// run lets the receiver begin first. The time counts from where the work began
-// until the last message was sent and received.
+// run lets the receiver begin first. The time that counts is from the beginning of
+// the sender's work, or of the receiver's if it is alone, until the last message
+// was sent and received.
 func (p *pair) run(ctx context.Context, s scenario, t task) (sample, error) {
-	var out sample
+	// The first failure ends ctx, which kills the processes, and is the error. So a
+	// receiver does not wait for a sender that is gone.
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
 	var children []*child
 	defer func() {
 		for _, c := range children {
@@ -116,33 +136,48 @@ func (p *pair) run(ctx context.Context, s scenario, t task) (sample, error) {
 	for _, role := range rolesOf(s) {
 		c, err := startChild(ctx, role, p.argv[role], withProfile(t, p.title+"-"+s.Name+"-"+role))
 		if err != nil {
-			return out, err
+			fail(err)
+			return sample{}, context.Cause(ctx)
 		}
 		children = append(children, c)
 	}
 	for _, c := range children {
-		if err := c.begin(); err != nil {
-			return out, err
-		}
+		c.begin()
 	}
+	works := make([]work, len(children))
+	var waiting sync.WaitGroup
+	for i, c := range children {
+		waiting.Go(func() {
+			var err error
+			if works[i], err = c.wait(); err != nil {
+				fail(err)
+			}
+		})
+	}
+	waiting.Wait()
+	if err := context.Cause(ctx); err != nil {
+		return sample{}, err
+	}
+	return sampleOf(children, works, t.Count)
+}
+
+// sampleOf adds up what the processes did.
+func sampleOf(children []*child, works []work, count int) (sample, error) {
+	var out sample
 	var started, ended int64
-	for _, c := range children {
-		w, err := c.wait()
-		if err != nil {
-			return out, err
+	for i, w := range works {
+		if w.Count != count {
+			return out, fmt.Errorf("the %s process says it moved %d messages of %d", children[i].role, w.Count, count)
 		}
-		if w.Count != t.Count {
-			return out, fmt.Errorf("the %s process says it moved %d messages of %d", c.role, w.Count, t.Count)
-		}
-		// The receiver comes first; where there is a sender, its start counts.
+		// The sender is last, so if there is one its start counts.
 		started, ended = w.StartedNS, max(ended, w.EndedNS)
-		out.add(c.role, w)
+		out.add(children[i].role, w)
 	}
 	out.Seconds = time.Duration(ended - started).Seconds()
 	return out, nil
 }
 
-// rolesOf lists the processes of a scenario in the order they begin in.
+// rolesOf lists the processes of a scenario in the order in which they begin.
 func rolesOf(s scenario) []string {
 	var roles []string
 	if s.Receives {
@@ -154,8 +189,7 @@ func rolesOf(s scenario) []string {
 	return roles
 }
 
-// withProfile names the file of one child's profile, in the folder that the
-// task names.
+// withProfile turns the task's folder for profiles into the file for one child.
 func withProfile(t task, name string) task {
 	if t.Profile != "" {
 		t.Profile = filepath.Join(t.Profile, name+".pprof")
@@ -163,8 +197,7 @@ func withProfile(t task, name string) task {
 	return t
 }
 
-// The tutorial's programs. They are part of this one, so that it runs from any
-// folder.
+// The tutorial's programs. They are embedded so that bench runs in any folder.
 var (
 	//go:embed pika/send.py
 	pikaSend []byte
@@ -172,8 +205,9 @@ var (
 	pikaReceive []byte
 )
 
-// pikaShare keeps pika's cells near the others' in time. With confirms, its
-// BlockingConnection waits for each message's confirm before the next.
+// pikaShare makes pika's measurements about as long as the others'. With confirms,
+// its BlockingConnection waits for each confirm before it publishes the next
+// message.
 func pikaShare(s scenario) int {
 	if s.Safe {
 		return 40
@@ -181,8 +215,8 @@ func pikaShare(s scenario) int {
 	return 4
 }
 
-// pikaFinder looks for a Python that has pika: the one that was named, the
-// first on PATH, or the system's own, which is where packages put it.
+// pikaFinder looks for a Python that has pika: the one that was named, or the
+// first on PATH, or the system's own, where distributions install it.
 func pikaFinder(named, dir string) func(context.Context) (string, map[string][]string, error) {
 	return func(ctx context.Context) (string, map[string][]string, error) {
 		candidates := []string{"python3", "/usr/bin/python3"}

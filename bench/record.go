@@ -17,6 +17,8 @@ type record struct {
 	Peers     []peerRecord `json:"peers"`
 	Cells     []*cell      `json:"cells"`
 	Checking  []checkCost  `json:"checking"`
+	// Comparisons are there if there was a baseline.
+	Comparisons []comparison `json:"comparisons,omitempty"`
 
 	scenarios []scenario
 }
@@ -41,7 +43,7 @@ type settings struct {
 	AckEvery  int      `json:"ack_every"`
 	Scenarios []string `json:"scenarios"`
 
-	// Of streams.
+	// For streams.
 	StreamCount  int `json:"stream_count"`
 	StreamWindow int `json:"stream_window"`
 	SubEntry     int `json:"sub_entry"`

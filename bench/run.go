@@ -15,10 +15,11 @@ import (
 	"github.com/thumpmq/thump/internal/broker"
 )
 
-// stopTimeout bounds the stopping of the private broker, after Ctrl-C too.
+// stopTimeout bounds how long the private broker may take to stop, also after
+// Ctrl-C.
 const stopTimeout = time.Minute
 
-// progress tells whoever watches what is going on, a line at a time.
+// progress prints a line about what is going on.
 type progress func(format string, args ...any)
 
 // run is a whole run: a broker, the peers, the rounds.
@@ -63,10 +64,11 @@ func run(ctx context.Context, cfg config, tell progress) (_ *record, err error) 
 	}
 	summarize(r.Cells)
 	r.Checking = checkCosts(r.Cells)
+	r.Comparisons = compare(r.scenarios, r.Cells)
 	return r, nil
 }
 
-// openSite connects to the broker that was named, or starts one.
+// openSite connects to the broker that --url names, or starts one.
 func openSite(ctx context.Context, cfg config, tell progress) (*site, func() error, error) {
 	if cfg.url != "" {
 		client, err := thump.Dial(ctx, thump.Config{URLs: []string{cfg.url, cfg.streamURL}})
@@ -76,17 +78,17 @@ func openSite(ctx context.Context, cfg config, tell progress) (*site, func() err
 		stop := func() error { return client.Close(context.WithoutCancel(ctx)) }
 		return &site{url: cfg.url, streamURL: cfg.streamURL, client: client}, stop, nil
 	}
-	// Not inside cfg.dir: that is closed to the user that RabbitMQ runs as.
-	dir := filepath.Join(cfg.chroot, os.TempDir(), "thump-bench-node-"+randomName())
+	// Not inside cfg.dir, which the user that RabbitMQ runs as can't enter.
+	parent := filepath.Join(cfg.chroot, os.TempDir(), "thump-bench-"+randomName())
 	tell("starting a private RabbitMQ")
-	node, err := broker.Start(ctx, broker.Options{Dir: dir, Server: cfg.server, Chroot: cfg.chroot})
+	node, err := broker.Start(ctx, broker.Options{Dir: parent, Temporary: true, Server: cfg.server, Chroot: cfg.chroot})
 	if err != nil {
-		return nil, nil, errors.Join(err, os.RemoveAll(dir))
+		return nil, nil, errors.Join(err, os.RemoveAll(parent))
 	}
 	stop := func() error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 		defer cancel()
-		return errors.Join(node.Stop(ctx), os.RemoveAll(dir))
+		return errors.Join(node.Stop(ctx), os.RemoveAll(parent))
 	}
 	client, err := thump.Dial(ctx, thump.Config{URLs: []string{node.URL, node.StreamURL}})
 	if err != nil {
@@ -96,15 +98,15 @@ func openSite(ctx context.Context, cfg config, tell progress) (*site, func() err
 	return &site{url: node.URL, streamURL: node.StreamURL, client: client, cpuSeconds: node.CPUSeconds}, closeAll, nil
 }
 
-// randomName sets what this run makes apart from everything else.
+// randomName is for names of queues and folders that nobody else uses.
 func randomName() string {
 	b := make([]byte, 4)
 	rand.Read(b) // never fails: see its documentation
 	return hex.EncodeToString(b)
 }
 
-// preparePeers returns the peers that can be measured; the record names the
-// others, and why.
+// preparePeers returns the peers that can be measured. The record says which
+// can't, and why.
 func preparePeers(ctx context.Context, cfg config, r *record, tell progress) []peer {
 	var ready []peer
 	for _, p := range allPeers(cfg) {
@@ -139,13 +141,13 @@ type measuring struct {
 	turns  [][]turn // by scenario
 }
 
-// turn is a peer's, in a scenario that it takes part in.
+// turn is a peer in a scenario that it takes part in; it comes once a round.
 type turn struct {
 	peer peer
 	cell *cell
 }
 
-// layOut makes the turns and their cells, in the order of the table.
+// layOut makes the turns and their cells in the order of the table.
 func (m *measuring) layOut(peers []peer) {
 	for _, s := range m.cfg.scenarios {
 		var turns []turn
@@ -161,18 +163,16 @@ func (m *measuring) layOut(peers []peer) {
 	}
 }
 
-// rounds measures every peer in every scenario once a round. What else the
-// machine does changes over minutes, so the peers of a scenario follow each
-// other closely; and each round begins with another one, so that none is always
-// the first.
+// rounds measures every peer in every scenario once a round. The load of a machine
+// changes within minutes, so the peers of a scenario follow each other closely,
+// each round in another order.
 func (m *measuring) rounds(ctx context.Context) error {
 	m.warmUp(ctx)
 	for round := range m.cfg.Rounds {
 		for i, s := range m.cfg.scenarios {
 			turns := m.turns[i]
-			for j := range turns {
-				t := turns[(round+j)%len(turns)]
-				m.one(ctx, t.peer, s, t.cell)
+			for _, j := range order(round, len(turns)) {
+				m.one(ctx, turns[j].peer, s, turns[j].cell)
 				if ctx.Err() != nil {
 					return ctx.Err()
 				}
@@ -183,12 +183,26 @@ func (m *measuring) rounds(ctx context.Context) error {
 	return nil
 }
 
-// warmUp moves some messages first: a node that was just started is slower.
+// order is the order of n turns in a round. Rounds begin with different turns, and
+// every second round goes backwards, so that no turn always follows the same one.
+// In 2n rounds each turn has each place twice.
+func order(round, n int) []int {
+	turns := make([]int, n)
+	for i := range turns {
+		turns[i] = (round/2 + i) % n
+	}
+	if round%2 == 1 {
+		slices.Reverse(turns)
+	}
+	return turns
+}
+
+// warmUp moves some messages first, because a node that was just started is slower.
 func (m *measuring) warmUp(ctx context.Context) {
 	for _, s := range m.cfg.scenarios {
 		t := m.task(s)
 		t.Count = max(1, m.cfg.countOf(s)/4)
-		// If it fails, so will the rounds, and say why.
+		// If this fails, the rounds will too, and say why.
 		_, _ = m.site.measure(ctx, m.site.filler, s, t)
 	}
 }
@@ -207,7 +221,7 @@ func (m *measuring) task(s scenario) task {
 	return t
 }
 
-// one measures a cell once more, unless it has failed before.
+// one is one turn, unless the peer has failed in this scenario before.
 func (m *measuring) one(ctx context.Context, p peer, s scenario, c *cell) {
 	if c.Error != "" {
 		return

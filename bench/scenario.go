@@ -7,7 +7,7 @@ import (
 	"github.com/thumpmq/thump"
 )
 
-// scenario is one way of moving messages that every peer is measured in.
+// scenario is one way of moving messages.
 type scenario struct {
 	Name  string
 	Title string
@@ -15,19 +15,23 @@ type scenario struct {
 	Sends    bool // the peer publishes
 	Receives bool // the peer consumes
 
-	// Safe is a durable queue, persistent messages, confirms and manual acks;
-	// otherwise a transient queue, transient messages, no confirms and auto-ack,
-	// as in the tutorial.
+	// Safe means a durable queue, persistent messages, confirms and manual acks.
+	// Otherwise the queue and the messages are transient, there are no confirms, and
+	// acks are automatic, as in the tutorial.
 	Safe bool
 	Kind thump.QueueKind
 
-	// Stream is a stream, reached over the stream protocol, where every message
-	// is confirmed. SubEntries says that many messages share an entry; otherwise
-	// each has one of its own. Times is how many messages, in --stream-count,
-	// the fast peers move: what is fast needs more for as long a time.
+	// Stream means a stream, over the stream protocol, which confirms every message.
+	// With SubEntries many messages share an entry; otherwise each has one of its
+	// own. The fast peers move Times times --stream-count messages: the faster the
+	// scenario, the more it needs to last as long.
 	Stream     bool
 	SubEntries bool
 	Times      int
+
+	// Each means that a message's sender waits for its confirm before it sends another.
+	// It has peers of its own.
+	Each bool
 }
 
 func allScenarios() []scenario {
@@ -53,6 +57,10 @@ func allScenarios() []scenario {
 			Title: "publish and consume at once: quorum queue, persistent messages, confirms, manual acks",
 		},
 		{
+			Name: "each", Sends: true, Safe: true, Each: true, Kind: thump.Classic,
+			Title: "publish and wait for each message's confirm: durable queue, persistent messages, 1,000 goroutines on one channel",
+		},
+		{
 			Name: "stream-publish", Sends: true, Stream: true, Times: 1,
 			Title: "publish only: a stream, an entry per message, until all are confirmed",
 		},
@@ -75,11 +83,11 @@ func allScenarios() []scenario {
 	}
 }
 
-// defaultScenarios are those of a run that names none. Quorum queues are left
-// out: they cost as much time as the rest.
-const defaultScenarios = "fast,safe,publish,receive,stream-publish,stream-consume,substream-publish,substream-consume,stream"
+// defaultScenarios are the scenarios of a run that names none. Quorum queues are
+// left out because they take as much time as the rest.
+const defaultScenarios = "fast,safe,publish,receive,each,stream-publish,stream-consume,substream-publish,substream-consume,stream"
 
-// scenarioNames lists all of them, for people.
+// scenarioNames lists all scenarios for the help.
 func scenarioNames() string {
 	var names []string
 	for _, s := range allScenarios() {
@@ -88,7 +96,7 @@ func scenarioNames() string {
 	return strings.Join(names, ", ")
 }
 
-// scenariosNamed picks scenarios by a list of names with commas, in that order.
+// scenariosNamed returns the scenarios of a comma-separated list, in its order.
 func scenariosNamed(names string) ([]scenario, error) {
 	var picked []scenario
 	for name := range strings.SplitSeq(names, ",") {

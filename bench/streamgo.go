@@ -9,9 +9,9 @@ import (
 	"github.com/rabbitmq/rabbitmq-stream-go-client/pkg/stream"
 )
 
-// rabbitmq-stream-go-client, the official Go client for streams: as it is
-// shipped, used as its first example uses it; and raised, with what its
-// documentation offers for speed.
+// rabbitmq-stream-go-client, the official Go client for streams, twice: with its
+// defaults, used as in its first example; and raised, with what its documentation
+// offers for speed.
 const (
 	streamGo       = "stream-go-client"
 	streamGoRaised = "stream-go-raised"
@@ -19,10 +19,9 @@ const (
 
 const streamGoModule = "github.com/rabbitmq/rabbitmq-stream-go-client"
 
-// streamGoShare keeps its cells near the others' in time: as shipped, its
-// sockets' buffers of 8192 bytes make it wait for nearly every one of its writes,
-// or of the broker's. It takes 40,000 messages or so until publishing is as slow
-// as it stays.
+// streamGoShare makes its measurements about as long as the others'. By default it
+// sets the sockets' buffers to 8192 bytes, and so waits for nearly every write, its
+// own or the broker's. Publishing gets slower for the first 40,000 messages or so.
 func streamGoShare(s scenario) int {
 	switch {
 	case s.Receives:
@@ -34,14 +33,14 @@ func streamGoShare(s scenario) int {
 	}
 }
 
-// streamGoRaisedShare leaves --stream-count, whatever the scenario.
+// streamGoRaisedShare makes it --stream-count messages in every scenario.
 func streamGoRaisedShare(s scenario) int { return s.Times }
 
 const (
-	// streamGoBuffer leaves the sockets' buffers to the system, as the client's
-	// "best practices" say. It ships with 8192 bytes.
+	// streamGoBuffer leaves the size of the sockets' buffers to the system, as the
+	// client's "best practices" advise.
 	streamGoBuffer = -1
-	// streamGoBatch is how many messages go into one BatchSend; streamGoSubEntries
+	// streamGoBatch is how many messages go into one BatchSend, streamGoSubEntries
 	// how many sub-entry batches.
 	streamGoBatch      = 1000
 	streamGoSubEntries = 10
@@ -88,7 +87,7 @@ func streamGoSend(t task, raised bool) (job, error) {
 	return job{work: work, close: func() error { return errors.Join(producer.Close(), environment.Close()) }}, nil
 }
 
-// streamGoConfirms returns once so many messages are confirmed.
+// streamGoConfirms returns when that many messages are confirmed.
 func streamGoConfirms(confirms stream.ChannelPublishConfirm, count int) error {
 	for statuses := range confirms {
 		for _, status := range statuses {
@@ -104,10 +103,14 @@ func streamGoConfirms(confirms stream.ChannelPublishConfirm, count int) error {
 	return fmt.Errorf("the confirms ended with %d to come", count)
 }
 
+func streamGoMessage(i int) *amqp.AMQP10 {
+	const room = 16 // bytes, for "Message 99999999"
+	return amqp.NewMessage(appendBody(make([]byte, 0, room), i))
+}
+
 func streamGoSendEach(producer *stream.Producer, t task) error {
-	source := bodiesFrom(1)
-	for range t.Count {
-		if err := producer.Send(amqp.NewMessage(source.append(nil))); err != nil {
+	for i := range t.Count {
+		if err := producer.Send(streamGoMessage(i + 1)); err != nil {
 			return err
 		}
 	}
@@ -119,12 +122,11 @@ func streamGoSendBatches(producer *stream.Producer, t task) error {
 	if t.SubEntry > 0 {
 		size = streamGoSubEntries * t.SubEntry
 	}
-	source := bodiesFrom(1)
 	for next := 1; next <= t.Count; {
 		n := min(size, t.Count-next+1)
 		batch := make([]message.StreamMessage, n)
 		for i := range batch {
-			batch[i] = amqp.NewMessage(source.append(nil))
+			batch[i] = streamGoMessage(next + i)
 		}
 		if err := producer.BatchSend(batch); err != nil {
 			return err
@@ -141,11 +143,11 @@ func streamGoReceive(t task, raised bool) (job, error) {
 	}
 	var consumer *stream.Consumer
 	work := func() error {
-		check := newBodyCheck()
+		check := newBodyCheck(t.Count)
 		done := make(chan error, 1)
 		handle := func(_ stream.ConsumerContext, m *amqp.Message) {
 			if check.count == t.Count {
-				return // what comes behind is not ours
+				return // the stream goes on
 			}
 			err := check.take(m.GetData())
 			if err != nil || check.count == t.Count {
@@ -153,7 +155,7 @@ func streamGoReceive(t task, raised bool) (job, error) {
 				check.count = t.Count
 			}
 		}
-		// The example turns the check of the chunks' CRC off.
+		// The example turns off the check of the chunks' CRC.
 		options := stream.NewConsumerOptions().SetOffset(stream.OffsetSpecification{}.First()).SetCRCCheck(false)
 		consumer, err = environment.NewConsumer(t.Queue, handle, options)
 		if err != nil {

@@ -74,7 +74,7 @@ func TestStreamPerfTestFlags(t *testing.T) {
 
 func TestStreamPerfTestIsMissing(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	if _, err := (&streamPerfTest{cache: t.TempDir(), version: "1.8.0"}).prepare(t.Context()); err == nil {
+	if _, err := newStreamPerfTest(config{cache: t.TempDir(), streamPerfTestVersion: "1.8.0"}).prepare(t.Context()); err == nil {
 		t.Error("without java it was found")
 	}
 }

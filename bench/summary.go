@@ -6,12 +6,12 @@ import (
 	"slices"
 )
 
-// cell is one peer in one scenario: what it did, and what to say about it.
+// cell is one peer in one scenario, over all rounds.
 type cell struct {
 	Scenario string `json:"scenario"`
 	Peer     string `json:"peer"`
 	Count    int    `json:"count"` // messages per round
-	// Error says why a measurement failed; the cell ends with it.
+	// Error says why a measurement failed. It is then the cell's last.
 	Error   string   `json:"error,omitempty"`
 	Rounds  []sample `json:"rounds"`
 	Summary summary  `json:"summary"`
@@ -29,18 +29,18 @@ type summary struct {
 	BrokerCPUMicros    *float64 `json:"broker_cpu_us"`
 	RSSBytesPeak       int64    `json:"rss_bytes_peak"`
 
-	// Thump's rate divided by this peer's, and thump's client CPU per message
-	// divided by this peer's; 0 where thump was not measured.
+	// Thump's rate divided by this peer's, and thump's client CPU time per message
+	// divided by this peer's; 0 if thump was not measured.
 	ThumpRateRatio float64 `json:"thump_rate_ratio"`
 	ThumpCPURatio  float64 `json:"thump_client_cpu_ratio"`
 }
 
-// summarize fills in the summaries, the ratios last: they are ratios of medians.
+// summarize fills in the summaries. Their ratios are ratios of medians.
 func summarize(cells []*cell) {
 	thump := map[string]summary{} // by scenario
 	for _, c := range cells {
 		c.Summary = summarizeRounds(c.Rounds)
-		if c.Peer == "thump" && len(c.Rounds) > 0 {
+		if (c.Peer == thumpTitle || c.Peer == thumpEach) && len(c.Rounds) > 0 {
 			thump[c.Scenario] = c.Summary
 		}
 	}
@@ -56,7 +56,7 @@ func summarizeRounds(rounds []sample) summary {
 	if len(rounds) == 0 {
 		return summary{}
 	}
-	rates := each(rounds, func(s sample) float64 { return s.ratePerSecond() })
+	rates := each(rounds, sample.ratePerSecond)
 	perMessage := func(seconds func(sample) float64) float64 {
 		return median(each(rounds, func(s sample) float64 { return seconds(s) / float64(s.Count) * 1e6 }))
 	}
@@ -84,7 +84,8 @@ func each[T cmp.Ordered](rounds []sample, of func(sample) T) []T {
 	return values
 }
 
-// median is the middle value, or the mean of the middle two; NaN of none.
+// median is the middle value, or the mean of the middle two, or NaN if there is
+// none.
 func median(values []float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()
@@ -97,24 +98,24 @@ func median(values []float64) float64 {
 	return (sorted[middle-1] + sorted[middle]) / 2
 }
 
-// checkCost is what thump gains in a scenario when nobody looks at the bodies,
-// from medians: the price of the check that every figure includes.
+// checkCost is what the check of the bodies costs thump in a scenario, from
+// medians. Every other figure includes it.
 type checkCost struct {
 	Scenario  string  `json:"scenario"`
-	RateShare float64 `json:"rate_share"` // of the unchecked rate, that the check takes away
-	// CPUMicros is CPU time per message; CPUShare its part of what a checked
-	// message costs the client.
+	RateShare float64 `json:"rate_share"` // how much lower the rate is, as a share of the unchecked rate
+	// CPUMicros is CPU time per message, CPUShare its share of what a checked message
+	// costs the client.
 	CPUMicros float64 `json:"cpu_us"`
 	CPUShare  float64 `json:"client_cpu_share"`
 }
 
-// checkCosts compares thump with and without the check, in the scenarios where
-// both were measured.
+// checkCosts compares thump with and without the check in the scenarios where both
+// were measured.
 func checkCosts(cells []*cell) []checkCost {
 	costs := []checkCost{} // [] in JSON
 	for _, checked := range cells {
 		for _, unchecked := range cells {
-			if checked.Peer != "thump" || unchecked.Peer != thumpUnchecked || checked.Scenario != unchecked.Scenario ||
+			if checked.Peer != thumpTitle || unchecked.Peer != thumpUnchecked || checked.Scenario != unchecked.Scenario ||
 				len(checked.Rounds) == 0 || len(unchecked.Rounds) == 0 {
 				continue
 			}
@@ -130,7 +131,7 @@ func checkCosts(cells []*cell) []checkCost {
 	return costs
 }
 
-// ratio is a/b, 0 where b is 0.
+// ratio is a/b, or 0 if b is 0.
 func ratio(a, b float64) float64 {
 	if b == 0 {
 		return 0

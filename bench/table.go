@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// columns of a scenario's table, the first one flush left.
+// columns are the heads of a scenario's table.
 func columns() []string {
 	return []string{
 		"peer", "messages", "msg/s", "least - most", "thump is",
@@ -17,7 +17,7 @@ func columns() []string {
 	}
 }
 
-// writeTable prints a run for people: one table per scenario, a line per peer.
+// writeTable prints a run for people: a table per scenario, a line per peer.
 func writeTable(out io.Writer, r *record) error {
 	var b strings.Builder
 	fmt.Fprintf(&b, "thump beside its peers on one RabbitMQ %s, %d rounds in turn; medians. Window %d, prefetch %d.",
@@ -28,6 +28,11 @@ func writeTable(out io.Writer, r *record) error {
 	b.WriteString("\n")
 	b.WriteString("send, receive, client (both), broker, sum (client and broker): CPU µs per message. \"thump is\": thump's rate over the peer's. " +
 		"\"thump uses\": its client CPU over the peer's.\n")
+	for _, p := range r.Peers {
+		if p.Name == baselineTitle {
+			fmt.Fprintf(&b, "baseline: %s. thump and thump-again: this build, %s.\n", p.Version, r.Machine.GoVersion)
+		}
+	}
 	for _, s := range r.scenarios {
 		fmt.Fprintf(&b, "\n%s: %s\n", s.Name, s.Title)
 		rows := [][]string{columns()}
@@ -37,6 +42,11 @@ func writeTable(out io.Writer, r *record) error {
 			}
 		}
 		writeRows(&b, rows)
+		for _, c := range r.Comparisons {
+			if c.Scenario == s.Name {
+				writeComparison(&b, &c)
+			}
+		}
 		for _, c := range r.Checking {
 			if c.Scenario == s.Name {
 				fmt.Fprintf(&b, "  The check of every body takes %.0f %% of thump's rate, and %s of its %s µs a message (%.0f %%).\n",
@@ -86,7 +96,7 @@ func row(c *cell) []string {
 	}
 }
 
-// orDash formats v, or says with a dash that there is no such figure.
+// orDash formats v, or is a dash if v is 0, which means unknown.
 func orDash(v float64, format string) string {
 	if v == 0 {
 		return "-"
@@ -94,7 +104,8 @@ func orDash(v float64, format string) string {
 	return fmt.Sprintf(format, v)
 }
 
-// microsOrDash formats the broker's CPU time plus what is to be added to it.
+// microsOrDash formats the broker's CPU time plus another, or is a dash if the
+// broker's is unknown.
 func microsOrDash(broker *float64, plus float64) string {
 	if broker == nil {
 		return "-"
@@ -102,8 +113,8 @@ func microsOrDash(broker *float64, plus float64) string {
 	return micros(*broker + plus)
 }
 
-// micros formats µs per message: a dash for none, and more digits where a
-// message of a stream costs a hundredth of one.
+// micros formats µs per message: a dash for 0, and more digits below 0.1, which
+// messages of a stream cost.
 func micros(v float64) string {
 	if math.Abs(v) < 0.1 {
 		return orDash(v, "%.4f")

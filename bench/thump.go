@@ -6,11 +6,15 @@ import (
 	"github.com/thumpmq/thump"
 )
 
-// thump as a user writes it: the public API, batches, everything else at its
-// default.
+// thump as a user writes it: the public API, in batches, and everything else at
+// its default.
 
-// thumpBatch is how many messages go into one Publish.
-const thumpBatch = 256
+// thumpBatch is how many messages go into one Publish to a queue, thumpStreamBatch
+// how many to a stream.
+const (
+	thumpBatch       = 256
+	thumpStreamBatch = 1000
+)
 
 func thumpSender(t task) (job, error) {
 	if t.Stream {
@@ -28,29 +32,28 @@ func thumpSender(t task) (job, error) {
 		return job{}, err
 	}
 	return job{
-		work:  func() error { return thumpSend(ctx, publisher, t) },
+		work:  func() error { return thumpPublish(ctx, publisher, t) },
 		close: func() error { return client.Close(ctx) },
 	}, nil
 }
 
-func thumpSend(ctx context.Context, publisher *thump.Publisher, t task) error {
-	mode := thump.Transient
-	if t.Safe {
-		mode = thump.Persistent
+// thumpPublish publishes t.Count messages to a queue or a stream.
+func thumpPublish(ctx context.Context, publisher *thump.Publisher, t task) error {
+	size, properties := thumpBatch, &thump.Properties{DeliveryMode: thump.Transient}
+	switch {
+	case t.Stream:
+		size, properties = thumpStreamBatch, nil
+	case t.Safe:
+		properties = nil // Persistent
 	}
-	messages := make([]thump.Message, 0, thumpBatch)
-	var bodies []byte
-	for next := 1; next <= t.Count; {
-		messages, bodies = messages[:0], bodies[:0]
-		for len(messages) < thumpBatch && next <= t.Count {
-			start := len(bodies)
-			bodies = appendBody(bodies, next)
-			next++
-			messages = append(messages, thump.Message{
-				Body:       bodies[start:len(bodies):len(bodies)],
-				Properties: thump.Properties{DeliveryMode: mode},
-			})
-		}
+	messages := make([]thump.Message, size)
+	for i := range messages {
+		messages[i].Properties = properties
+	}
+	bodies := bodyRun{format: tutorial()}
+	for next := 1; next <= t.Count; next += len(messages) {
+		messages = messages[:min(len(messages), t.Count-next+1)]
+		bodies.fill(messages, next)
 		if _, err := publisher.Publish(ctx, messages...); err != nil {
 			return err
 		}
@@ -69,7 +72,7 @@ func thumpReceiver(t task) (job, error) {
 	}
 	work := func() error {
 		consumer, err := client.Consumer(ctx, thump.ConsumerConfig{
-			From: thump.Queue(t.Queue), Prefetch: t.Prefetch, AutoAck: !t.Safe,
+			From: thump.Queue(t.Queue), Prefetch: t.Prefetch, AutoAck: !t.Safe, ReuseBuffers: true,
 		})
 		if err != nil {
 			return err
@@ -79,16 +82,18 @@ func thumpReceiver(t task) (job, error) {
 	return job{work: work, close: func() error { return client.Close(ctx) }}, nil
 }
 
+// thumpReceive receives t.Count messages from a queue or a stream.
 func thumpReceive(ctx context.Context, consumer *thump.Consumer, t task) error {
-	check := newBodyCheck()
+	check := newBodyCheck(t.Count)
 	for batch, err := range consumer.Batches(ctx) {
 		if err != nil {
 			return err
 		}
 		for i := range batch.Deliveries {
-			if err := check.take(batch.Deliveries[i].Body); err != nil {
-				return err
-			}
+			check.add(batch.Deliveries[i].Body)
+		}
+		if err := check.err(); err != nil {
+			return err
 		}
 		if t.Safe {
 			if err := batch.Ack(); err != nil {

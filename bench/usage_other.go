@@ -4,8 +4,8 @@ package main
 
 import "os"
 
-// ownCPUSeconds is not known here: the figures then hold the child's start too.
+// ownCPUSeconds is unknown on this system: figures include the start of a child.
 func ownCPUSeconds() float64 { return 0 }
 
-// peakRSSBytes is not known here.
+// peakRSSBytes is unknown on this system.
 func peakRSSBytes(*os.ProcessState) int64 { return 0 }

@@ -17,9 +17,9 @@ func ownCPUSeconds() float64 {
 	return float64(r.Utime.Nano()+r.Stime.Nano()) / 1e9
 }
 
-// peakRSSBytes is the most memory that a child had at once, 0 where that is not
-// known. Linux hands the figure down through exec: nothing shows less than this
-// program's own 15 MB or so.
+// peakRSSBytes is the most memory that a child had at once, or 0 if that is
+// unknown. On Linux a child inherits the figure of its parent, so that no child
+// shows less than the 15 MB or so of this program.
 func peakRSSBytes(p *os.ProcessState) int64 {
 	r, ok := p.SysUsage().(*syscall.Rusage)
 	if !ok {

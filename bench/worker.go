@@ -11,16 +11,25 @@ import (
 	"time"
 )
 
-// The child's side of a peer: one process that sends or receives, and nothing
-// else, so that its CPU time and memory are its own. The Go peers are this
-// program started again; pika's two programs speak the same few lines:
+// A child is one process that only sends or only receives, so that its CPU time
+// and memory are those of one side. The Go peers are this program started again.
+// They and pika's two programs exchange these lines with the parent:
 //
 //	parent to child   a task, one line of JSON
-//	child to parent   a readiness, once it is connected
+//	child to parent   a readiness, when it is connected
 //	parent to child   "go"
-//	child to parent   a finish, once all is sent or received
+//	child to parent   a finish, when everything is sent or received
 //
 // A child that fails says why on standard error and exits with 1.
+//
+// The parent and the children of a baseline are builds from two commits. So any
+// change to the lines, to the command line of a child, or to what a field asks for
+// needs a new workerProtocol: a build would silently ignore a field that it does
+// not know, and measure something else.
+
+// workerProtocol is the version of these lines. A child that does not say which it
+// speaks, speaks version 1.
+const workerProtocol = 1
 
 // Roles of a child.
 const (
@@ -28,30 +37,31 @@ const (
 	roleReceive = "receive"
 )
 
-// task is what a child is to do. It travels by standard input, not on the
-// command line, because the URL holds a password.
+// task is what a child must do. It comes on standard input, not on the command
+// line, because the URL holds a password.
 type task struct {
 	URL      string `json:"url"`
-	Queue    string `json:"queue"` // or stream; declared by the parent
+	Queue    string `json:"queue"` // or stream; the parent has declared it
 	Count    int    `json:"count"`
 	Safe     bool   `json:"safe"`      // see scenario
 	Window   int    `json:"window"`    // unconfirmed messages, where Safe
 	Prefetch int    `json:"prefetch"`  // unacked deliveries, where Safe
-	AckEvery int    `json:"ack_every"` // for peers that choose when to ack many
-	Stream   bool   `json:"stream"`    // Queue is a stream, URL for the stream protocol; Window is that of streams
-	SubEntry int    `json:"sub_entry"` // messages in an entry of the stream; 0: one, as it is
-	Backlog  int    `json:"-"`         // messages in a stream that is only read; for the parent
+	AckEvery int    `json:"ack_every"` // deliveries, for peers that ack many at a time
+	Stream   bool   `json:"stream"`    // Queue is a stream, and URL and Window are for streams
+	SubEntry int    `json:"sub_entry"` // messages in a sub-entry batch; 0: no batches
+	Backlog  int    `json:"-"`         // messages in a stream that is only consumed; for the parent alone
 	Profile  string `json:"profile"`   // file for a CPU profile of the work; Go peers only
 }
 
-// readiness says that a child is connected, and what it cost to get there:
-// starting a process and logging in are not part of a message's price.
+// readiness says that a child is connected, and how much CPU time it took so far:
+// starting a process and logging in are not part of a message's cost.
 type readiness struct {
 	CPUSeconds float64 `json:"cpu_seconds"`
+	Protocol   int     `json:"protocol"` // workerProtocol of the child; 0 is 1
 }
 
-// finish is when a child's work began and ended, by the clock that all
-// processes of the machine share.
+// finish says when a child's work began and ended, by the machine's clock, which
+// all processes share.
 type finish struct {
 	StartedNS int64 `json:"started_ns"` // since 1970
 	EndedNS   int64 `json:"ended_ns"`
@@ -60,22 +70,26 @@ type finish struct {
 
 // job is a child's work, ready to begin.
 type job struct {
-	// work sends or receives everything. When it returns, the broker has read
-	// (Safe: confirmed) all messages, or the last message was received.
+	// work sends or receives everything. When it returns, the broker has read all
+	// messages (Safe and Stream: confirmed them), or the last one was received.
 	work func() error
-	// close ends the connection in an orderly way, acks and all.
+	// close closes the connection so that the broker has every ack.
 	close func() error
 }
 
-// opener connects and gets a job ready.
+// opener connects and prepares a job.
 type opener func(task) (job, error)
 
 // openers are the Go peers, by name and role.
 func openers() map[string]map[string]opener {
 	return map[string]map[string]opener{
 		"floor":      {roleSend: floorSender, roleReceive: floorReceiver},
-		"thump":      {roleSend: thumpSender, roleReceive: thumpReceiver},
+		thumpTitle:   {roleSend: thumpSender, roleReceive: thumpReceiver},
 		"amqp091-go": {roleSend: amqp091Sender, roleReceive: amqp091Receiver},
+
+		thumpEach:    {roleSend: thumpEachSender},
+		amqp091Each:  {roleSend: amqp091EachSender},
+		amqp091Alone: {roleSend: amqp091AloneSender},
 
 		thumpUnchecked: {roleSend: thumpSender, roleReceive: thumpUncheckedReceiver},
 		streamGo:       {roleSend: streamGoSender, roleReceive: streamGoReceiver},
@@ -103,7 +117,7 @@ func runWorker(peer, role string, in io.Reader, out io.Writer) error {
 		return fmt.Errorf("opening: %w", err)
 	}
 	reply := json.NewEncoder(out)
-	if err := reply.Encode(readiness{CPUSeconds: ownCPUSeconds()}); err != nil {
+	if err := reply.Encode(readiness{CPUSeconds: ownCPUSeconds(), Protocol: workerProtocol}); err != nil {
 		return err
 	}
 	if _, err := lines.ReadBytes('\n'); err != nil {
@@ -119,7 +133,7 @@ func runWorker(peer, role string, in io.Reader, out io.Writer) error {
 	return reply.Encode(finish{StartedNS: started.UnixNano(), EndedNS: ended.UnixNano(), Count: t.Count})
 }
 
-// timed does the work, with a CPU profile where a file for one is named.
+// timed does the work, and writes a CPU profile if a file for one is named.
 func timed(work func() error, profile string) (started, ended time.Time, err error) {
 	if profile != "" {
 		f, err := os.Create(profile)

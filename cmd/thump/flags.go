@@ -5,192 +5,190 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/spf13/pflag"
 
+	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/internal/load"
 )
 
 const (
 	countDefault    = 1_000_000 // the tutorial's
 	queueDefault    = "hello"   // the tutorial's
-	windowDefault   = 10_000
-	windowOfStream  = 100_000
-	windowMax       = 1 << 20 // what a Publisher accepts
 	prefetchDefault = 2_000
-	prefetchMax     = math.MaxUint16 // basic.qos has 16 bits for it
-	bodySizeMax     = 512 << 20      // more than any RabbitMQ takes
-	clientsMax      = 1000
+
+	// subEntryOfRun is the default of --sub-entry for run, whose readers are its own, and
+	// for batches that are to be compressed. send makes an entry for each message, which
+	// every client reads.
+	subEntryOfRun  = 500
+	subEntryOfSend = 1
+
+	windowMax     = 1 << 20        // what a Publisher accepts
+	prefetchMax   = math.MaxUint16 // basic.qos has 16 bits for it
+	subEntryMax   = math.MaxUint16 // a sub-entry batch has 16 bits for its count
+	bodySizeMax   = 512 << 20      // more than any RabbitMQ takes
+	clientsMax    = 1000
+	partitionsMax = 1000 // what RabbitMQ allows
+	nameMax       = 255  // bytes of a name, in both protocols
 )
 
-// sendFlags say what to send.
-type sendFlags struct {
-	count      countFlag
-	body       bodyFlag
-	publishers int
-	window     int
-	noConfirms bool
+// config is what the command line asks send, receive or run for. Each command
+// registers the flags that it has; most of them set what package load is to do.
+type config struct {
+	command string         // "thump send"
+	flags   *pflag.FlagSet // says which flags were given
+
+	send    load.SendConfig    // --count, --body, --publishers, --window
+	receive load.ReceiveConfig // --count, --idle, --consumers
+	queue   load.Queue         // --no-confirms, --transient, --prefetch, --auto-ack
+	stream  load.Stream        // --sub-entry, --compression, and both names
+	offset  offsetFlag
+	until   untilFlag
+
+	// What to send to or receive from, and how to make it if it does not exist.
+	// choosePlace sets place and its name from the flags.
+	place       place
+	name        string
+	queueName   string // --queue, or the argument
+	streamName  string // --stream
+	superStream string
+	kind        kindFlag
+	partitions  int
+	maxBytes    sizeFlag
+
+	sequential bool
+	private    bool
+	keep       bool
+
+	connect  connectFlags
+	recovery recoveryFlags
+	output   outputFlags
 }
 
-func (f *sendFlags) register(flags *pflag.FlagSet) {
-	f.count = countDefault
-	flags.Var(&f.count, "count", "messages to send, in all (1000000, 10k, 1m)")
-	flags.Var(&f.body, "body", `bodies: "tutorial" for "Message N", or a size of at least 16 bytes (100, 1KiB, 10kb)`)
-	flags.IntVar(&f.publishers, "publishers", 1, "publishers, each on a connection of its own")
-	flags.IntVar(&f.window, "window", windowDefault, "messages that may await their confirm, for each publisher; of a stream 100000")
-	flags.BoolVar(&f.noConfirms, "no-confirms", false, "don't ask the broker to confirm messages")
+// given reports whether a flag was given.
+func (cfg *config) given(flag string) bool { return cfg.flags.Changed(flag) }
+
+// sendFlags adds the flags that say what to send.
+func (cfg *config) sendFlags(flags *pflag.FlagSet) {
+	cfg.send.Count = countDefault
+	flags.Var((*countFlag)(&cfg.send.Count), "count", "messages to send in total (1000000, 10k, 1m)")
+	flags.Var((*bodyFlag)(&cfg.send.BodyBytes), "body", `bodies: "tutorial" for "Message N", or a size of at least 16 bytes (100, 1KiB, 10kb)`)
+	flags.IntVar(&cfg.send.Publishers, "publishers", 1, "publishers, each on its own connection")
+	flags.IntVar(&cfg.send.Window, "window", windowOfQueue, fmt.Sprintf("messages in flight (not confirmed yet) for each publisher; for a stream %d", windowOfStream))
+	flags.BoolVar(&cfg.queue.NoConfirms, "no-confirms", false, "don't ask the broker to confirm messages")
 }
 
-func (f *sendFlags) check(flags *pflag.FlagSet) error {
-	switch {
-	case f.publishers < 1 || f.publishers > clientsMax:
-		return fmt.Errorf("--publishers must be from 1 to %d, not %d", clientsMax, f.publishers)
-	case f.window < 1 || f.window > windowMax:
-		return fmt.Errorf("--window must be from 1 to %d, not %d", windowMax, f.window)
-	case f.noConfirms && flags.Changed("window"):
-		return errors.New("--window has no meaning with --no-confirms: it counts messages that await their confirm")
+// receiveFlags adds the flags that say how to receive.
+func (cfg *config) receiveFlags(flags *pflag.FlagSet) {
+	flags.IntVar(&cfg.receive.Consumers, "consumers", 1, "consumers, each on its own connection")
+	flags.IntVar(&cfg.queue.Prefetch, "prefetch", prefetchDefault, "messages that each consumer may hold unacked")
+	flags.BoolVar(&cfg.queue.AutoAck, "auto-ack", false, "let the broker drop a message as soon as it is sent")
+}
+
+// kindFlags adds the flags that say how to make a queue. kinds are those that --kind
+// takes.
+func (cfg *config) kindFlags(flags *pflag.FlagSet, text string, kinds ...string) {
+	cfg.kind = kindFlag{kind: kindClassic, of: kinds}
+	flags.Var(&cfg.kind, "kind", text)
+	flags.BoolVar(&cfg.queue.Transient, "transient", false, "create a transient queue, and send messages that a restart of the broker may lose")
+}
+
+// streamFlag adds the flag that names a stream.
+func (cfg *config) streamFlag(flags *pflag.FlagSet) {
+	flags.StringVar(&cfg.streamName, "stream", "", "use this stream instead of a queue, over RabbitMQ's stream protocol")
+}
+
+// superStreamFlags adds the flags that name a super stream, and that say how to make
+// a stream.
+func (cfg *config) superStreamFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&cfg.superStream, "super-stream", "", "use this super stream instead of a queue (RabbitMQ 3.13)")
+	flags.IntVar(&cfg.partitions, "partitions", 0, "create the super stream, if it does not exist, with this many partitions")
+	flags.Var(&cfg.maxBytes, "stream-max-bytes", "create a stream that keeps about this much: 500MB, 10GB (default: everything)")
+}
+
+// publishFlags adds the flags that say how to publish to a stream. subEntry is the
+// default of --sub-entry.
+func (cfg *config) publishFlags(flags *pflag.FlagSet, subEntry int) {
+	flags.IntVar(&cfg.stream.SubEntry, "sub-entry", subEntry, "stream: the most messages that share an entry (a sub-entry batch); 1 for an entry per message")
+	flags.Var((*compressionFlag)(&cfg.stream.Compression), "compression", fmt.Sprintf("stream: compress sub-entry batches, of up to %d messages unless --sub-entry is given; AMQP readers cannot read what is compressed", subEntryOfRun))
+	flags.StringVar(&cfg.stream.PublisherName, "publisher-name", "", "stream: the publisher's name, under which the stream remembers its publishing ids; several get a number each")
+}
+
+// consumerNameFlag adds the flag that names a stream's consumer.
+func (cfg *config) consumerNameFlag(flags *pflag.FlagSet) {
+	flags.StringVar(&cfg.stream.ConsumerName, "consumer-name", "", "stream: the consumer's name; it stores its offset under it, and continues after the stored one; several get a number each")
+}
+
+// endFlags adds the flags that say when receive ends.
+func (cfg *config) endFlags(flags *pflag.FlagSet) {
+	flags.Var((*countFlag)(&cfg.receive.Count), "count", "end after this many messages (default: no limit)")
+	flags.Lookup("count").DefValue = ""
+	flags.Var((*idleFlag)(&cfg.receive.Idle), "idle", "end when no message has come for this long, like 5s (default: never)")
+}
+
+// rangeFlags adds the flags that say which part of a stream to receive.
+func (cfg *config) rangeFlags(flags *pflag.FlagSet) {
+	flags.Var(&cfg.offset, "offset", "stream: begin with the first message, the last chunk, the next message, an offset, a time, or -1000 for the last thousand")
+	flags.Var(&cfg.until, "until", `stream: end with what was stored up to this time, or "now"`)
+}
+
+// checkSending says what is wrong with the flags that say what to send, and how.
+func (cfg *config) checkSending() error {
+	var wrong, wrongStream error
+	switch send := &cfg.send; {
+	case send.Publishers < 1 || send.Publishers > clientsMax:
+		wrong = fmt.Errorf("--publishers must be from 1 to %d, not %d", clientsMax, send.Publishers)
+	case send.Window < 1 || send.Window > windowMax:
+		wrong = fmt.Errorf("--window must be from 1 to %d, not %d", windowMax, send.Window)
+	case cfg.queue.NoConfirms && cfg.given("window"):
+		wrong = errors.New("--window has no meaning with --no-confirms: it limits messages that are not confirmed yet")
+	}
+	switch stream := &cfg.stream; {
+	case stream.SubEntry < 1 || stream.SubEntry > subEntryMax:
+		wrongStream = fmt.Errorf("--sub-entry must be from 1 to %d, not %d", subEntryMax, stream.SubEntry)
+	case stream.SubEntry == 1 && stream.Compression != thump.NoCompression:
+		wrongStream = errors.New("--compression needs sub-entries, and --sub-entry is 1: it compresses batches")
+	}
+	return faults(wrong, wrongStream, checkReference("--publisher-name", cfg.stream.PublisherName))
+}
+
+// checkReceiving says what is wrong with the flags that say how to receive.
+func (cfg *config) checkReceiving() error {
+	var wrong error
+	switch consumers, q := cfg.receive.Consumers, &cfg.queue; {
+	case consumers < 1 || consumers > clientsMax:
+		wrong = fmt.Errorf("--consumers must be from 1 to %d, not %d", clientsMax, consumers)
+	case q.Prefetch < 1 || q.Prefetch > prefetchMax:
+		wrong = fmt.Errorf("--prefetch must be from 1 to %d, not %d", prefetchMax, q.Prefetch)
+	case q.AutoAck && cfg.given("prefetch"):
+		wrong = errors.New("--prefetch has no meaning with --auto-ack: it limits messages that are not acked yet")
+	}
+	return faults(wrong, checkReference("--consumer-name", cfg.stream.ConsumerName))
+}
+
+// checkReference refuses names of publishers and consumers that are too long, with
+// room for a number at the end.
+func checkReference(flag, name string) error {
+	const most = nameMax - len("-1000")
+	if len(name) > most {
+		return fmt.Errorf("%s is %d bytes long, at most %d are allowed", flag, len(name), most)
 	}
 	return nil
 }
 
-// config returns what the flags, of which some were given, ask for.
-func (f *sendFlags) config(to load.Place, given *pflag.FlagSet, progress *load.Progress) load.SendConfig {
-	window := f.window
-	if to.Streams() && !given.Changed("window") {
-		window = windowOfStream
+// sending is what to send.
+func (cfg *config) sending() load.SendConfig {
+	send := cfg.send
+	send.To, send.RunID, send.Progress = cfg.place, rand.Uint32(), new(load.Progress)
+	if !cfg.given("window") {
+		send.Window = cfg.place.window()
 	}
-	return load.SendConfig{
-		To: to, Count: uint64(f.count), Publishers: f.publishers,
-		BodyBytes: int(f.body), RunID: rand.Uint32(),
-		Window: window, NoConfirms: f.noConfirms, Progress: progress,
-	}
+	return send
 }
 
-// receiveFlags say how to receive.
-type receiveFlags struct {
-	consumers int
-	prefetch  int
-	autoAck   bool
-}
-
-func (f *receiveFlags) register(flags *pflag.FlagSet) {
-	flags.IntVar(&f.consumers, "consumers", 1, "consumers, each on a connection of its own")
-	flags.IntVar(&f.prefetch, "prefetch", prefetchDefault, "messages that may await their ack, for each consumer")
-	flags.BoolVar(&f.autoAck, "auto-ack", false, "let the broker forget a message as soon as it is sent")
-}
-
-func (f *receiveFlags) check(flags *pflag.FlagSet) error {
-	switch {
-	case f.consumers < 1 || f.consumers > clientsMax:
-		return fmt.Errorf("--consumers must be from 1 to %d, not %d", clientsMax, f.consumers)
-	case f.prefetch < 1 || f.prefetch > prefetchMax:
-		return fmt.Errorf("--prefetch must be from 1 to %d, not %d", prefetchMax, f.prefetch)
-	case f.autoAck && flags.Changed("prefetch"):
-		return errors.New("--prefetch has no meaning with --auto-ack: it counts messages that await their ack")
-	}
-	return nil
-}
-
-// outputFlags say what to print.
-type outputFlags struct {
-	json  string
-	quiet bool
-}
-
-func (f *outputFlags) register(flags *pflag.FlagSet) {
-	flags.StringVar(&f.json, "json", "", `write the result as JSON to this file; "-" is standard output, and nothing else goes there then`)
-	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print no settings and no progress, only the result")
-}
-
-// countFlag is a number of messages; 0 only as a default.
-type countFlag uint64
-
-func (f *countFlag) String() string { return strconv.FormatUint(uint64(*f), 10) }
-func (f *countFlag) Type() string   { return "number" }
-
-func (f *countFlag) Set(text string) error {
-	n, err := parseScaled(text, map[string]uint64{"": 1, "k": 1e3, "m": 1e6, "g": 1e9})
-	if err != nil {
-		return fmt.Errorf("must be a number of messages like 1000000, 10k or 1m")
-	}
-	if n < 1 || n > load.MaxCount {
-		return fmt.Errorf("must be from 1 to %d", uint64(load.MaxCount))
-	}
-	*f = countFlag(n)
-	return nil
-}
-
-// bodyFlag is the size of bodies in bytes; 0 stands for the tutorial's bodies.
-type bodyFlag int
-
-func (f *bodyFlag) Type() string { return "tutorial|SIZE" }
-
-func (f *bodyFlag) String() string {
-	if *f == 0 {
-		return "tutorial"
-	}
-	return strconv.Itoa(int(*f))
-}
-
-func (f *bodyFlag) Set(text string) error {
-	if text == "tutorial" {
-		*f = 0
-		return nil
-	}
-	n, err := parseScaled(text, map[string]uint64{
-		"": 1, "b": 1, "k": 1e3, "kb": 1e3, "kib": 1 << 10, "m": 1e6, "mb": 1e6, "mib": 1 << 20,
-	})
-	if err != nil {
-		return errors.New(`must be "tutorial" or a size like 100, 1KiB or 10kb`)
-	}
-	if n < load.MinBodyBytes || n > bodySizeMax {
-		return fmt.Errorf("size must be from %d to %d bytes", load.MinBodyBytes, bodySizeMax)
-	}
-	*f = bodyFlag(n)
-	return nil
-}
-
-// parseScaled parses a whole number with one of the suffixes, in any case.
-// Underscores between digits are for the eye.
-func parseScaled(text string, suffixes map[string]uint64) (uint64, error) {
-	end := strings.LastIndexAny(text, "0123456789") + 1
-	scale, ok := suffixes[strings.ToLower(strings.TrimSpace(text[end:]))]
-	if !ok {
-		return 0, strconv.ErrSyntax
-	}
-	n, err := strconv.ParseUint(strings.ReplaceAll(text[:end], "_", ""), 10, 64)
-	if err != nil {
-		return 0, err
-	}
-	if n > math.MaxUint64/scale {
-		return 0, strconv.ErrRange
-	}
-	return n * scale, nil
-}
-
-// idleFlag is a time without messages; 0 only as a default.
-type idleFlag time.Duration
-
-func (f *idleFlag) Type() string { return "duration" }
-
-func (f *idleFlag) String() string {
-	if *f == 0 {
-		return ""
-	}
-	return time.Duration(*f).String()
-}
-
-func (f *idleFlag) Set(text string) error {
-	d, err := time.ParseDuration(text)
-	if err != nil {
-		return errors.New("must be a time like 5s or 1m30s")
-	}
-	if d <= 0 {
-		return errors.New("must be more than nothing")
-	}
-	*f = idleFlag(d)
-	return nil
+// receiving is what to receive.
+func (cfg *config) receiving() load.ReceiveConfig {
+	receive := cfg.receive
+	receive.From, receive.Progress = cfg.place, new(load.Progress)
+	return receive
 }

@@ -4,17 +4,19 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/internal/brokertest"
+	"github.com/thumpmq/thump/internal/result"
 )
 
 // process is a thump that runs beside the test.
@@ -68,6 +70,10 @@ func start(t *testing.T, url string, args ...string) *process {
 	return p
 }
 
+// patience bounds the wait for a line. It is long, because the brokers and the tests
+// share few processors.
+const patience = 2 * time.Minute
+
 // await waits for a line of stderr that has text in it.
 func (p *process) await(text string) {
 	p.t.Helper()
@@ -87,7 +93,7 @@ func (p *process) awaitProgress(what string, n int) {
 
 func (p *process) awaitLine(what string, wanted func(line string) bool) {
 	p.t.Helper()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(patience)
 	var last string
 	for {
 		select {
@@ -103,7 +109,12 @@ func (p *process) awaitLine(what string, wanted func(line string) bool) {
 
 func (p *process) interrupt() {
 	p.t.Helper()
-	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
+	p.signal(os.Interrupt)
+}
+
+func (p *process) signal(s os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -131,23 +142,48 @@ func TestInterruptOnceSummarizes(t *testing.T) {
 		if !strings.Contains(p.stdout.String(), "\ninterrupted: ") {
 			t.Errorf("no summary:\n%s", &p.stdout)
 		}
-		var r struct {
-			Verdict                                                         string
-			Sent, Confirmed, Unknown, Unique, Lost, Duplicated, LeftInQueue uint64
-		}
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(bytes.ReplaceAll(text, []byte("left_in_queue"), []byte("LeftInQueue")), &r); err != nil {
-			t.Fatal(err)
-		}
-		if r.Verdict != "interrupted" || r.Sent < 100000 || r.Confirmed != r.Sent || r.Unknown != 0 ||
-			r.Lost != 0 || r.Duplicated != 0 || r.Unique+r.LeftInQueue != r.Confirmed {
+		r := readRun(t, file)
+		if r.Verdict != "interrupted" || *r.Sent < 100000 || *r.Confirmed != *r.Sent || *r.Unknown != 0 ||
+			*r.Lost != 0 || *r.Duplicated != 0 || *r.Unique+*r.LeftInQueue != *r.Confirmed {
 			t.Errorf("the record is %+v", r)
 		}
 		checkQueueGone(t, b, queue)
 	})
+}
+
+// readRun reads a record of one run, which knows its counts.
+func readRun(t *testing.T, file string) *result.Run {
+	t.Helper()
+	r := readRunOf(t, file)
+	for name, n := range map[string]*uint64{
+		"sent": r.Sent, "confirmed": r.Confirmed, "unknown": r.Unknown, "unique": r.Unique, "lost": r.Lost, "duplicated": r.Duplicated,
+	} {
+		if n == nil {
+			t.Fatalf("%s is not known", name)
+		}
+	}
+	if r.LeftInQueue == nil && r.Settings.Kind == result.Classic {
+		t.Fatal("left_in_queue is not known")
+	}
+	return r
+}
+
+// readRunOf reads a record of one run.
+func readRunOf(t *testing.T, file string) *result.Run {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	record, err := result.Read(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(record.Runs) != 1 || record.Verdict != record.Runs[0].Verdict {
+		t.Fatalf("the record is %+v", record)
+	}
+	return record.Runs[0]
 }
 
 func TestInterruptedStreamRunSummarizes(t *testing.T) {
@@ -160,19 +196,9 @@ func TestInterruptedStreamRunSummarizes(t *testing.T) {
 		if code := p.wait(); code != exitInterrupted {
 			t.Errorf("exit code %d, want %d\n%s", code, exitInterrupted, &p.stderr)
 		}
-		var r struct {
-			Verdict                                            string
-			Sent, Confirmed, Unknown, Unique, Lost, Duplicated uint64
-		}
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(text, &r); err != nil {
-			t.Fatal(err)
-		}
-		if r.Verdict != "interrupted" || r.Sent < 300000 || r.Confirmed != r.Sent || r.Unknown != 0 ||
-			r.Lost != 0 || r.Duplicated != 0 || r.Unique != r.Confirmed {
+		r := readRun(t, file)
+		if r.Verdict != "interrupted" || *r.Sent < 300000 || *r.Confirmed != *r.Sent || *r.Unknown != 0 ||
+			*r.Lost != 0 || *r.Duplicated != 0 || *r.Unique != *r.Confirmed {
 			t.Errorf("the record is %+v", r)
 		}
 		client, err := thump.Dial(t.Context(), thump.Config{URLs: []string{b.URL, b.StreamURL}})
@@ -218,14 +244,7 @@ func TestInterruptTwiceEndsAtOnce(t *testing.T) {
 	if took := time.Since(begin); took > 3*time.Second {
 		t.Errorf("it took %v", took)
 	}
-	client, err := thump.Dial(t.Context(), thump.Config{URLs: []string{b.URL}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer hangUp(t, client)
-	if _, err := client.DeleteQueue(t.Context(), queue, thump.DeleteOptions{}); err != nil {
-		t.Error(err)
-	}
+	deleteQueue(t, b, queue)
 }
 
 func TestInterruptedReceiveTellsItsTotal(t *testing.T) {
@@ -243,10 +262,7 @@ func TestInterruptedReceiveTellsItsTotal(t *testing.T) {
 	if !strings.Contains(p.stdout.String(), " [x] Received a total of 200000 messages in ") {
 		t.Errorf("no total:\n%s", &p.stdout)
 	}
-	client, err := thump.Dial(t.Context(), thump.Config{URLs: []string{b.URL}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := dial(t, b)
 	defer hangUp(t, client)
 	if n, err := client.DeleteQueue(t.Context(), queue, thump.DeleteOptions{}); n != 0 || err != nil {
 		t.Errorf("%d messages were left, %v", n, err)
@@ -255,10 +271,7 @@ func TestInterruptedReceiveTellsItsTotal(t *testing.T) {
 
 func checkQueueGone(t *testing.T, b brokertest.Broker, queue string) {
 	t.Helper()
-	client, err := thump.Dial(t.Context(), thump.Config{URLs: []string{b.URL}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	client := dial(t, b)
 	defer hangUp(t, client)
 	if _, err := client.InspectQueue(t.Context(), queue); !thump.IsNotFound(err) {
 		t.Errorf("the queue is still there: %v", err)
@@ -268,6 +281,7 @@ func checkQueueGone(t *testing.T, b brokertest.Broker, queue string) {
 // TestInterruptStopsThePrivateBroker interrupts a run at three moments; each
 // time the broker that it has started is gone, with its folder.
 func TestInterruptStopsThePrivateBroker(t *testing.T) {
+	t.Parallel()
 	works := func(p *process) { p.awaitProgress("Received", 100000) }
 	tests := []struct {
 		name  string
@@ -280,6 +294,7 @@ func TestInterruptStopsThePrivateBroker(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			p := start(t, "", "run", "--private", "--count", "100m")
 			tt.until(p)
 			p.interrupt()
@@ -296,6 +311,132 @@ func TestInterruptStopsThePrivateBroker(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestTerminated: the signals with which systems end a process end every command within
+// 8 s, in order, with the exit code that a shell gives them.
+func TestTerminated(t *testing.T) {
+	b := brokertest.All(t)[0]
+	works := func(p *process) { p.awaitProgress("Received", 50000) }
+	starts := func(p *process) { p.await("Starting RabbitMQ") }
+	waits := func(p *process) { p.await("Waiting for messages") }
+	tests := []struct {
+		name    string
+		private bool
+		args    []string
+		until   func(*process)
+		signal  syscall.Signal
+		summary bool
+	}{
+		{"run", false, []string{"run", "--count", "100m"}, works, syscall.SIGTERM, true},
+		{"run without confirms", false, []string{"run", "--count", "100m", "--no-confirms"}, works, syscall.SIGTERM, true},
+		{"run without confirms, private", true, []string{"run", "--private", "--count", "100m", "--no-confirms"}, works, syscall.SIGHUP, true},
+		{"run that starts its broker", true, []string{"run", "--private"}, starts, syscall.SIGTERM, false},
+		{"receive", false, []string{"receive"}, waits, syscall.SIGHUP, true},
+		{"broker start", true, []string{"broker", "start"}, starts, syscall.SIGTERM, false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			queue, url := brokertest.QueueName(t), b.URL
+			args := tt.args
+			switch {
+			case tt.private:
+				url = ""
+			case args[0] == "receive":
+				args = append(args, queue)
+			default:
+				args = append(args, "--queue", queue)
+			}
+			p := start(t, url, args...)
+			tt.until(p)
+			p.signal(tt.signal)
+			begin := time.Now()
+			code := p.wait()
+			if took := time.Since(begin); took > endTimeout {
+				t.Errorf("it took %v", took)
+			}
+			if want := exitSignal + int(tt.signal); code != want {
+				t.Errorf("exit code %d, want %d\n%s", code, want, &p.stderr)
+			}
+			if got := p.stdout.Len() > 0; got != tt.summary {
+				t.Errorf("it printed %q", &p.stdout)
+			}
+			if !tt.private && args[0] == "run" {
+				checkQueueGone(t, b, queue)
+			}
+			left := leftIn(t, p.home)
+			if args[0] == "broker" {
+				left = strings.TrimPrefix(left, "broker\n") // its folder is to stay
+			}
+			if left != "" {
+				t.Errorf("it left\n%s", left)
+			}
+			if args[0] == "receive" {
+				deleteQueue(t, b, queue)
+			}
+		})
+	}
+}
+
+// TestTerminatedWhileNobodyReads: a command that waits for somebody to read what it writes
+// ends all the same.
+func TestTerminatedWhileNobodyReads(t *testing.T) {
+	b := brokertest.All(t)[0]
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	if err := write.SetWriteDeadline(time.Now().Add(100 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := write.Write(make([]byte, 1<<20)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("the pipe is not full: %v", err)
+	}
+	queue := brokertest.QueueName(t)
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe, "receive", queue)
+	cmd.Args[0], cmd.Env, cmd.Stderr = "thump", append(os.Environ(), "THUMP_URL="+b.URL), write
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	write.Close()
+	time.Sleep(time.Second) // until it waits
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	kill := time.AfterFunc(3*endTimeout, func() { _ = cmd.Process.Kill() })
+	defer kill.Stop()
+	_ = cmd.Wait() // the exit code says it
+	if took := time.Since(begin); took > endTimeout+time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if code := cmd.ProcessState.ExitCode(); code != exitSignal+int(syscall.SIGTERM) {
+		t.Errorf("exit code %d", code)
+	}
+	deleteQueue(t, b, queue)
+}
+
+func deleteQueue(t *testing.T, b brokertest.Broker, queue string) {
+	t.Helper()
+	client := dial(t, b)
+	defer hangUp(t, client)
+	if _, err := client.DeleteQueue(t.Context(), queue, thump.DeleteOptions{}); err != nil {
+		t.Error(err)
+	}
+}
+
+func dial(t *testing.T, b brokertest.Broker) *thump.Client {
+	t.Helper()
+	client, err := thump.Dial(t.Context(), thump.Config{URLs: []string{b.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
 }
 
 func hangUp(t *testing.T, client *thump.Client) {

@@ -8,19 +8,23 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
 	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/thumpmq/thump/internal/broker"
 )
 
-// Exit codes; every command's help has them, in exitCodesHelp.
+// Exit codes. Every command's help lists them, in exitCodesHelp.
 const (
 	exitOK          = 0
 	exitFailed      = 1
 	exitUsage       = 2
 	exitViolated    = 3
+	exitSignal      = 128 // and the number of the signal
 	exitInterrupted = 130
 )
 
@@ -30,7 +34,9 @@ Exit codes:
   1    failed
   2    wrong usage
   3    a message was lost, duplicated, corrupted or unexpected
+  129  ended by SIGHUP, within 8 s, with the summary if there is time
   130  interrupted by Ctrl-C, after the summary
+  143  ended by SIGTERM, within 8 s, with the summary if there is time
 `
 
 var (
@@ -46,7 +52,8 @@ type usageError struct{ err error }
 func (e usageError) Error() string { return e.err.Error() }
 func (e usageError) Unwrap() error { return e.err }
 
-// faults makes one usage error of all that is wrong, in one line; nil of nothing.
+// faults joins everything that is wrong into one usage error, in one line. It returns
+// nil if nothing is wrong.
 func faults(errs ...error) error {
 	var texts []string
 	for _, err := range errs {
@@ -67,7 +74,7 @@ func main() { os.Exit(execute()) }
 // execute runs the command line and returns the exit code.
 func execute() int {
 	u := newUI(os.Stdout, os.Stderr)
-	ctx, release := u.hearInterrupts()
+	ctx, release := u.catchInterrupts()
 	defer release()
 
 	root := rootCommand(u)
@@ -78,10 +85,21 @@ func execute() int {
 	if err == nil {
 		return exitOK
 	}
-	// The library's errors begin with its name, which is the command's too.
+	u.errorf("%s\n", errorText(err))
+	code := exitCode(err)
+	if code == exitInterrupted {
+		code = u.interruptedCode()
+	}
+	return code
+}
+
+// errorText is an error as the command says it: after its name. An error of the library
+// begins with that name already, once; where the command says more about it, the name
+// is in the middle, and goes. A URL of the command line is not repeated, whatever it was
+// taken for.
+func errorText(err error) string {
 	text := strings.ReplaceAll("thump: "+err.Error(), ": thump: ", ": ")
-	u.errorf("%s\n", text)
-	return exitCode(err)
+	return withoutURLs(text, append([]string{os.Getenv("THUMP_HOME")}, os.Args[1:]...))
 }
 
 func exitCode(err error) int {
@@ -98,6 +116,22 @@ func exitCode(err error) int {
 	}
 }
 
+// checkHome returns an error if THUMP_HOME can't be what it says: a relative one would be
+// another in each working folder.
+func checkHome() error {
+	home := os.Getenv("THUMP_HOME")
+	if home == "" {
+		return nil
+	}
+	if !filepath.IsAbs(home) {
+		return usagef("THUMP_HOME is %q, but must be an absolute path", home)
+	}
+	if err := broker.CheckDir(home); err != nil {
+		return usageError{fmt.Errorf("THUMP_HOME: %w", err)}
+	}
+	return nil
+}
+
 func rootCommand(u *ui) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "thump",
@@ -105,8 +139,11 @@ func rootCommand(u *ui) *cobra.Command {
 		Long: `thump moves messages through RabbitMQ as fast as RabbitMQ can take them, and
 accounts for every one.
 
-Where to connect: --url, else the environment's THUMP_URL, else the private
-broker that thump broker start has started, else localhost:5672 as guest.
+It connects to --url (or --url-file, --url-command), else to THUMP_URL in the
+environment (or THUMP_URL_FILE, THUMP_URL_COMMAND), else to the private broker that
+thump broker start has started, else to localhost:5672 as guest.
+Other users of this machine can read --url in its process list, with the password:
+THUMP_URL, --url-file and --url-command keep it from them.
 ` + exitCodesHelp,
 		Example: `  thump run                      a million messages through RabbitMQ and back
   thump send hello               the tutorial's producer
@@ -116,6 +153,7 @@ broker that thump broker start has started, else localhost:5672 as guest.
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		Args:              noArguments,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return faults(checkURLs(cmd), checkHome()) },
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
 	}
@@ -125,23 +163,25 @@ broker that thump broker start has started, else localhost:5672 as guest.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(runCommand(u), sendCommand(u), receiveCommand(u), brokerCommand(u))
+	root.AddCommand(runCommand(u), sendCommand(u), receiveCommand(u), brokerCommand(u), licensesCommand(u))
 	return root
 }
 
-// noArguments refuses arguments, and takes the first for a mistyped command
-// where the command has subcommands.
+// noArguments refuses arguments. If the command has subcommands, the first is most
+// likely one of them with a typing mistake.
 func noArguments(cmd *cobra.Command, args []string) error {
-	if len(args) == 0 {
+	switch {
+	case len(args) == 0:
 		return nil
-	}
-	if cmd.HasSubCommands() {
+	case isURL(args[0]):
+		return misplaced("an argument of " + cmd.CommandPath())
+	case cmd.HasSubCommands():
 		return usagef("no command %q (see %s --help)", args[0], cmd.CommandPath())
 	}
 	return usagef("%s takes no arguments, and got %q", cmd.CommandPath(), args[0])
 }
 
-// version is the module's version as the build knows it, and what built it.
+// version is the module's version, if the build knows it, and what built it.
 func version() string {
 	v := "devel"
 	if info, ok := debug.ReadBuildInfo(); ok {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -12,9 +13,13 @@ func TestLines(t *testing.T) {
 	var b bytes.Buffer
 	l := &lines{u: &ui{stderr: &output{w: &b, failed: func() {}}}}
 	l.show(99_999, 0, "")
-	l.show(250_000, 100_000, "low on memory")
-	l.show(250_000, 100_000, "low on memory")
+	l.show(250_000, 100_000, "")
+	l.u.tellBlocked("low on memory")
 	l.show(1_250_000, 100_000, "")
+	l.u.tellAway(time.Time{}, errors.New("EOF"))
+	l.show(1_250_000, 100_000, "no connection for 1 s: EOF")
+	l.u.tellAway(time.Now().Add(-1200*time.Millisecond), nil)
+	l.u.tellBlocked("")
 	l.show(100_050_000, 100_000, "")
 	var want strings.Builder
 	for _, line := range []string{
@@ -22,7 +27,8 @@ func TestLines(t *testing.T) {
 		"[!] The broker blocks publishing: low on memory",
 		"[x] Sent 300000 messages", "[x] Sent 400000 messages", "[x] Sent 500000 messages", "[x] Sent 600000 messages",
 		"[x] Sent 700000 messages", "[x] Sent 800000 messages", "[x] Sent 900000 messages", "[x] Sent 1000000 messages",
-		"[x] Sent 1100000 messages", "[x] Sent 1200000 messages", "[!] The broker blocks publishing: no longer",
+		"[x] Sent 1100000 messages", "[x] Sent 1200000 messages", "[!] The connection was lost: EOF",
+		"[!] There is a connection again, after 1.2 s", "[!] The broker blocks publishing: no longer",
 		"[x] Sent 100000000 messages",
 	} {
 		want.WriteString(" " + line + "\n")

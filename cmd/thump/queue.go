@@ -5,58 +5,109 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/spf13/pflag"
-
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/internal/load"
+	"github.com/thumpmq/thump/internal/result"
 )
 
-// Codes of the broker's answer to a declaration that differs from what is there:
-// AMQP 0-9-1's reply code, and the stream protocol's response code.
+const windowOfQueue = 10_000
+
+// Codes of the broker's answer to a declaration that differs from what exists: AMQP
+// 0-9-1's reply code, and the stream protocol's response code.
 const (
 	preconditionFailed       = 406
 	preconditionFailedStream = 17
 )
 
-// prepareQueue makes the queue where it is not there.
-func prepareQueue(ctx context.Context, client *thump.Client, place load.Place, f *placeFlags, flags *pflag.FlagSet) (prepared, error) {
-	wanted := thump.QueueSpec{Name: place.Name, Kind: thump.QueueKind(f.kind.kind), Transient: f.transient}
-	known := prepared{place: place, kind: f.kind.kind, durable: new(!f.transient)}
+// queue is a classic or quorum queue that a command works on.
+type queue struct {
+	load.Queue
+	cfg *config
 
-	info, err := client.InspectQueue(ctx, place.Name)
+	found   thump.QueueInfo // before declare
+	created bool            // by declare
+}
+
+func (*queue) window() int { return windowOfQueue }
+
+func (*queue) misused(given func(string) bool) error {
+	var errs []error
+	for _, flag := range []string{
+		"stream-max-bytes", "stream-url", "sub-entry", "compression", "publisher-name", "consumer-name", "offset", "until",
+	} {
+		if given(flag) {
+			errs = append(errs, fmt.Errorf("--%s is for streams, and this is a queue", flag))
+		}
+	}
+	return faults(errs...)
+}
+
+func (*queue) blocksSilently() bool { return false }
+
+func (q *queue) describe(s *result.Settings) {
+	s.Queue, s.Kind = q.Name, result.Kind(q.cfg.kind.kind)
+}
+
+// checkDisk accepts everything: what a queue takes depends on how soon its messages
+// are acked, and RabbitMQ drops them then.
+func (*queue) checkDisk(*connection, *load.SendConfig, *result.Settings) error { return nil }
+
+func (q *queue) declare(ctx context.Context, client *thump.Client, s *result.Settings) error {
+	info, err := client.InspectQueue(ctx, q.Name)
 	switch {
 	case err == nil:
-		known.found = info
-	case thump.IsNotFound(err):
-		known.created = true
+		q.found = info
+	case !thump.IsNotFound(err):
+		return err
 	default:
-		return prepared{}, err
+		if err := q.cfg.refuseExchange(ctx, client); err != nil {
+			return err
+		}
 	}
-	// Declaring what is there changes nothing, and tells whether it is as
-	// wanted: AMQP has no other way to ask.
-	_, err = client.DeclareQueue(ctx, wanted)
+	exists := err == nil
+	// To declare a queue that exists changes nothing, and tells whether it is as
+	// wanted. AMQP has no other way to ask.
+	_, err = client.DeclareQueue(ctx, thump.QueueSpec{Name: q.Name, Kind: thump.QueueKind(q.cfg.kind.kind), Transient: q.Transient})
 	differs, ok := errors.AsType[*thump.BrokerError](err)
 	switch {
 	case err == nil:
-		return known, nil
-	case !ok || differs.Code != preconditionFailed || known.created:
-		return prepared{}, err
-	case flags.Changed("kind") || flags.Changed("transient"):
-		return prepared{}, fmt.Errorf("the queue %q is there already and is not as --kind and --transient say: %w", place.Name, err)
-	default:
-		return prepared{place: place, found: info}, nil
+		q.created, s.Durable = !exists, new(!q.Transient)
+		return nil
+	case !ok || differs.Code != preconditionFailed || !exists:
+		return err
 	}
+	if err := q.cfg.refuseStream(ctx, client, differs); err != nil {
+		return err
+	}
+	if q.cfg.given("kind") || q.cfg.given("transient") {
+		return fmt.Errorf("the queue %q exists already and is not as --kind and --transient say: %w", q.Name, err)
+	}
+	s.Kind = result.UnknownKind
+	return nil
 }
 
-// mustBeOurs refuses a queue that others use: their messages would be counted
-// as the run's, and taken from them. A stream takes nothing from anybody.
-func (p *prepared) mustBeOurs() error {
+func (q *queue) find(ctx context.Context, client *thump.Client, s *result.Settings) error {
+	return q.declare(ctx, client, s)
+}
+
+// checkUnused: a run would count the messages of others as its own, and take them.
+func (q *queue) checkUnused() error {
 	switch {
-	case p.found.Messages > 0:
-		return fmt.Errorf("the queue %q already holds %d messages, which are not this run's; nothing was touched (another --queue, or thump receive %[1]s to empty it)", p.place.Name, p.found.Messages)
-	case p.found.Consumers > 0:
-		return fmt.Errorf("the queue %q already has %d consumers, which would take this run's messages; nothing was touched (another --queue helps)", p.place.Name, p.found.Consumers)
+	case q.found.Messages > 0:
+		return fmt.Errorf("the queue %q already holds messages (%d), which are not this run's; nothing was touched (use another --queue, or empty it with thump receive %[1]s)", q.Name, q.found.Messages)
+	case q.found.Consumers > 0:
+		return fmt.Errorf("the queue %q already has consumers (%d), which would take this run's messages; nothing was touched (use another --queue)", q.Name, q.found.Consumers)
 	default:
 		return nil
 	}
+}
+
+func (q *queue) remove(ctx context.Context, client *thump.Client) error {
+	if !q.created {
+		return nil
+	}
+	if _, err := client.DeleteQueue(ctx, q.Name, thump.DeleteOptions{}); err != nil {
+		return stillThere(q, err)
+	}
+	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,40 +13,37 @@ import (
 	"github.com/thumpmq/thump/internal/result"
 )
 
-// receiveConfig is what the command line asks thump receive for.
-type receiveConfig struct {
-	onePlace
-	receive receiveFlags
-	stream  streamReceiveFlags
-	count   countFlag
-	idle    idleFlag
-}
-
 func receiveCommand(u *ui) *cobra.Command {
-	var cfg receiveConfig
+	var cfg config
 	cmd := &cobra.Command{
 		Use:   "receive [QUEUE]",
 		Short: "Receive messages from a queue or stream: the tutorial's consumer",
-		Long: `receive consumes messages from QUEUE (hello where none is given), from the
-stream --stream or from the super stream --super-stream, and counts them, until
-Ctrl-C, until --count messages have come, or until none has come for --idle. Then
-it prints how many there were, and the time from the first to the last.
+		Long: `receive consumes messages from QUEUE (hello if you name none), from the stream
+--stream or from the super stream --super-stream, and counts them. It ends with
+Ctrl-C, after --count messages, or when none has come for --idle. Then it prints how
+many there were, and the time from the first to the last.
 
-A queue that is there is used as it is. A new one is durable, unless --transient:
-the tutorial's own programs make and expect a transient queue. Messages are acked,
-and gone from the queue then.
+A queue that exists is used as it is. A new one is durable, unless you give
+--transient: the tutorial's own programs create and expect a transient queue. Messages
+are acked, which removes them from the queue.
 
-A stream has to be there, and keeps its messages: receive reads them from
---offset on, until --until where that is given. Each of several --consumers reads
-all of them, and --count is then for each. With --consumer-name the offset of what
-was received is stored, and the next one of that name goes on behind it.
+A stream must exist. It keeps its messages: receive reads them from --offset on, up
+to --until if you give it. Each of several --consumers reads all of them, and
+--count is for each. With --consumer-name the offset of what was received is stored,
+and the next consumer with that name continues after it.
 
-Of messages like the tutorial's, "Message 1", it also says which numbers came
-twice or are missing. That is for your information: what was sent, receive can't
-know; thump run can.
+If the messages are like the tutorial's, "Message 1", it also says how many numbers
+came twice or are missing. This is for your information: receive cannot know what
+was sent; thump run can.
 
-With --count no more than that many messages are taken off the queue. The first
-Ctrl-C ends in order, with the total; the second at once.
+It goes on through an outage: it connects again, and the broker delivers again what it
+has no ack for, which then counts twice. When the broker has been away for --give-up,
+60 s unless you say otherwise, it fails; with --no-recovery it does so when a
+connection is lost.
+
+With --count it takes no more than that many messages off the queue. What it receives
+is in buffers that are used again (ReuseBuffers of the package). The first
+Ctrl-C ends in order and prints the total. The second ends at once.
 ` + exitCodesHelp,
 		Example: `  thump receive
   thump receive --transient              from the tutorial's producer
@@ -59,96 +55,85 @@ Ctrl-C ends in order, with the total; the second at once.
   thump receive --stream events --consumer-name billing --idle 2s`,
 		Args: atMostOneQueue,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := faults(cfg.setPlace(cmd, args)); err != nil {
+			if err := cfg.chooseQueueOrStream(cmd, args); err != nil {
 				return err
 			}
-			if err := cfg.checkAll(); err != nil {
+			if err := faults(cfg.checkCount(), cfg.checkPlace(), cfg.checkReceiving()); err != nil {
 				return err
 			}
-			return cfg.run(cmd.Context(), u, "receive", &cfg)
+			return receive(cmd.Context(), &cfg, u)
 		},
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.Var(&cfg.count, "count", "end after so many messages (default: no end)")
-	flags.Lookup("count").DefValue = ""
-	flags.Var(&cfg.idle, "idle", "end when no message has come for so long, like 5s (default: never)")
-	cfg.receive.register(flags)
-	cfg.places.registerQueue(flags, kindClassic, kindQuorum)
-	cfg.places.registerStream(flags)
-	cfg.places.registerSuperStream(flags)
-	cfg.stream.register(flags)
+	cfg.endFlags(flags)
+	cfg.receiveFlags(flags)
+	cfg.kindFlags(flags, "create a queue of this kind", kindClassic, kindQuorum)
+	cfg.streamFlag(flags)
+	cfg.superStreamFlags(flags)
+	cfg.rangeFlags(flags)
+	cfg.consumerNameFlag(flags)
 	cfg.connect.register(flags)
+	cfg.recovery.register(flags)
 	cfg.output.register(flags)
 	return cmd
 }
 
-func (cfg *receiveConfig) checkAll() error {
-	var both error
-	if cfg.count > 0 && cfg.receive.autoAck {
-		both = errors.New("--count can't go with --auto-ack: the broker then sends, and forgets, as many as it likes")
+// checkCount refuses a count that cannot be kept to.
+func (cfg *config) checkCount() error {
+	if cfg.receive.Count > 0 && cfg.queue.AutoAck {
+		return errors.New("--count can't go with --auto-ack: the broker then sends, and drops, as many as it likes")
 	}
-	return faults(both, cfg.check(), cfg.receive.check(cfg.flags), checkReference("--consumer-name", cfg.stream.name))
+	return nil
 }
 
-// begin looks whether what is to be read can be there: to wait for a stream, or
-// for an offset far beyond its end, is a mistake in a name or a number.
-func (cfg *receiveConfig) begin(ctx context.Context, conn *connection) (prepared, error) {
-	place, err := cfg.places.prepare(ctx, conn.client, cfg.place, cfg.flags, false)
-	if err != nil || cfg.stream.offset.offset == 0 {
-		return place, err
+// receive consumes, and prints what came.
+func receive(ctx context.Context, cfg *config, u *ui) (err error) {
+	starting, started := u.starting(ctx)
+	defer started()
+	o, err := cfg.open(starting, u, cfg.connect.connect)
+	if err != nil {
+		return err
 	}
-	end, err := load.End(ctx, conn.client, cfg.place)
-	if err == nil && cfg.stream.offset.offset > end {
-		err = fmt.Errorf("offset %d is beyond the end of the %s, which is at %d (--offset next is what comes from now on)", cfg.stream.offset.offset, place.words(), end)
-	}
-	return place, err
-}
+	defer func() { err = o.close(ctx, err) }()
 
-func (cfg *receiveConfig) measure(ctx context.Context, conn *connection, place *prepared, u *ui) (*result.Result, string, error) {
-	r := newRecord("receive", conn, place)
-	cfg.receive.putSettings(&r.Settings)
-	r.Settings.Count = uint64(cfg.count)
-	var progress load.Progress
-	work := load.ReceiveConfig{
-		From: cfg.place, Consumers: cfg.receive.consumers, Prefetch: cfg.receive.prefetch,
-		AutoAck: cfg.receive.autoAck, Count: uint64(cfg.count), Idle: time.Duration(cfg.idle), Progress: &progress,
-	}
-	total := work.Count
-	if cfg.place.Streams() {
-		work.Stream = cfg.stream.config()
-		total *= uint64(work.Consumers)
-		cfg.stream.putSettings(&r.Settings)
-		putMaxBytes(&r.Settings, &cfg.places, place)
+	conn, work := o.conn, cfg.receiving()
+	r := conn.newRun("receive", cfg.place)
+	work.Describe(&r.Settings)
+	cfg.recovery.describe(&r.Settings)
+	conn.listener.progress.Store(work.Progress)
+	if err := cfg.place.find(starting, conn.client, &r.Settings); err != nil {
+		return u.orInterrupted(err)
 	}
 	u.notef("%s\n [*] Waiting for messages. To exit press CTRL+C\n", report.Settings(r))
 
-	done := u.follow(&progress, tracks{receive: total})
+	done := u.follow(work.Progress, tracks{receive: work.Total()})
 	meter := startMeter(conn)
-	got, err := load.Receive(ctx, conn.client, work, u.interrupted)
+	tallies, ended := load.Receive(ctx, conn.client, work, r, u.interrupted)
 	meter.stop(r)
 	done()
 
-	r.Received = new(got.Total())
-	putDeliveryTimes(r, got.First, got.Last)
-	r.TotalSeconds = r.ReceiveSeconds
-	interrupted := u.stopping() && (total == 0 || *r.Received < total)
-	ended := endedBy(err, interrupted)
-	r.Judge(ended, interrupted)
-	return r, receivedText(r, got), ended
+	if err := u.printResult(ctx, o.json, receivedText(r, tallies), result.New(r)); err != nil {
+		return err
+	}
+	return verdictError(r, ended)
 }
 
-// receivedText is the last line of the tutorial's consumer, and what the
-// numbers in the messages tell.
-func receivedText(r *result.Result, got load.Received) string {
+// receivedText is the last line of the tutorial's consumer, and what the numbers in
+// the messages tell; "" where it could not begin.
+func receivedText(r *result.Run, tallies []load.Tally) string {
+	if r.Verdict == result.Failed && result.Value(r.Received) == 0 {
+		return ""
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, " [x] Received a total of %d messages in %.2f seconds\n", result.Value(r.Received), result.Value(r.ReceiveSeconds))
-	for i, tally := range got.Tallies {
+	b.WriteString(survivedText(r))
+	for i, tally := range tallies {
 		if tally.Numbered == 0 || tally.Partial {
 			continue
 		}
 		who := ""
-		if len(got.Tallies) > 1 {
+		if len(tallies) > 1 {
 			who = fmt.Sprintf("consumer %d: ", i+1)
 		}
 		fmt.Fprintf(&b, "     %s%d of them were numbered, up to %d: %d repeated, %d missing\n", who, tally.Numbered, tally.Highest, tally.Repeated, tally.Missing())

@@ -3,67 +3,58 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/thumpmq/thump/internal/load"
 	"github.com/thumpmq/thump/internal/report"
 	"github.com/thumpmq/thump/internal/result"
 )
 
-// runConfig is what the command line asks thump run for.
-type runConfig struct {
-	connect connectFlags
-	places  placeFlags
-	send    sendFlags
-	receive receiveFlags
-	stream  streamSendFlags
-	output  outputFlags
-
-	name         string // --queue
-	consumerName string
-	private      bool
-	keep         bool
-	sequential   bool
-
-	flags *pflag.FlagSet // which of them were given
-}
-
 func runCommand(u *ui) *cobra.Command {
-	var cfg runConfig
+	var cfg config
 	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Send a million messages through RabbitMQ, receive them, and check every one",
 		Long: `run publishes messages to a queue or stream and consumes them at the same time,
-over the same API that programs use, and accounts for every one: lost, duplicated,
-reordered, corrupted, unexpected. With no flags it sends the tutorial's million
-messages through the durable classic queue hello, with confirms and acks.
+over the same API that programs use; what it receives is in buffers that are used
+again (ReuseBuffers). It accounts for every one: lost, duplicated, reordered,
+corrupted, unexpected. Without flags it sends the tutorial's million messages through
+the durable classic queue hello, with confirms and acks.
 
-It connects to --url, else THUMP_URL, else the private broker that is running,
-else localhost:5672 as guest; where nobody named one and none answers, it starts
-a private broker for the run and removes it afterwards.
+It connects where the flags or the environment say (see thump --help), else to the
+private broker that is running, else to localhost:5672 as guest. If you name none and
+none answers, it starts a private broker for the run and removes it afterwards; with
+--private it always does.
 
-A queue has to be empty and without consumers. One that run creates is deleted
-when the run is over, unless --keep.
+A queue must be empty and have no consumers. If run creates it, run deletes it
+afterwards, unless you give --keep.
+
+It goes on through an outage: it connects again, sends again what was not confirmed,
+and says in the end what that has cost. A message that came twice because it was sent
+or delivered again is no fault; one that came twice for no such reason is. When the
+broker has been away for --give-up, 60 s unless you say otherwise, the run fails; with
+--no-recovery it does so when a connection is lost.
 
 With --kind stream the messages go through the stream --queue, over RabbitMQ's
-stream protocol, many to an entry (--sub-entry). Every one of --consumers gets
-every message and is judged by itself; the counts are sums. Of a stream that is
-there already, the run receives what it sends itself. What the stream takes on the
-broker's disk is told first, and refused where there is no room and the broker is
-thump's own; --stream-max-bytes lets a stream that is made drop its oldest, read or
-not. With --super-stream the messages are spread over --partitions streams by a
-hash of their number, and their order is judged within each.
+stream protocol, many to an entry, since it is run itself that reads them; with
+--sub-entry 1 each has its own entry, as thump send has it. Each of the --consumers
+receives every message and is judged by itself; the counts are sums. If the stream
+exists already, the run receives only what it sends itself. The disk space needed is
+printed first. If the broker is thump's own and the space is not free, the run is
+refused; with --stream-max-bytes a new stream keeps less, and drops its oldest
+messages, read or not. With --super-stream the messages are spread over --partitions
+streams by a hash of their number, and their order is judged within each.
 
-With --kind all the same messages go through a classic queue, a quorum queue and
-a stream (--queue with the kind at its end), one after another, and one table has
-all three. Its JSON is an object with version, verdict (the worst) and runs, the
-three records; the exit code is that of the worst.
+With --kind all the same messages go through a classic queue, a quorum queue and a
+stream (--queue with the kind at its end), one after another, and one table shows
+all three. The JSON then has three runs. Its verdict and the exit code are those of
+the worst run.
 
-Results and analysis go to standard output, all else to standard error. The
-first Ctrl-C stops publishing, waits up to 10 s for confirms and prints the
-summary; the second ends at once.
+Results and analysis go to standard output, all else to standard error. The first
+Ctrl-C stops publishing, waits up to 10 s for confirms (3 s while none comes) and
+prints the summary. The second ends at once.
 ` + exitCodesHelp,
 		Example: `  thump run
   thump run --count 10m --quiet --json result.json
@@ -77,8 +68,9 @@ summary; the second ends at once.
   thump run --url amqp://user:password@host/vhost --queue test`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			cfg.flags = cmd.Flags()
-			if err := cfg.check(); err != nil {
+			cfg.command, cfg.flags = cmd.CommandPath(), cmd.Flags()
+			cfg.choosePlace(cfg.queueName)
+			if err := faults(cfg.checkRun(), cfg.checkPlace(), cfg.checkSending(), cfg.checkReceiving()); err != nil {
 				return err
 			}
 			return run(cmd.Context(), &cfg, u)
@@ -86,228 +78,180 @@ summary; the second ends at once.
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	cfg.send.register(flags)
-	flags.StringVar(&cfg.name, "queue", queueDefault, "the queue, or with --kind stream the stream")
-	cfg.places.registerQueue(flags, kindClassic, kindQuorum, kindStream, kindAll)
-	cfg.receive.register(flags)
+	cfg.sendFlags(flags)
+	flags.StringVar(&cfg.queueName, "queue", queueDefault, "the queue, or with --kind stream the stream")
+	cfg.kindFlags(flags, `what to send through; "all" is the first three, one after another`, kindClassic, kindQuorum, kindStream, kindAll)
+	cfg.receiveFlags(flags)
 	flags.BoolVar(&cfg.sequential, "sequential", false, "send everything before the first message is received")
-	cfg.places.registerSuperStream(flags)
-	cfg.stream.register(flags)
-	registerConsumerName(flags, &cfg.consumerName)
+	cfg.superStreamFlags(flags)
+	cfg.publishFlags(flags, subEntryOfRun)
+	cfg.consumerNameFlag(flags)
 	cfg.connect.register(flags)
+	cfg.recovery.register(flags)
 	flags.BoolVar(&cfg.private, "private", false, "start a private broker for this run, whatever else is running")
 	flags.BoolVar(&cfg.keep, "keep", false, "keep the queue or stream, and the broker that this run started")
 	cfg.output.register(flags)
 	return cmd
 }
 
-func (cfg *runConfig) check() error {
-	var both error
+// checkRun refuses flags of run that contradict each other.
+func (cfg *config) checkRun() error {
 	switch {
-	case cfg.private && (cfg.connect.url != "" || cfg.connect.streamURL != ""):
-		both = errors.New("--private can't go with --url or --stream-url: one starts a broker, the others name one")
-	case cfg.places.superStream != "" && cfg.flags.Changed("queue"):
-		both = errors.New("--queue can't go with --super-stream: each is a name")
+	case cfg.private && cfg.connect.given():
+		return errors.New("--private can't go with a flag that names a broker: --url, --url-file, --url-command or --stream-url")
+	case cfg.superStream != "" && cfg.given("queue"):
+		return errors.New("--queue can't go with --super-stream: each is a name")
+	default:
+		return nil
 	}
-	place := cfg.place()
-	kinds := wrongKind(cfg.flags, place.Streams())
-	if cfg.places.kind.kind == kindAll {
-		kinds = wrongForAll(cfg.flags)
-	}
-	return faults(both, cfg.connect.check(cfg.flags), cfg.places.check(place, cfg.flags), kinds,
-		cfg.send.check(cfg.flags), cfg.receive.check(cfg.flags), cfg.stream.check(), checkReference("--consumer-name", cfg.consumerName))
 }
 
-// place is what the run goes through.
-func (cfg *runConfig) place() load.Place { return cfg.places.place(cfg.name) }
-
-// run does what the configuration asks for. Whatever happens, what it has
-// created is gone afterwards, unless it is to be kept.
-func run(ctx context.Context, cfg *runConfig, u *ui) (err error) {
-	u.quiet = cfg.output.quiet
-	json, err := openJSON(cfg.output.json)
-	if err != nil {
-		return err
-	}
-	defer json.discard()
-
+// run sends, receives and checks, and prints what it found. Whatever happens, what it
+// has created is gone afterwards, unless it is to be kept.
+func run(ctx context.Context, cfg *config, u *ui) (err error) {
 	starting, started := u.starting(ctx)
 	defer started()
-	conn, err := cfg.connect.connectOrStart(starting, u, "thump run", cfg.private, cfg.keep)
+	o, err := cfg.open(starting, u, func(ctx context.Context, u *ui, how manner) (*connection, error) {
+		return cfg.connect.connectOrStart(ctx, u, how, cfg.private, cfg.keep)
+	})
 	if err != nil {
-		return orInterrupted(u, err)
-	}
-	defer func() {
-		closing := conn.close(ctx, cfg.keep)
-		if err == nil || errors.Is(err, errInterrupted) && closing != nil {
-			err = closing
-		}
-	}()
-	if cfg.places.kind.kind == kindAll {
-		return runAll(ctx, cfg, conn, json, u)
-	}
-	done, err := cfg.once(ctx, conn, u)
-	if err != nil {
-		return orInterrupted(u, err)
-	}
-	if err := printResult(u, json, done.record, report.Text(done.record)); err != nil {
 		return err
 	}
-	if err := verdictError(done.record, done.ended); err != nil {
-		if done.leaving != nil {
-			u.errorf("thump: %v\n", done.leaving)
+	defer func() { err = o.close(ctx, err) }()
+	if cfg.kind.kind == kindAll {
+		return runAll(ctx, cfg, o, u)
+	}
+
+	one := runThrough(ctx, cfg, o.conn, u)
+	if !one.began {
+		return u.orInterrupted(one.ended)
+	}
+	r := one.record
+	if err := u.printResult(ctx, o.json, report.Text(r), result.New(r)); err != nil {
+		return err
+	}
+	if err := verdictError(r, one.ended); err != nil {
+		if one.cleanupErr != nil {
+			u.errorf("%s\n", errorText(one.cleanupErr))
 		}
 		return err
 	}
-	return done.leaving
+	return one.cleanupErr
 }
 
-// done is a run that is over.
-type done struct {
-	record  *result.Result
-	ended   error // why it ended early
-	leaving error // why what it has made is still there
-}
+// runAll runs the same load through a classic queue, a quorum queue and a stream, one
+// after another, and prints one table of all.
+func runAll(ctx context.Context, cfg *config, o *opened, u *ui) error {
+	through := func(kind string) *config {
+		one := *cfg
+		one.kind.kind = kind
+		one.choosePlace(cfg.queueName + "-" + kind)
+		return &one
+	}
+	// Better to refuse the stream now than minutes later.
+	stream := through(kindStream)
+	work := stream.sending()
+	if err := stream.place.checkDisk(o.conn, &work, new(result.Settings)); err != nil {
+		return err
+	}
 
-// once runs the load through one queue or stream, which it makes where it is
-// not there, and deletes again. The error is why the run could not begin.
-func (cfg *runConfig) once(ctx context.Context, conn *connection, u *ui) (done, error) {
-	starting, started := u.starting(ctx)
-	defer started()
-	room, err := cfg.disk(conn)
-	if err != nil {
-		return done{}, err
+	var runs []*result.Run
+	var failed error // the first
+	for _, kind := range []string{kindClassic, kindQuorum, kindStream} {
+		one := runThrough(ctx, through(kind), o.conn, u)
+		if !one.began && errors.Is(u.orInterrupted(one.ended), errInterrupted) {
+			break
+		}
+		runs = append(runs, one.record)
+		u.notef("\n%s: %s\n\n", kind, report.Verdict(one.record))
+		if err := errors.Join(verdictError(one.record, one.ended), one.cleanupErr); err != nil && failed == nil {
+			failed = fmt.Errorf("%s: %w", kind, err)
+		}
+		if u.stopping() {
+			break
+		}
 	}
-	place, err := cfg.places.prepare(starting, conn.client, cfg.place(), cfg.flags, true)
-	if err == nil {
-		err = place.mustBeOurs()
-	}
-	if err != nil {
-		return done{}, err
-	}
-	r, ended := cfg.measure(ctx, conn, &place, room, u)
-	return done{record: r, ended: ended, leaving: cfg.leave(ctx, conn, &place, u)}, nil
-}
-
-// disk looks whether there is room for what is to be sent through a stream.
-func (cfg *runConfig) disk(conn *connection) (disk, error) {
-	if !cfg.place().Streams() {
-		return disk{}, nil
-	}
-	return diskFor(conn, cfg.work(nil).SendConfig, &cfg.places)
-}
-
-// work is the load.
-func (cfg *runConfig) work(progress *load.Progress) load.Config {
-	work := load.Config{
-		SendConfig: cfg.send.config(cfg.place(), cfg.flags, progress),
-		Consumers:  cfg.receive.consumers, Prefetch: cfg.receive.prefetch, AutoAck: cfg.receive.autoAck,
-		Sequential: cfg.sequential, ConsumerName: cfg.consumerName,
-	}
-	work.Transient = cfg.places.transient
-	if work.To.Streams() {
-		work.Stream = cfg.stream.config()
-	}
-	return work
-}
-
-// orInterrupted is err, unless the user has ended what it is the error of.
-func orInterrupted(u *ui, err error) error {
-	if u.stopping() && errors.Is(err, context.Canceled) {
+	if len(runs) == 0 {
 		return errInterrupted
 	}
-	return err
+	rec := result.New(runs...)
+	if err := u.printResult(ctx, o.json, report.Table(rec), rec); err != nil {
+		return err
+	}
+	return recordError(rec, failed)
 }
 
-// measure runs the load and makes the record of it. The error is why the load
-// ended early; it is in the record too.
-func (cfg *runConfig) measure(ctx context.Context, conn *connection, place *prepared, room disk, u *ui) (*result.Result, error) {
-	r := newRecord("run", conn, place)
-	var progress load.Progress
-	work := cfg.work(&progress)
-	work.Fresh = place.created
-	cfg.putSettings(&r.Settings, &work)
-	received := work.Count
-	if work.To.Streams() {
-		received *= uint64(work.Consumers)
-		room.put(&r.Settings)
-		putMaxBytes(&r.Settings, &cfg.places, place)
+// recordError is the error that a command with several runs ends with. failed is that
+// of the first run that was not ok.
+func recordError(rec *result.Record, failed error) error {
+	switch rec.Verdict {
+	case result.Violated:
+		return errViolated
+	case result.Interrupted:
+		return errInterrupted
+	default:
+		return failed
+	}
+}
+
+// finished is a run that is over.
+type finished struct {
+	record     *result.Run
+	began      bool
+	ended      error // why it did not begin, or ended early
+	cleanupErr error // why what it has made is still there
+}
+
+// runThrough runs the load through one queue or stream. It makes that if it does not
+// exist, and deletes again what it has made.
+func runThrough(ctx context.Context, cfg *config, conn *connection, u *ui) finished {
+	starting, started := u.starting(ctx)
+	defer started()
+	work := load.RunConfig{SendConfig: cfg.sending(), Consumers: cfg.receive.Consumers, Sequential: cfg.sequential, Recovery: cfg.recovery.recovery()}
+	r := conn.newRun("run", cfg.place)
+	work.Describe(&r.Settings)
+	cfg.recovery.describe(&r.Settings)
+	conn.listener.progress.Store(work.Progress)
+	err := cfg.place.checkDisk(conn, &work.SendConfig, &r.Settings)
+	if err == nil {
+		err = cfg.place.declare(starting, conn.client, &r.Settings)
+	}
+	if err == nil {
+		err = cfg.place.checkUnused()
+	}
+	if err != nil {
+		r.Judge(err, false)
+		return finished{record: r, ended: err}
 	}
 	u.notef("%s\n", report.Settings(r))
 
-	done := u.follow(&progress, tracks{send: work.Count, receive: received, confirms: !work.NoConfirms, streams: work.To.Streams()})
+	done := u.follow(work.Progress, tracks{
+		send: work.Count, receive: work.Count * uint64(work.To.Readers(work.Consumers)),
+		confirms: work.To.Confirms(), blocksSilently: cfg.place.blocksSilently(),
+	})
 	meter := startMeter(conn)
-	out, err := load.Run(ctx, conn.client, work, u.interrupted)
+	ended := load.Run(ctx, conn.client, work, r, u.interrupted)
 	meter.stop(r)
 	done()
-
-	putSent(r, out.Sent)
-	putTotals(r, out)
-	ended := endedBy(err, out.Interrupted)
-	r.Judge(ended, out.Interrupted)
-	return r, ended
+	return finished{record: r, began: true, ended: ended, cleanupErr: cfg.cleanUp(ctx, conn, r, u)}
 }
 
-// putSettings adds the settings of the load.
-func (cfg *runConfig) putSettings(s *result.Settings, work *load.Config) {
-	cfg.send.putSettings(s, &work.SendConfig)
-	cfg.receive.putSettings(s)
-	s.Sequential = cfg.sequential
-	if work.To.Streams() {
-		cfg.stream.putSettings(s)
-		s.ConsumerName = cfg.consumerName
-	}
-}
-
-// putTotals adds what the run's ledger says.
-func putTotals(r *result.Result, out load.Outcome) {
-	t := out.Totals
-	r.Received, r.Unique, r.Duplicated = &t.Received, &t.Unique, &t.Duplicated
-	r.Reordered, r.Corrupted, r.Unexpected = &t.Reordered, &t.Corrupted, &t.Unexpected
-	if out.LostKnown {
-		r.Lost, r.LostMessages = &out.Lost, []string{}
-	}
-	if out.LeftKnown {
-		r.LeftInQueue = &out.Left
-	}
-	for _, lost := range out.LostRanges {
-		r.LostMessages = append(r.LostMessages, lost.String())
-	}
-	putDeliveryTimes(r, out.First, out.Last)
-	if first := out.Sent.First; !first.IsZero() {
-		last := out.Sent.Last
-		if out.Last.After(last) {
-			last = out.Last
-		}
-		r.TotalSeconds = seconds(last.Sub(first))
-		received := out.Sent.ReceivedMeanwhile
-		if r.Settings.Streams() {
-			received /= uint64(r.Settings.Consumers)
-		}
-		held := out.Sent.Counts.Published - min(out.Sent.Counts.Published, received)
-		r.BacklogAtSendEnd = &held
-	}
-}
-
-// leave deletes what the run has created, or says how to reach what it keeps.
-func (cfg *runConfig) leave(ctx context.Context, conn *connection, place *prepared, u *ui) error {
+// cleanUp deletes what the run has created, or says how to reach what it keeps.
+func (cfg *config) cleanUp(ctx context.Context, conn *connection, r *result.Run, u *ui) error {
 	if cfg.keep {
-		u.notef("\nKept: the %s%s\n", place.words(), conn.howToReach())
+		u.notef("\nKept: the %s%s\n", cfg.place, conn.howToReach())
 		return nil
 	}
-	if !place.created || conn.started {
-		return nil // not ours, or gone with its broker
+	if conn.started {
+		return nil // it is gone with its broker
 	}
-	return place.remove(ctx, conn.client)
-}
-
-// printResult writes the record and its text to where they belong.
-func printResult(u *ui, json *jsonFile, r record, text string) error {
-	if json.stdout() {
-		u.notef("\n%s", text)
-	} else {
-		u.notef("\n")
-		u.printf("%s", text)
+	timeout := cleanupTimeout
+	// Even what ends at once cleans up. A broker that has not answered before will hardly
+	// do so now.
+	if ctx.Err() != nil || u.stopping() && result.Value(r.Unknown) > 0 {
+		ctx, timeout = context.WithoutCancel(ctx), hastyCleanupTimeout
 	}
-	return json.write(u, r)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return cfg.place.remove(ctx, conn.client)
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/internal/broker"
 	"github.com/thumpmq/thump/internal/brokertest"
+	"github.com/thumpmq/thump/internal/result"
 )
 
 func TestMain(m *testing.M) {
@@ -41,6 +42,7 @@ func TestUsage(t *testing.T) {
 // broker in THUMP_URL and THUMP_STREAM_URL, with the parts of the former in USER,
 // PASSWORD and ADDRESS, the commands below, and conditions like [rabbitmq:3.10].
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
 		testscript.Run(t, testscript.Params{
 			Dir:   "testdata/script",
@@ -67,11 +69,34 @@ func TestScripts(t *testing.T) {
 
 // TestBroker runs the scripts that start brokers of their own.
 func TestBroker(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:   "testdata/broker",
 		Setup: func(e *testscript.Env) error { return isolate(e) },
-		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"exits": cmdExits, "json": cmdJSON},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": cmdExits, "json": cmdJSON, "killbroker": cmdKillBroker,
+		},
 	})
+}
+
+// cmdKillBroker kills the broker of thump broker start, and all of its processes but epmd.
+func cmdKillBroker(ts *testscript.TestScript, _ bool, _ []string) {
+	node, err := broker.Open(filepath.Join(ts.Getenv("THUMP_HOME"), "broker"))
+	ts.Check(err)
+	output, err := exec.Command("ps", "-o", "ppid=", "-p", strconv.Itoa(node.PID)).Output()
+	ts.Check(err)
+	keeper, err := strconv.Atoi(strings.TrimSpace(string(output)))
+	ts.Check(err)
+	for _, pid := range []int{keeper, node.PID} {
+		p, err := os.FindProcess(pid)
+		ts.Check(err)
+		ts.Check(p.Kill())
+	}
+	for begin := time.Now(); node.Running(); time.Sleep(20 * time.Millisecond) {
+		if time.Since(begin) > 10*time.Second {
+			ts.Fatalf("RabbitMQ doesn't end")
+		}
+	}
 }
 
 // home makes a folder for THUMP_HOME: one that RabbitMQ's own user can pass
@@ -103,6 +128,8 @@ func isolate(e *testscript.Env) error {
 	e.Setenv("THUMP_HOME", dir)
 	e.Setenv("THUMP_URL", "")
 	e.Setenv("THUMP_STREAM_URL", "")
+	e.Setenv("THUMP_URL_FILE", "")
+	e.Setenv("THUMP_URL_COMMAND", "")
 	e.Defer(func() {
 		if err := remove(); err != nil {
 			e.T().Fatal(err)
@@ -204,7 +231,7 @@ func cmdQueue(ts *testscript.TestScript, neg bool, args []string) {
 	})
 }
 
-// cmdConsumers waits until a queue has so many consumers: consumers NAME N.
+// cmdConsumers waits until a queue has N consumers: consumers NAME N.
 func cmdConsumers(ts *testscript.TestScript, _ bool, args []string) {
 	withClient(ts, func(ctx context.Context, client *thump.Client) {
 		for begin := time.Now(); ; time.Sleep(20 * time.Millisecond) {
@@ -240,18 +267,37 @@ func cmdSuperStream(ts *testscript.TestScript, _ bool, args []string) {
 	})
 }
 
-// cmdJSON checks the values of a JSON object: json FILE KEY=VALUE..., where
-// VALUE "number" is any number. It fails unless the file is that object alone.
+// cmdJSON checks a record: json FILE KEY=VALUE..., where VALUE "number" is any
+// number. It fails unless the file is one record alone, with the keys of package
+// result and no others, and with the verdict of its worst run. The keys version,
+// verdict and runs are the record's own, as in runs.1.verdict. Any other key is that
+// of its only run.
 func cmdJSON(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: json FILE KEY=VALUE...")
 	}
+	text := ts.ReadFile(args[0])
+	var record result.Record
+	strict := json.NewDecoder(strings.NewReader(text))
+	strict.DisallowUnknownFields()
+	if err := strict.Decode(&record); err != nil {
+		ts.Fatalf("%s is not a record: %v", args[0], err)
+	}
+	if worst := result.New(record.Runs...); record.Version != worst.Version || record.Verdict != worst.Verdict || len(record.Runs) == 0 {
+		ts.Fatalf("%s has version %d, verdict %q and %d runs", args[0], record.Version, record.Verdict, len(record.Runs))
+	}
 	var object map[string]any
-	if err := json.Unmarshal([]byte(ts.ReadFile(args[0])), &object); err != nil {
+	if err := json.Unmarshal([]byte(text), &object); err != nil {
 		ts.Fatalf("%s is not a JSON object alone: %v", args[0], err)
 	}
 	for _, check := range args[1:] {
 		key, want, _ := strings.Cut(check, "=")
+		if outer, _, _ := strings.Cut(key, "."); object[outer] == nil {
+			if len(record.Runs) != 1 {
+				ts.Fatalf("%s has %d runs: which one's %s?", args[0], len(record.Runs), key)
+			}
+			key = "runs.0." + key
+		}
 		value, there := lookup(object, key)
 		got := fmt.Sprint(value)
 		switch value := value.(type) {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -11,122 +12,149 @@ import (
 	"github.com/thumpmq/thump/internal/result"
 )
 
-// sendConfig is what the command line asks thump send for.
-type sendConfig struct {
-	onePlace
-	send   sendFlags
-	stream streamSendFlags
-	disk   disk
-}
-
 func sendCommand(u *ui) *cobra.Command {
-	var cfg sendConfig
+	var cfg config
 	cmd := &cobra.Command{
 		Use:   "send [QUEUE]",
 		Short: "Send messages to a queue or stream: the tutorial's producer",
-		Long: `send publishes messages to QUEUE (hello where none is given), to the stream
---stream or to the super stream --super-stream, and waits until the broker has
-confirmed every one.
+		Long: `send publishes messages to QUEUE (hello if you name none), to the stream --stream
+or to the super stream --super-stream, and waits until the broker has confirmed
+every one.
 
-A queue that is there is used as it is. A new one is durable, unless --transient:
-the tutorial's own programs make and expect a transient queue.
+A queue that exists is used as it is. A new one is durable, unless you give
+--transient: the tutorial's own programs create and expect a transient queue.
 
-A stream that is not there is made, and keeps everything unless
---stream-max-bytes. Its messages share entries (--sub-entry), which every reader
-of the stream can read; what --compression compresses only those can that speak
-the stream protocol, AMQP readers cannot. A super stream's messages go to its
-partitions by a hash of their number.
+A stream that does not exist is created. It keeps everything, unless you give
+--stream-max-bytes. Each message has an entry of its own, which every client reads.
+With --sub-entry 500, small messages go many times as fast, but not every client
+reads entries that messages share. With --compression, only readers that speak the
+stream protocol can read them; AMQP readers cannot. A super stream's messages go to
+its partitions by a hash of their number.
 
-The first Ctrl-C stops publishing and waits up to 10 s for confirms; the second
-ends at once.
+It goes on through an outage: it connects again, and sends again what was not
+confirmed, which the broker may then have twice. When the broker has been away for
+--give-up, 60 s unless you say otherwise, it fails, and says how many messages were
+not confirmed; with --no-recovery it does so when a connection is lost.
+
+The first Ctrl-C stops publishing and waits up to 10 s for confirms, 3 s while none
+comes. The second ends at once.
 ` + exitCodesHelp,
 		Example: `  thump send
   thump send --transient                 to the tutorial's consumer
   thump send orders --count 10k --body 1KiB
-  thump send --stream events --count 100m
-  thump send --stream events --sub-entry 1000 --compression zstd --body 1KiB
+  thump send --stream events --count 10m
+  thump send --stream events --count 100m --sub-entry 500
+  thump send --stream events --compression zstd --body 1KiB
   thump send --super-stream orders --partitions 3
   thump send --url amqp://user:password@host/vhost hello`,
 		Args: atMostOneQueue,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := faults(cfg.setPlace(cmd, args)); err != nil {
+			if err := cfg.chooseQueueOrStream(cmd, args); err != nil {
 				return err
 			}
-			if err := faults(cfg.check(), cfg.send.check(cfg.flags), cfg.stream.check()); err != nil {
+			if err := faults(cfg.checkPlace(), cfg.checkSending()); err != nil {
 				return err
 			}
-			return cfg.run(cmd.Context(), u, "send", &cfg)
+			return send(cmd.Context(), &cfg, u)
 		},
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	cfg.send.register(flags)
-	cfg.places.registerQueue(flags, kindClassic, kindQuorum)
-	cfg.places.registerStream(flags)
-	cfg.places.registerSuperStream(flags)
-	cfg.stream.register(flags)
+	cfg.sendFlags(flags)
+	cfg.kindFlags(flags, "create a queue of this kind", kindClassic, kindQuorum)
+	cfg.streamFlag(flags)
+	cfg.superStreamFlags(flags)
+	cfg.publishFlags(flags, subEntryOfSend)
 	cfg.connect.register(flags)
+	cfg.recovery.register(flags)
 	cfg.output.register(flags)
 	return cmd
 }
 
-// begin looks first whether there is room for what is to be sent.
-func (cfg *sendConfig) begin(ctx context.Context, conn *connection) (prepared, error) {
-	if cfg.place.Streams() {
-		var err error
-		if cfg.disk, err = diskFor(conn, cfg.work(nil), &cfg.places); err != nil {
-			return prepared{}, err
+// atMostOneQueue refuses a second argument.
+func atMostOneQueue(cmd *cobra.Command, args []string) error {
+	if slices.ContainsFunc(args, isURL) {
+		return misplaced("an argument of " + cmd.CommandPath())
+	}
+	if len(args) > 1 {
+		return usagef("%s takes one queue, and got %d", cmd.CommandPath(), len(args))
+	}
+	return nil
+}
+
+// chooseQueueOrStream chooses the place for send and receive, which take the queue as
+// an argument.
+func (cfg *config) chooseQueueOrStream(cmd *cobra.Command, args []string) error {
+	cfg.command, cfg.flags, cfg.queueName = cmd.CommandPath(), cmd.Flags(), queueDefault
+	if len(args) > 0 {
+		cfg.queueName = args[0]
+		if cfg.streamName+cfg.superStream != "" {
+			return usagef("%s takes one queue or stream, and got the queue %q and a stream", cmd.CommandPath(), cfg.queueName)
 		}
 	}
-	return cfg.places.prepare(ctx, conn.client, cfg.place, cfg.flags, true)
+	cfg.choosePlace(cfg.queueName)
+	return nil
 }
 
-// work is what is to be sent.
-func (cfg *sendConfig) work(progress *load.Progress) load.SendConfig {
-	work := cfg.send.config(cfg.place, cfg.flags, progress)
-	work.Transient = cfg.places.transient
-	if cfg.place.Streams() {
-		work.Stream = cfg.stream.config()
+// send publishes, and prints what became of the messages.
+func send(ctx context.Context, cfg *config, u *ui) (err error) {
+	starting, started := u.starting(ctx)
+	defer started()
+	o, err := cfg.open(starting, u, cfg.connect.connect)
+	if err != nil {
+		return err
 	}
-	return work
-}
+	defer func() { err = o.close(ctx, err) }()
 
-func (cfg *sendConfig) measure(ctx context.Context, conn *connection, place *prepared, u *ui) (*result.Result, string, error) {
-	r := newRecord("send", conn, place)
-	var progress load.Progress
-	work := cfg.work(&progress)
-	cfg.send.putSettings(&r.Settings, &work)
-	if cfg.place.Streams() {
-		cfg.stream.putSettings(&r.Settings)
-		cfg.disk.put(&r.Settings)
-		putMaxBytes(&r.Settings, &cfg.places, place)
+	conn, work := o.conn, cfg.sending()
+	r := conn.newRun("send", cfg.place)
+	work.Describe(&r.Settings)
+	cfg.recovery.describe(&r.Settings)
+	conn.listener.progress.Store(work.Progress)
+	if err := cfg.place.checkDisk(conn, &work, &r.Settings); err != nil {
+		return err
+	}
+	if err := cfg.place.declare(starting, conn.client, &r.Settings); err != nil {
+		return u.orInterrupted(err)
 	}
 	u.notef("%s\n", report.Settings(r))
 
-	done := u.follow(&progress, tracks{send: work.Count, confirms: !work.NoConfirms, streams: work.To.Streams()})
+	done := u.follow(work.Progress, tracks{send: work.Count, confirms: work.To.Confirms(), blocksSilently: cfg.place.blocksSilently()})
 	meter := startMeter(conn)
-	sent, err := load.Send(ctx, conn.client, work, u.interrupted)
+	ended := load.Send(ctx, conn.client, work, r, u.interrupted)
 	meter.stop(r)
 	done()
 
-	putSent(r, sent)
-	r.TotalSeconds = r.SendSeconds
-	interrupted := u.stopping() && sent.Counts.Published < work.Count
-	ended := endedBy(err, interrupted)
-	r.Judge(ended, interrupted)
-	return r, sentText(r), ended
+	if err := u.printResult(ctx, o.json, sentText(r), result.New(r)); err != nil {
+		return err
+	}
+	return verdictError(r, ended)
 }
 
-// sentText is the last line of the tutorial's producer, and what it leaves out.
-func sentText(r *result.Result) string {
+// sentText is the last line of the tutorial's producer, and what the tutorial leaves
+// out; "" where it could not begin.
+func sentText(r *result.Run) string {
 	sent := result.Value(r.Sent)
+	if r.Verdict == result.Failed && sent == 0 {
+		return ""
+	}
 	text := fmt.Sprintf(" [x] Sent %d messages in %.2f seconds", sent, result.Value(r.SendSeconds))
 	if !r.Settings.Confirms {
-		return text + "\n"
+		return text + "\n" + survivedText(r)
 	}
 	if confirmed := result.Value(r.Confirmed); confirmed != sent {
-		return text + fmt.Sprintf(", %d confirmed, %d rejected, %d returned, %d unknown\n",
+		text += fmt.Sprintf(", %d confirmed, %d rejected, %d returned, %d unknown\n",
 			confirmed, result.Value(r.Rejected), result.Value(r.Returned), result.Value(r.Unknown))
+	} else {
+		text += ", all confirmed\n"
 	}
-	return text + ", all confirmed\n"
+	return text + survivedText(r)
+}
+
+// survivedText is a line about the outages of a command; "" if there were none.
+func survivedText(r *result.Run) string {
+	if survived := report.Survived(r); survived != "" {
+		return "     " + survived + "\n"
+	}
+	return ""
 }

@@ -21,8 +21,9 @@ const tutorialTimeout = 10 * time.Minute
 
 // TestTutorialPrograms lets the tutorial's two programs, unmodified, and thump
 // share the queue hello: a million messages each way. It takes minutes, nearly
-// all of them pika's.
+// all of them pika's, which uses one processor: the scripts run meanwhile.
 func TestTutorialPrograms(t *testing.T) {
+	t.Parallel()
 	b := brokertest.All(t)[0]
 	address, drop := tutorialVhost(t, b)
 	defer drop()

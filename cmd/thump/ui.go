@@ -7,32 +7,37 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
+	"time"
+	"unicode/utf8"
 
-	"golang.org/x/term"
+	"github.com/thumpmq/thump/internal/printable"
 )
 
-// ui is the command's way to its user. What was asked for goes to stdout, all
-// else to stderr. A write that fails stops the command, as the user would with
-// Ctrl-C: a summary that nobody can read is no reason to go on.
+// ui is where a command talks to its user. What was asked for goes to stdout, all
+// else to stderr. A write that fails stops the command as Ctrl-C does: there is no
+// point in working for a summary that nobody can read.
 type ui struct {
 	stdout, stderr *output
-	terminal       *os.File // stderr where it is a terminal, for bars; else nil
+	terminal       *os.File // stderr if it is a terminal, for bars; else nil
 	quiet          bool     // no settings, no progress
 
 	stopOnce sync.Once
 	// interrupted is closed when the command is to end in order.
 	interrupted chan struct{}
+	signal      atomic.Pointer[os.Signal] // the first that came
 }
 
 func newUI(stdout, stderr *os.File) *ui {
 	u := &ui{interrupted: make(chan struct{})}
 	u.stdout = &output{w: stdout, name: "standard output", failed: u.stop}
 	u.stderr = &output{w: stderr, name: "standard error", failed: u.stop}
-	// A terminal that doesn't know its width, as in some containers, has no
-	// room for bars.
-	if width, _, err := term.GetSize(int(stderr.Fd())); err == nil && width > 0 {
+	// A terminal that does not know its width, as in some containers, has no room
+	// for bars.
+	if terminalWidth(stderr) > 0 && obeysEscapes(stderr) {
 		u.terminal = stderr
 	}
 	return u
@@ -49,42 +54,75 @@ func (u *ui) stopping() bool {
 	}
 }
 
-// hearInterrupts makes Ctrl-C, and the signals that end a process, stop the
-// command: the first in order, the second at once, by ending the context that
-// is returned. A third kills the process as if nobody listened. Call release
-// when the command is over.
-func (u *ui) hearInterrupts() (ctx context.Context, release func()) {
+const (
+	// orderlyTimeout is how long a command may finish in order after SIGTERM or SIGHUP.
+	// Then it ends at once, as with a second Ctrl-C.
+	orderlyTimeout = 4 * time.Second
+	// endTimeout is when the process exits after one of these, whatever still waits for
+	// something. Who sends them sends SIGKILL next: docker stop after 10 s.
+	endTimeout = 8 * time.Second
+)
+
+// catchInterrupts makes Ctrl-C, and the signals that end a process, stop the command:
+// the first in order, the second at once, by ending the returned context. The third
+// kills the process, as if it were not caught. Call release when the command is over.
+func (u *ui) catchInterrupts() (ctx context.Context, release func()) {
 	ctx, cancel := context.WithCancel(context.Background())
+	over := make(chan struct{})
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	// A closed pipe is to be an error of the write: dying of the signal would
-	// leave a private broker behind. Caught rather than ignored, because what
-	// is ignored stays so in the programs that are started.
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup has it ignored
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	// A closed pipe must be an error of the write: to die of the signal would end
+	// without a summary. The signal is caught and not ignored, because programs that
+	// are started inherit what is ignored.
 	pipe := make(chan os.Signal, 1)
 	signal.Notify(pipe, syscall.SIGPIPE)
 	go func() {
+		var late <-chan time.Time
 		select {
-		case <-signals:
+		case first := <-signals:
+			message := "finishing; Ctrl-C again ends at once"
+			if first != os.Interrupt {
+				message = fmt.Sprintf("finishing, within %v", endTimeout)
+				late = time.After(orderlyTimeout)
+				time.AfterFunc(endTimeout, func() { os.Exit(u.interruptedCode()) })
+			}
+			u.signal.Store(&first)
 			u.stop()
-			u.errorf("\nthump: ending in order; Ctrl-C again ends at once\n")
-		case <-ctx.Done():
+			go u.errorf("\nthump: %s\n", message) // which waits for as long as nobody reads
+		case <-over:
 			return
 		}
 		select {
 		case <-signals:
-			signal.Stop(signals)
-			cancel()
-		case <-ctx.Done():
+		case <-late:
+		case <-over:
+			return
 		}
+		signal.Stop(signals)
+		cancel()
 	}()
 	return ctx, func() {
 		signal.Stop(signals)
 		cancel()
+		close(over)
 	}
 }
 
-// starting returns a context for what comes before the real work: the first
-// Ctrl-C ends it.
+// interruptedCode is the exit code of a command that a signal has ended: that of a shell.
+func (u *ui) interruptedCode() int {
+	if first := u.signal.Load(); first != nil {
+		if number, ok := (*first).(syscall.Signal); ok {
+			return exitSignal + int(number)
+		}
+	}
+	return exitInterrupted
+}
+
+// starting returns a context for what comes before the work itself. The first Ctrl-C
+// ends it.
 func (u *ui) starting(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {
@@ -97,14 +135,23 @@ func (u *ui) starting(ctx context.Context) (context.Context, context.CancelFunc)
 	return ctx, cancel
 }
 
-// printf writes the answer. Like errorf it leaves a write that fails to
-// outputError.
+// orInterrupted returns err, or errInterrupted if the user ended what failed with
+// err.
+func (u *ui) orInterrupted(err error) error {
+	if u.stopping() && errors.Is(err, context.Canceled) {
+		return errInterrupted
+	}
+	return err
+}
+
+// printf writes the answer. outputError tells if the write failed, here and in
+// errorf.
 func (u *ui) printf(format string, args ...any) { _, _ = fmt.Fprintf(u.stdout, format, args...) }
 
-// errorf writes what the user must see although it is not the answer.
+// errorf writes what the user must see and is not the answer.
 func (u *ui) errorf(format string, args ...any) { _, _ = fmt.Fprintf(u.stderr, format, args...) }
 
-// notef writes what the user may want to know, unless told to be quiet.
+// notef writes what the user may want to know, unless --quiet is given.
 func (u *ui) notef(format string, args ...any) {
 	if !u.quiet {
 		u.errorf(format, args...)
@@ -114,13 +161,16 @@ func (u *ui) notef(format string, args ...any) {
 // outputError is the first write that failed, or nil.
 func (u *ui) outputError() error { return errors.Join(u.stdout.failure(), u.stderr.failure()) }
 
-// output remembers that a write failed, so that no caller has to look.
+// output is what a terminal may show: whatever it is given, it writes text and nothing
+// that a terminal would obey, and leaves only line breaks and tabs as they are. It
+// remembers that a write failed, so that its callers need not check.
 type output struct {
 	w      io.Writer
 	name   string
 	failed func()
 
 	mu  sync.Mutex
+	cut []byte // the begin of a character whose rest has not come yet
 	err error
 }
 
@@ -128,23 +178,57 @@ type output struct {
 func (o *output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.err != nil {
+	text := append(o.cut, p...)
+	whole := wholeRunes(text)
+	o.cut = slices.Clone(text[whole:])
+	if o.write(text[:whole]); o.err != nil {
 		return 0, o.err
 	}
-	n, err := o.w.Write(p)
-	if err != nil {
-		// The path in an os.PathError is /dev/stdout: the name says it better.
+	return len(p), nil
+}
+
+// wholeRunes is how many bytes of text there are before a character at its end that is
+// not all there.
+func wholeRunes(text []byte) int {
+	for start := len(text) - 1; start >= 0 && start >= len(text)-utf8.UTFMax; start-- {
+		if utf8.RuneStart(text[start]) {
+			if !utf8.FullRune(text[start:]) {
+				return start
+			}
+			break
+		}
+	}
+	return len(text)
+}
+
+// write writes text as it is to be shown.
+func (o *output) write(text []byte) {
+	if o.err != nil || len(text) == 0 {
+		return
+	}
+	if _, err := io.WriteString(o.w, printable.Lines(string(text))); err != nil {
+		// An os.PathError would name /dev/stdout. Our name is clearer.
 		if cause, ok := errors.AsType[*os.PathError](err); ok {
 			err = cause.Err
 		}
 		o.err = fmt.Errorf("writing to %s: %w", o.name, err)
 		o.failed()
 	}
-	return n, o.err
 }
 
+// redirect makes o write to w.
+func (o *output) redirect(w io.Writer) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.w = w
+}
+
+// failure is the first write that failed, or nil. It is asked for at the end: a character
+// that is still not whole is written as it is.
 func (o *output) failure() error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.write(o.cut)
+	o.cut = nil
 	return o.err
 }

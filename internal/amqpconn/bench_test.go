@@ -8,7 +8,9 @@ import (
 	"testing"
 
 	"github.com/thumpmq/thump/internal/amqpproto"
+	"github.com/thumpmq/thump/internal/conntest"
 	"github.com/thumpmq/thump/internal/fakebroker"
+	"github.com/thumpmq/thump/internal/window"
 )
 
 // benchBatch is how many messages are published, or taken, together. An
@@ -27,7 +29,7 @@ func benchPair(b *testing.B, script func(*fakebroker.Session)) *Conn {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { drop(conn) })
+	b.Cleanup(func() { conntest.Drop(conn) })
 	return conn
 }
 
@@ -44,7 +46,7 @@ func BenchmarkPublish(b *testing.B) {
 }
 
 func benchmarkPublish(b *testing.B, size int, confirms bool) {
-	p := Publishing{Body: make([]byte, size)}
+	p := Message{Body: make([]byte, size)}
 	p.RoutingKey, p.Mandatory, p.Properties.DeliveryMode = "hello", true, 2
 	encoded, err := amqpproto.AppendPublish(nil, 1, 131072, &p.BasicPublish, &p.Properties, p.Body)
 	if err != nil {
@@ -63,11 +65,7 @@ func benchmarkPublish(b *testing.B, size int, confirms bool) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	if confirms {
-		if err := ch.Confirm(b.Context(), 10_000, false); err != nil {
-			b.Fatal(err)
-		}
-	}
+	ch.carry(b, window.Config{Messages: 10_000, Unconfirmed: !confirms})
 	b.SetBytes(int64(size))
 	b.ReportAllocs()
 	ready := func() {
@@ -95,7 +93,7 @@ func benchmarkPublish(b *testing.B, size int, confirms bool) {
 	}
 	ch.EndPublish()
 	if confirms {
-		if err := ch.WaitConfirms(b.Context()); err != nil {
+		if err := ch.window().Wait(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -124,47 +122,55 @@ func confirmAll(s *fakebroker.Session, size int) {
 }
 
 // BenchmarkDeliver consumes from a peer that writes deliveries encoded before,
-// and acks each batch with one frame.
+// and acks each batch with one frame. The buffers are given back, or let go, which
+// shows as bytes.
 func BenchmarkDeliver(b *testing.B) {
 	for _, size := range []int{14, 1024} {
-		b.Run(fmt.Sprintf("body=%d", size), func(b *testing.B) {
-			conn := benchPair(b, func(s *fakebroker.Session) {
-				s.OpenConsumer()
-				go func() { _, _ = io.Copy(io.Discard, s.Conn()) }() // the acks
-				deliverForever(s, size)
-			})
-			ch, err := conn.Channel(b.Context())
-			if err != nil {
+		for _, reuse := range []bool{true, false} {
+			b.Run(fmt.Sprintf("body=%d/reuse=%v", size, reuse), func(b *testing.B) { benchmarkDeliver(b, size, reuse) })
+		}
+	}
+}
+
+func benchmarkDeliver(b *testing.B, size int, reuse bool) {
+	conn := benchPair(b, func(s *fakebroker.Session) {
+		s.OpenConsumer()
+		go func() { _, _ = io.Copy(io.Discard, s.Conn()) }() // the acks
+		deliverForever(s, size)
+	})
+	ch, err := conn.Channel(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	in, err := ch.Consume(b.Context(), &amqpproto.BasicConsume{Queue: "q", ConsumerTag: "c"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx := context.Background()
+	var d Deliveries
+	for range 200 { // warm: every slice has grown
+		if err := in.Take(ctx, &d, benchBatch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.SetBytes(int64(size))
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if i == len(d.List) {
+			if err := ch.Ack(true, d.List[i-1].Tag); err != nil {
 				b.Fatal(err)
 			}
-			in, err := ch.Consume(b.Context(), &amqpproto.BasicConsume{Queue: "q", ConsumerTag: "c"})
-			if err != nil {
+			if !reuse {
+				d.LetGo()
+			}
+			if err := in.Take(ctx, &d, benchBatch); err != nil {
 				b.Fatal(err)
 			}
-			ctx := context.Background()
-			var d Deliveries
-			for range 200 { // warm: every slice has grown
-				if err := in.Take(ctx, &d, benchBatch); err != nil {
-					b.Fatal(err)
-				}
-			}
-			b.SetBytes(int64(size))
-			b.ReportAllocs()
-			for i := 0; b.Loop(); i++ {
-				if i == len(d.List) {
-					if err := ch.Ack(d.List[i-1].Tag, true); err != nil {
-						b.Fatal(err)
-					}
-					if err := in.Take(ctx, &d, benchBatch); err != nil {
-						b.Fatal(err)
-					}
-					i = 0
-				}
-				if len(d.List[i].Body) != size {
-					b.Fatal("a body of", len(d.List[i].Body))
-				}
-			}
-		})
+			i = 0
+		}
+		if len(d.List[i].Body) != size {
+			b.Fatal("a body of", len(d.List[i].Body))
+		}
 	}
 }
 

@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump/internal/amqpproto"
+	"github.com/thumpmq/thump/internal/conntest"
 	"github.com/thumpmq/thump/internal/fakebroker"
+	"github.com/thumpmq/thump/internal/transport"
 )
 
 // shortly is a context that ends after a second.
@@ -87,7 +89,7 @@ func TestGivenUpChannel(t *testing.T) {
 			if err := ch.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("close: %v", err)
 			}
-			if !errors.Is(ch.Err(), ErrClosed) {
+			if !errors.Is(ch.Err(), transport.ErrClosed) {
 				t.Errorf("it ended with %v", ch.Err())
 			}
 		}},
@@ -101,7 +103,7 @@ func TestGivenUpChannel(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				greeting := fakebroker.Likely()
 				greeting.Tune.ChannelMax = 2
-				b := fakebroker.Pipe(t, socketSize, func(s *fakebroker.Session) {
+				b := fakebroker.Pipe(t, conntest.SocketSize, func(s *fakebroker.Session) {
 					s.LoginAs(greeting)
 					open := map[uint16]bool{}
 					s.Serve(func(r *fakebroker.Received) bool {

@@ -3,9 +3,10 @@ package amqpconn
 import (
 	"context"
 	"fmt"
-	"hash/maphash"
+	"sync/atomic"
 
 	"github.com/thumpmq/thump/internal/amqpproto"
+	"github.com/thumpmq/thump/internal/transport"
 )
 
 // Channel is one channel of a connection. Like the connection it lives once:
@@ -22,21 +23,20 @@ type Channel struct {
 	hot     *Inbox
 	lastTag uint64 // of the deliveries; they are numbered from 1
 
-	// Guarded by conn.mu.
-	reply     chan reply // of the call under way
-	givenUp   bool       // the caller did not wait for the reply; turn is held until it comes
-	opening   bool       // the broker was asked to open it
-	closing   bool       // the broker was asked to close it
+	// Guarded by the connection's lock.
+	reply     chan reply         // of the call under way
+	request   amqpproto.MethodID // of the last call
+	givenUp   bool               // the caller did not wait for the reply; turn is held until it comes
+	opening   bool               // the broker was asked to open it
+	closing   bool               // the broker was asked to close it
 	consumers map[string]*Inbox
-	prefetch  int     // of the consumers to come; 0: unlimited
-	window    *window // nil without confirms
-	limit     int     // of the window
-	flushAt   uint64  // WaitConfirms waits for oldest to get here; 0: nobody does
-	published uint64  // without confirms
-	returned  uint64  // without confirms
-	seed      maphash.Seed
-	err       error // why the channel ended
+	prefetch  int           // of the consumers to come; 0: unlimited
+	err       error         // why the channel ended
+	stale     error         // why its deliveries can't be settled any more
+	expired   chan struct{} // closed once stale is set
 	done      chan struct{}
+
+	publishing atomic.Pointer[publishing] // nil until Carry
 }
 
 // reply is the broker's answer to a call; content is set for basic.get-ok.
@@ -49,7 +49,7 @@ type reply struct {
 func newChannel(c *Conn, id uint16) *Channel {
 	ch := &Channel{
 		conn: c, id: id, turn: make(chan struct{}, 1), done: make(chan struct{}),
-		consumers: make(map[string]*Inbox), seed: maphash.MakeSeed(),
+		expired: make(chan struct{}), consumers: make(map[string]*Inbox),
 	}
 	ch.turn <- struct{}{}
 	return ch
@@ -60,8 +60,8 @@ func (ch *Channel) Done() <-chan struct{} { return ch.done }
 
 // Err says why the channel ended; nil while it lives.
 func (ch *Channel) Err() error {
-	ch.conn.mu.Lock()
-	defer ch.conn.mu.Unlock()
+	ch.conn.Lock()
+	defer ch.conn.Unlock()
 	return ch.err
 }
 
@@ -80,7 +80,7 @@ func (ch *Channel) call(ctx context.Context, m amqpproto.Method) (reply, error) 
 	}
 	if !answers(r.method.ID(), m.ID()) {
 		err := violation("%s answered by %s", m.ID(), r.method.ID())
-		ch.conn.fail(err)
+		ch.conn.Fail(err)
 		return reply{}, err
 	}
 	return r, nil
@@ -112,8 +112,8 @@ func (ch *Channel) exchange(ctx context.Context, m amqpproto.Method) (reply, err
 // giveUp leaves the turn to the reader, which passes it on when the answer
 // comes; or takes it back if that has happened just now.
 func (ch *Channel) giveUp(ctx context.Context) error {
-	ch.conn.mu.Lock()
-	defer ch.conn.mu.Unlock()
+	ch.conn.Lock()
+	defer ch.conn.Unlock()
 	if ch.reply == nil {
 		ch.turn <- struct{}{}
 	} else {
@@ -125,15 +125,15 @@ func (ch *Channel) giveUp(ctx context.Context) error {
 // ask queues the frame of m and registers who gets the answer, in one step.
 func (ch *Channel) ask(m amqpproto.Method, answer chan reply) error {
 	c := ch.conn
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.Lock()
+	defer c.Unlock()
 	if ch.err != nil {
 		return ch.err
 	}
 	if err := ch.queue(m); err != nil {
 		return err
 	}
-	ch.reply = answer
+	ch.reply, ch.request = answer, m.ID()
 	switch m.ID() {
 	case amqpproto.MethodChannelOpen:
 		ch.opening = true
@@ -143,20 +143,28 @@ func (ch *Channel) ask(m amqpproto.Method, answer chan reply) error {
 	return nil
 }
 
-// queue appends a method frame for the writer. conn.mu is held.
+// queue appends a method frame for the writer. The lock is held.
 func (ch *Channel) queue(m amqpproto.Method) error {
 	c := ch.conn
-	frames, err := amqpproto.AppendMethodFrame(c.out, ch.id, m)
+	frames, err := amqpproto.AppendMethodFrame(c.Out, ch.id, m)
 	if err != nil {
 		return err
 	}
 	// Arguments come from the user, and a method cannot be split over frames.
-	if size := len(frames) - len(c.out); size > int(c.server.FrameMax) {
+	if size := len(frames) - len(c.Out); size > int(c.server.FrameMax) {
 		return fmt.Errorf("a frame of %d bytes is over the limit of %d that was agreed with the broker", size, c.server.FrameMax)
 	}
-	c.out = frames
-	c.wakeWriter()
+	c.Out = frames
+	c.WakeWriter()
 	return nil
+}
+
+// respond queues a frame that the broker made us send. The lock is held.
+func (ch *Channel) respond(m amqpproto.Method) error {
+	if !ch.conn.CountAnswer() {
+		return violation("the broker does not read the answers it asks for")
+	}
+	return ch.queue(m)
 }
 
 // answers reports whether a reply is one to a request.
@@ -171,6 +179,29 @@ func answers(reply, request amqpproto.MethodID) bool {
 	}
 }
 
+// getting reports whether a message was asked for that has not come, whether somebody
+// still waits for it or not.
+func (ch *Channel) getting() bool {
+	ch.conn.Lock()
+	defer ch.conn.Unlock()
+	return ch.request == amqpproto.MethodBasicGet && (ch.reply != nil || ch.givenUp || ch.err != nil)
+}
+
+// answer gives a reply to the call that waits for it. The lock is held.
+func (ch *Channel) answer(r reply) error {
+	switch {
+	case ch.givenUp: // whoever asked is gone; the next call may begin
+		ch.givenUp = false
+		ch.turn <- struct{}{}
+	case ch.reply != nil:
+		ch.reply <- r
+		ch.reply = nil
+	case ch.err == nil:
+		return violation("%s, which answers nothing", r.method.ID())
+	}
+	return nil
+}
+
 // Close closes the channel in order: once it returns nil the broker has read
 // everything that was sent on it, acks included. It ends the channel even where
 // ctx ends first, or an earlier call still waits for its answer.
@@ -180,6 +211,10 @@ func (ch *Channel) Close(ctx context.Context) error {
 	return err
 }
 
+// Leave closes the channel in order and does not wait for the broker, which reads
+// what was sent on the channel before that.
+func (ch *Channel) Leave() { ch.abandon() }
+
 func goodbyeChannel() *amqpproto.ChannelClose {
 	return &amqpproto.ChannelClose{ReplyCode: amqpproto.ReplySuccess, ReplyText: "goodbye"}
 }
@@ -188,39 +223,39 @@ func goodbyeChannel() *amqpproto.ChannelClose {
 // once, if it knows of the channel: otherwise the id would be lost for good.
 func (ch *Channel) abandon() {
 	c := ch.conn
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.Lock()
+	defer c.Unlock()
 	switch {
 	case ch.err != nil || ch.closing:
 	case !ch.opening:
-		delete(c.channels, ch.id)
+		c.free(ch)
 	default:
 		ch.closing = true
 		_ = ch.queue(goodbyeChannel()) // it always fits a frame
 	}
-	ch.end(ErrClosed)
+	ch.end(transport.ErrClosed)
 }
 
 // end marks the channel as ended and tells everyone who waits on it. The id is
-// not free again until the broker agrees: see reader.forget. conn.mu is held.
+// not free again until the broker agrees: see protocol.forget. The lock is held.
 func (ch *Channel) end(why error) {
 	if ch.err != nil {
 		return
 	}
 	ch.err = why
+	ch.expire(why)
+	if p := ch.publishing.Load(); p != nil {
+		p.end(why)
+	}
 	close(ch.done)
 	if ch.reply != nil {
 		ch.reply <- reply{err: why}
 		ch.reply = nil
 	}
-	if ch.window != nil {
-		ch.window.abandon()
-	}
 	for _, in := range ch.consumers {
-		in.end(why)
+		in.End(why)
 	}
-	ch.conn.room.Broadcast()
-	ch.conn.settled.Broadcast()
+	ch.conn.RoomChanged()
 }
 
 // Qos limits the unsettled deliveries of the consumers that start after it.
@@ -228,8 +263,8 @@ func (ch *Channel) Qos(ctx context.Context, prefetch uint16) error {
 	if _, err := ch.Call(ctx, &amqpproto.BasicQos{PrefetchCount: prefetch}); err != nil {
 		return err
 	}
-	ch.conn.mu.Lock()
-	defer ch.conn.mu.Unlock()
+	ch.conn.Lock()
+	defer ch.conn.Unlock()
 	ch.prefetch = int(prefetch)
 	return nil
 }
@@ -239,60 +274,135 @@ func (ch *Channel) Qos(ctx context.Context, prefetch uint16) error {
 // the answer.
 func (ch *Channel) Consume(ctx context.Context, m *amqpproto.BasicConsume) (*Inbox, error) {
 	in := newInbox(m.ConsumerTag)
-	ch.conn.mu.Lock()
+	ch.conn.Lock()
 	if ch.consumers[in.tag] != nil {
-		ch.conn.mu.Unlock()
+		ch.conn.Unlock()
 		return nil, fmt.Errorf("consumer tag %q is in use on this channel", in.tag)
 	}
 	if !m.NoAck {
 		in.prefetch = ch.prefetch
 	}
+	if ch.conn.shared {
+		in.Relax()
+	}
 	ch.consumers[in.tag] = in
-	ch.conn.mu.Unlock()
+	ch.conn.Unlock()
 	if _, err := ch.Call(ctx, m); err != nil {
 		return nil, err
 	}
 	return in, nil
 }
 
+// settleBytesMost is how many bytes of acks and the like may wait to be written. A prefetch
+// of 65535, the most there is, allows a third of that: a broker that lets more gather
+// delivers without regard to it and does not read, and must not fill the memory.
+const settleBytesMost = 4 << 20
+
+// prefetchMost is the largest prefetch.
+const prefetchMost = 65535
+
 // Cancel stops a consumer. What was on its way until the broker answered is in
-// its inbox, which then ends with ErrCancelled.
+// its inbox, which then ends with ErrCancelled. The answer comes after all that, so only
+// if somebody takes, or the inbox is shut or drains.
 func (ch *Channel) Cancel(ctx context.Context, in *Inbox) error {
-	in.drain()
 	_, err := ch.Call(ctx, &amqpproto.BasicCancel{ConsumerTag: in.tag})
 	if err != nil {
 		return err
 	}
-	in.end(ErrCancelled)
+	in.End(ErrCancelled)
 	return nil
 }
 
-// Ack settles deliveries as handled: the one with this tag, or with multiple
-// all unsettled ones up to it. It queues the frame and does not wait.
-func (ch *Channel) Ack(tag uint64, multiple bool) error {
-	c := ch.conn
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if ch.err != nil {
-		return ch.err
+// GiveBack nacks, with requeue, what has come for a consumer that was cancelled and
+// was not taken.
+func (ch *Channel) GiveBack(in *Inbox) error {
+	first, last := in.untaken()
+	if last-first+1 > prefetchMost {
+		err := violation("%d deliveries were sent and not settled, more than a prefetch allows", last-first+1)
+		ch.conn.Fail(err) // which gives them back as well
+		return err
 	}
-	c.out = amqpproto.AppendAck(c.out, ch.id, tag, multiple)
-	c.wakeWriter()
-	return nil
+	return ch.settle(func(out []byte) []byte {
+		for tag := first; tag <= last; tag++ {
+			out = amqpproto.AppendNack(out, ch.id, tag, false, true)
+		}
+		return out
+	})
+}
+
+// settle queues frames that settle deliveries. The error is that of Stale, or that the
+// broker does not read them, which ends the connection.
+func (ch *Channel) settle(frames func(out []byte) []byte) error {
+	c := ch.conn
+	c.Lock()
+	stale, full := ch.stale, len(c.Out) > settleBytesMost
+	if stale == nil && !full {
+		c.Out = frames(c.Out)
+		c.WakeWriter()
+	}
+	c.Unlock()
+	if stale == nil && full {
+		stale = violation("the broker delivers more than was settled, and does not read what settles it")
+		c.Fail(stale)
+	}
+	return stale
+}
+
+// expire notes why the deliveries of the channel can't be settled any more. The
+// lock is held.
+func (ch *Channel) expire(why error) {
+	if ch.stale == nil {
+		ch.stale = why
+		close(ch.expired)
+	}
+}
+
+// Stale says why the deliveries of the channel can't be settled any more: it has
+// ended, or the broker has cancelled a consumer and taken them back. It is nil
+// while they can.
+func (ch *Channel) Stale() error {
+	ch.conn.Lock()
+	defer ch.conn.Unlock()
+	return ch.stale
+}
+
+// Expired is closed when the deliveries of the channel can't be settled any more; Stale
+// says why.
+func (ch *Channel) Expired() <-chan struct{} { return ch.expired }
+
+// Ack settles deliveries as handled: those with these tags, or with multiple all
+// unsettled ones up to the one. It queues the frames, together, and does not wait. The
+// error is that of Stale: then nothing was queued.
+func (ch *Channel) Ack(multiple bool, tags ...uint64) error {
+	return ch.settle(func(out []byte) []byte {
+		for _, tag := range tags {
+			out = amqpproto.AppendAck(out, ch.id, tag, multiple)
+		}
+		return out
+	})
 }
 
 // Nack refuses deliveries, as Ack settles them; with requeue they go back to
 // the queue.
-func (ch *Channel) Nack(tag uint64, multiple, requeue bool) error {
-	c := ch.conn
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if ch.err != nil {
-		return ch.err
-	}
-	c.out = amqpproto.AppendNack(c.out, ch.id, tag, multiple, requeue)
-	c.wakeWriter()
-	return nil
+func (ch *Channel) Nack(multiple, requeue bool, tags ...uint64) error {
+	return ch.settle(func(out []byte) []byte {
+		for _, tag := range tags {
+			out = amqpproto.AppendNack(out, ch.id, tag, multiple, requeue)
+		}
+		return out
+	})
+}
+
+// Reject refuses deliveries one by one (basic.reject), as Nack does. RabbitMQ 4.3 counts
+// a requeue by basic.reject as a failed delivery, and one by basic.nack not.
+func (ch *Channel) Reject(requeue bool, tags ...uint64) error {
+	return ch.settle(func(out []byte) []byte {
+		for _, tag := range tags {
+			// It has no text that could be too long.
+			out, _ = amqpproto.AppendMethodFrame(out, ch.id, &amqpproto.BasicReject{DeliveryTag: tag, Requeue: requeue})
+		}
+		return out
+	})
 }
 
 // Get takes one message off a queue (basic.get); ok is false when it is empty.
@@ -303,4 +413,29 @@ func (ch *Channel) Get(ctx context.Context, queue string, noAck bool) (d Deliver
 		return Delivery{}, false, err
 	}
 	return *r.content, true, nil
+}
+
+// inbox finds a delivery's consumer; deliveries mostly come for the same one.
+func (ch *Channel) inbox(tag []byte) (*Inbox, error) {
+	if ch.hot != nil && ch.hot.tag == string(tag) {
+		return ch.hot, nil
+	}
+	ch.conn.Lock()
+	in := ch.consumers[string(tag)]
+	ch.conn.Unlock()
+	if in == nil {
+		return nil, violation("delivery for consumer %.40q, which was never started", tag)
+	}
+	ch.hot = in
+	return in, nil
+}
+
+// numbered checks that a delivery tag is the next one of its channel: whoever
+// settles counts on that (RabbitMQ numbers all it sends, acks wanted or not).
+func (ch *Channel) numbered(tag uint64) error {
+	if tag != ch.lastTag+1 {
+		return violation("delivery tag %d after %d", tag, ch.lastTag)
+	}
+	ch.lastTag = tag
+	return nil
 }

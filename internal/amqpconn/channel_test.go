@@ -3,11 +3,15 @@ package amqpconn
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 
 	"github.com/thumpmq/thump/internal/amqpproto"
+	"github.com/thumpmq/thump/internal/conntest"
 	"github.com/thumpmq/thump/internal/fakebroker"
+	"github.com/thumpmq/thump/internal/outcome"
+	"github.com/thumpmq/thump/internal/transport"
 )
 
 // TestServerCancel: the broker ends a consumer. What it delivered before comes
@@ -16,7 +20,7 @@ import (
 func TestServerCancel(t *testing.T) {
 	pair(t, func(s *fakebroker.Session) {
 		s.OpenConsumer()
-		s.SendBytes(join(deliver(1, 1, "one"), deliver(1, 2, "two"),
+		s.SendBytes(slices.Concat(deliver(1, 1, "one"), deliver(1, 2, "two"),
 			fakebroker.Frame(1, &amqpproto.BasicCancel{ConsumerTag: "c", NoWait: true}), deliver(1, 3, "late")))
 		if m, channel := fakebroker.Expect[*amqpproto.BasicCancel](s); m.ConsumerTag != "c" || !m.NoWait || channel != 1 {
 			t.Errorf("got %+v on channel %d", m, channel)
@@ -47,7 +51,7 @@ func TestCancelTakesAll(t *testing.T) {
 			s.OpenConsumer()
 			s.SendBytes(deliver(1, 1, "one"))
 			fakebroker.Expect[*amqpproto.BasicCancel](s)
-			s.SendBytes(join(deliver(1, 2, "two"), deliver(1, 3, "three"), fakebroker.Frame(1, &amqpproto.BasicCancelOk{ConsumerTag: "c"})))
+			s.SendBytes(slices.Concat(deliver(1, 2, "two"), deliver(1, 3, "three"), fakebroker.Frame(1, &amqpproto.BasicCancelOk{ConsumerTag: "c"})))
 			s.Serve(nil)
 		}, func(t *testing.T, conn *Conn) {
 			ch, in := openConsumer(t, conn)
@@ -75,13 +79,12 @@ func TestCancelTakesAll(t *testing.T) {
 func TestDeliveriesBeforeTheEnd(t *testing.T) {
 	for _, m := range []amqpproto.Method{&amqpproto.BasicCancelOk{}, &amqpproto.BasicCancel{ConsumerTag: "c"}, &amqpproto.ChannelClose{ReplyCode: 406}} {
 		c := &Conn{channels: make(map[uint16]*Channel), server: Server{FrameMax: 4096}}
-		c.room.L, c.settled.L = &c.mu, &c.mu
 		ch, in := newChannel(c, 1), newInbox("c")
 		ch.consumers["c"], ch.reply = in, make(chan reply, 1)
-		r := &reader{conn: c}
-		r.touch(in)
+		p := &protocol{conn: c}
+		p.touch(in)
 		in.arriving.add(&Delivery{Body: []byte("last")}, nil)
-		if err := r.method(ch, m); err != nil {
+		if err := p.method(ch, m); err != nil {
 			t.Error(err)
 		}
 		if in.waiting() != 1 {
@@ -91,26 +94,44 @@ func TestDeliveriesBeforeTheEnd(t *testing.T) {
 }
 
 // TestCancelBehindFullInbox: the answer to our cancel stands behind more than
-// the inbox takes.
+// the inbox takes. Whoever takes meanwhile gets all of it. Where nobody does, what has
+// no room is dropped, and the rest can be taken.
 func TestCancelBehindFullInbox(t *testing.T) {
-	pair(t, func(s *fakebroker.Session) {
-		s.OpenConsumer()
-		for i := range uint64(30) {
-			s.SendBytes(deliver(1, i+1, text(i, 1<<20)))
-		}
-		s.Serve(nil)
-	}, func(t *testing.T, conn *Conn) {
-		ch, in := openConsumer(t, conn)
-		synctest.Wait()
-		if err := ch.Cancel(t.Context(), in); err != nil {
-			t.Error(err)
-		}
-		checkDeliveries(t, in, 30, func(i int, _ *Delivery) string { return text(uint64(i), 1<<20) })
-		var d Deliveries
-		if err := in.Take(t.Context(), &d, 1); !errors.Is(err, ErrCancelled) {
-			t.Errorf("the inbox ended with %v", err)
-		}
-	})
+	const n = 30
+	for _, drains := range []bool{false, true} {
+		pair(t, func(s *fakebroker.Session) {
+			s.OpenConsumer()
+			for i := range uint64(n) {
+				s.SendBytes(deliver(1, i+1, fakebroker.Text(i, 1<<20)))
+			}
+			s.Serve(nil)
+		}, func(t *testing.T, conn *Conn) {
+			ch, in := openConsumer(t, conn)
+			synctest.Wait()
+			cancelled := make(chan error)
+			cancel := func() { cancelled <- ch.Cancel(t.Context(), in) }
+			want := n
+			go cancel()
+			if drains {
+				in.Drain()
+				if err := <-cancelled; err != nil {
+					t.Error(err)
+				}
+				if want = in.waiting(); want < inboxRoom>>20 || want > inboxRoom>>20+2 {
+					t.Errorf("%d MiB wait", want)
+				}
+				go func() { cancelled <- nil }()
+			}
+			checkDeliveries(t, in, want, func(i int, _ *Delivery) string { return fakebroker.Text(uint64(i), 1<<20) })
+			if err := <-cancelled; err != nil {
+				t.Error(err)
+			}
+			var d Deliveries
+			if err := in.Take(t.Context(), &d, 1); !errors.Is(err, ErrCancelled) {
+				t.Errorf("the inbox ended with %v", err)
+			}
+		})
+	}
 }
 
 // TestServerClosesChannel: an exception of one channel ends it and no other, its
@@ -125,7 +146,7 @@ func TestServerClosesChannel(t *testing.T) {
 			fakebroker.Expect[*amqpproto.BasicPublish](s)
 		}
 		s.Send(1, &amqpproto.BasicAck{DeliveryTag: 1}, &amqpproto.ChannelClose{ReplyCode: 406, ReplyText: words, ClassID: 60, MethodID: 80})
-		s.SendBytes(join(deliver(2, 1, "last"), fakebroker.Frame(2, &amqpproto.ChannelClose{ReplyCode: 404, ReplyText: "NOT_FOUND"})))
+		s.SendBytes(slices.Concat(deliver(2, 1, "last"), fakebroker.Frame(2, &amqpproto.ChannelClose{ReplyCode: 404, ReplyText: "NOT_FOUND"})))
 		fakebroker.Expect[*amqpproto.ChannelCloseOk](s)
 		fakebroker.Expect[*amqpproto.ChannelCloseOk](s)
 		s.Serve(nil)
@@ -136,14 +157,14 @@ func TestServerClosesChannel(t *testing.T) {
 		publish(t, ch, 1, "one", "two")
 		<-ch.Done()
 		var server *ServerError
-		for _, err := range []error{ch.Err(), ch.BeginPublish(t.Context()), ch.Ack(1, false), ch.Nack(1, false, true), ch.Close(t.Context())} {
+		for _, err := range []error{ch.Err(), ch.BeginPublish(t.Context()), ch.Ack(false, 1), ch.Nack(false, true, 1), ch.Close(t.Context())} {
 			if !errors.As(err, &server) || server.Code != 406 || server.Text != words || server.Method.String() != "basic.ack" {
 				t.Errorf("got %v, want 406 with %q", err, words)
 			}
 		}
-		var got []Outcome
+		var got []outcome.Outcome
 		for {
-			outcomes, err := ch.Outcomes(nil)
+			outcomes, err := conntest.Outcomes(ch.window())
 			if err != nil {
 				break
 			}
@@ -215,18 +236,18 @@ func TestChannelsOneByOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		greeting := fakebroker.Likely()
 		greeting.Tune.ChannelMax = 3
-		b := fakebroker.Pipe(t, socketSize, func(s *fakebroker.Session) {
+		b := fakebroker.Pipe(t, conntest.SocketSize, func(s *fakebroker.Session) {
 			s.LoginAs(greeting)
 			s.Serve(nil)
 		})
 		conn := dial(t, config(b))
-		defer drop(conn)
+		defer conntest.Drop(conn)
 		for range 10 {
 			ch := openChannel(t, conn)
-			if err := ch.Close(t.Context()); err != nil || !errors.Is(ch.Err(), ErrClosed) {
+			if err := ch.Close(t.Context()); err != nil || !errors.Is(ch.Err(), transport.ErrClosed) {
 				t.Fatal(err, ch.Err())
 			}
-			if err := ch.Qos(t.Context(), 1); !errors.Is(err, ErrClosed) {
+			if err := ch.Qos(t.Context(), 1); !errors.Is(err, transport.ErrClosed) {
 				t.Error("a call on a closed channel:", err)
 			}
 		}
@@ -275,7 +296,7 @@ func TestSettleFrames(t *testing.T) {
 		s.Serve(nil)
 	}, func(t *testing.T, conn *Conn) {
 		ch := openChannel(t, conn)
-		for _, err := range []error{ch.Ack(1, false), ch.Ack(1<<63, true), ch.Nack(3, false, true), ch.Nack(4, true, false)} {
+		for _, err := range []error{ch.Ack(false, 1), ch.Ack(true, 1<<63), ch.Nack(false, true, 3), ch.Nack(true, false, 4)} {
 			if err != nil {
 				t.Error(err)
 			}

@@ -8,10 +8,22 @@ import (
 // hard limit (rabbit.hrl, MAX_MSG_SIZE).
 const contentMax = 512 << 20
 
-// deliver handles a basic.deliver whose method frame is n bytes long. If its
-// header and its whole body follow in the buffer, the delivery aliases them;
-// this is nearly always so. It returns the bytes used, 0 to wait for more.
-func (r *reader) deliver(ch *Channel, arguments []byte, n int) (int, error) {
+// headerMax is the largest header frame taken from a broker, in bytes. It can't be
+// split, so RabbitMQ sends it whole, whatever frame-max is: the header of a message
+// grows when it is dead-lettered, goes to consumers with a smaller frame-max than its
+// publisher had, and over AMQP 1.0 can be as large as a message. A method of a broker
+// is always small.
+const headerMax = contentMax
+
+// aliasMax is the largest content, in bytes from the start of its method frame,
+// that is handed over as slices of the read buffer. A larger one is put together
+// in memory of its own: it comes in several frames anyway.
+const aliasMax = 64 << 10
+
+// deliver handles a basic.deliver whose method frame is the first n bytes of b.
+// If its header and its whole body follow, the delivery aliases them; this is
+// nearly always so. It returns the bytes used, 0 to wait for more.
+func (p *protocol) deliver(ch *Channel, arguments, b []byte, n int) (int, error) {
 	view, err := amqpproto.ParseDeliver(arguments)
 	if err != nil {
 		return 0, unreadable(amqpproto.SyntaxError, err)
@@ -23,7 +35,7 @@ func (r *reader) deliver(ch *Channel, arguments []byte, n int) (int, error) {
 	d := Delivery{Tag: view.DeliveryTag, Redelivered: view.Redelivered}
 	d.Exchange, d.RoutingKey = in.names(view)
 
-	used, fits, err := r.aliasContent(ch.id, n, &d)
+	used, fits, err := p.aliasContent(ch.id, b, n, &d)
 	if err != nil || (fits && used == 0) {
 		return 0, err
 	}
@@ -34,29 +46,17 @@ func (r *reader) deliver(ch *Channel, arguments []byte, n int) (int, error) {
 		ch.content = incoming{kind: contentDelivery, inbox: in, delivery: d}
 		return n, nil
 	}
-	r.touch(in)
-	in.arriving.add(&d, r.buf)
+	p.touch(in)
+	in.arriving.add(&d, p.buf)
 	return used, nil
 }
 
-// numbered checks that a delivery tag is the next one of its channel: whoever
-// settles counts on that (RabbitMQ numbers all it sends, acks wanted or not).
-func (ch *Channel) numbered(tag uint64) error {
-	if tag != ch.lastTag+1 {
-		return violation("delivery tag %d after %d", tag, ch.lastTag)
-	}
-	ch.lastTag = tag
-	return nil
-}
-
-// aliasContent finds the header and body behind the n bytes of a method frame.
+// aliasContent finds the header and body after the n bytes of a method frame.
 // used is 0 when more bytes are needed first. fits is false when the content
 // has to be put together frame by frame: it is large, or frames of another
 // channel stand between.
-func (r *reader) aliasContent(channel uint16, n int, d *Delivery) (used int, fits bool, err error) {
-	b := r.buf.bytes[r.start:r.end]
-	frameMax := r.conn.server.FrameMax
-	frame, size, err := amqpproto.ParseFrame(b[n:], frameMax)
+func (p *protocol) aliasContent(channel uint16, b []byte, n int, d *Delivery) (used int, fits bool, err error) {
+	frame, size, err := p.parse(b[n:])
 	if err != nil || size == 0 {
 		return 0, len(b) < aliasMax, unreadable(amqpproto.FrameError, err)
 	}
@@ -69,7 +69,7 @@ func (r *reader) aliasContent(channel uint16, n int, d *Delivery) (used int, fit
 	}
 	n += size
 	if header.BodySize > 0 {
-		frame, size, err = amqpproto.ParseFrame(b[n:], frameMax)
+		frame, size, err = p.parse(b[n:])
 		if err != nil || size == 0 {
 			return 0, len(b) < aliasMax, unreadable(amqpproto.FrameError, err)
 		}
@@ -83,37 +83,10 @@ func (r *reader) aliasContent(channel uint16, n int, d *Delivery) (used int, fit
 	return n, true, nil
 }
 
-// inbox finds a delivery's consumer; deliveries mostly come for the same one.
-func (ch *Channel) inbox(tag []byte) (*Inbox, error) {
-	if ch.hot != nil && ch.hot.tag == string(tag) {
-		return ch.hot, nil
-	}
-	ch.conn.mu.Lock()
-	in := ch.consumers[string(tag)]
-	ch.conn.mu.Unlock()
-	if in == nil {
-		return nil, violation("delivery for consumer %.40q, which was never started", tag)
-	}
-	ch.hot = in
-	return in, nil
-}
-
-// names returns the exchange and routing key as strings, allocating only when
-// they differ from the last delivery's.
-func (in *Inbox) names(view amqpproto.DeliverView) (exchange, routingKey string) {
-	if in.exchange != string(view.Exchange) {
-		in.exchange = string(view.Exchange)
-	}
-	if in.routingKey != string(view.RoutingKey) {
-		in.routingKey = string(view.RoutingKey)
-	}
-	return in.exchange, in.routingKey
-}
-
 // touch remembers to hand over what arrived for in.
-func (r *reader) touch(in *Inbox) {
+func (p *protocol) touch(in *Inbox) {
 	if len(in.arriving.List) == 0 {
-		r.touched = append(r.touched, in)
+		p.touched = append(p.touched, in)
 	}
 }
 
@@ -128,7 +101,7 @@ type incoming struct {
 	got      *amqpproto.BasicGetOk  // of a get
 
 	inBody bool
-	size   uint64 // of the body
+	body   body
 }
 
 type contentKind uint8
@@ -153,7 +126,7 @@ func (in *incoming) expectGet(m *amqpproto.BasicGetOk) {
 }
 
 // contentFrame takes the next frame of a content that has begun.
-func (r *reader) contentFrame(ch *Channel, frame amqpproto.Frame) error {
+func (p *protocol) contentFrame(ch *Channel, frame amqpproto.Frame) error {
 	in := &ch.content
 	switch {
 	case !in.inBody && frame.Type == amqpproto.FrameHeader:
@@ -164,60 +137,37 @@ func (r *reader) contentFrame(ch *Channel, frame amqpproto.Frame) error {
 		if header.BodySize > contentMax {
 			return &ProtocolError{Code: amqpproto.FrameError, Reason: "a body over 512 MiB is announced"}
 		}
-		in.size, in.inBody = header.BodySize, true
+		in.body, in.inBody = newBody(int(header.BodySize)), true
 		in.delivery.Properties = append([]byte(nil), header.Properties...)
 	case in.inBody && frame.Type == amqpproto.FrameBody:
-		d := &in.delivery
-		if uint64(len(d.Body)+len(frame.Payload)) > in.size {
-			return violation("more body than the %d bytes announced", in.size)
+		if len(frame.Payload) > in.body.left() {
+			return violation("more body than the %d bytes announced", in.body.size)
 		}
-		if d.Body == nil {
-			// What is announced is believed up to a point; beyond it, memory
-			// grows as bytes really come.
-			d.Body = make([]byte, 0, min(in.size, 1<<20))
-		}
-		d.Body = append(d.Body, frame.Payload...)
+		in.body.add(frame.Payload)
 	default:
 		return violation("frame of type %d inside a content", frame.Type)
 	}
-	if in.inBody && uint64(len(in.delivery.Body)) == in.size {
+	if in.inBody && in.body.left() == 0 {
 		whole := *in
 		*in = incoming{}
-		return r.contentDone(ch, &whole)
+		whole.delivery.Body = whole.body.whole
+		return p.contentDone(ch, &whole)
 	}
 	return nil
 }
 
 // contentDone passes a content that is complete to whom it is for.
-func (r *reader) contentDone(ch *Channel, content *incoming) error {
+func (p *protocol) contentDone(ch *Channel, content *incoming) error {
 	switch content.kind {
 	case contentDelivery:
-		r.touch(content.inbox)
+		p.touch(content.inbox)
 		content.inbox.arriving.add(&content.delivery, nil)
 		return nil
 	case contentReturn:
-		return ch.takeReturn(content.returned, content.delivery.Body)
+		return ch.returned(content.returned, content.delivery.Properties, content.delivery.Body)
 	default:
-		ch.conn.mu.Lock()
-		defer ch.conn.mu.Unlock()
+		ch.conn.Lock()
+		defer ch.conn.Unlock()
 		return ch.answer(reply{method: content.got, content: &content.delivery})
 	}
-}
-
-// takeReturn notes that a message came back.
-func (ch *Channel) takeReturn(m *amqpproto.BasicReturn, body []byte) error {
-	ch.conn.mu.Lock()
-	defer ch.conn.mu.Unlock()
-	if ch.window == nil {
-		if ch.returned >= ch.published {
-			return violation("%d messages came back, and only %d were published", ch.returned+1, ch.published)
-		}
-		ch.returned++
-		return nil
-	}
-	print := ch.print(m.Exchange, m.RoutingKey, body)
-	if ch.err == nil && !ch.window.markReturned(print, returnReason{m.ReplyCode, m.ReplyText}) {
-		return violation("a message came back that is not in flight (routing key %.40q, %d bytes)", m.RoutingKey, len(body))
-	}
-	return nil
 }

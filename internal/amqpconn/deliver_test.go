@@ -1,34 +1,16 @@
 package amqpconn
 
 import (
-	"bytes"
-	"context"
+	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
-	"net"
-	"strconv"
-	"sync"
+	"slices"
 	"testing"
 	"testing/synctest"
 
 	"github.com/thumpmq/thump/internal/amqpproto"
+	"github.com/thumpmq/thump/internal/conntest"
 	"github.com/thumpmq/thump/internal/fakebroker"
 )
-
-// text is n bytes, at most 1 MiB, that differ from place to place and from
-// message to message.
-func text(message uint64, n int) string {
-	start := int(message%10_000) * 97
-	return pattern()[start : start+n]
-}
-
-var pattern = sync.OnceValue(func() string {
-	b := make([]byte, 0, 3<<20)
-	for len(b) < 2<<20 {
-		b = append(strconv.AppendInt(b, int64(len(b)), 36), ' ')
-	}
-	return string(b)
-})
 
 // pieces is a delivery whose body comes in frames of at most size bytes.
 func pieces(channel uint16, tag uint64, body string, size int) [][]byte {
@@ -60,31 +42,28 @@ func TestDeliverySizes(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					greeting := fakebroker.Likely()
 					greeting.Tune.FrameMax = frameMax
-					b := fakebroker.Pipe(t, socketSize, func(s *fakebroker.Session) {
+					b := fakebroker.Pipe(t, conntest.SocketSize, func(s *fakebroker.Session) {
 						s.LoginAs(greeting)
 						s.OpenConsumer()
 						for i, size := range sizes {
 							s.SendContent(1, &amqpproto.BasicDeliver{ConsumerTag: "c", DeliveryTag: uint64(i) + 1, Exchange: "x", RoutingKey: "q"},
-								&amqpproto.Properties{MessageID: fmt.Sprint(i)}, []byte(text(uint64(i), size)))
+								&amqpproto.Properties{MessageID: fmt.Sprint(i)}, []byte(fakebroker.Text(uint64(i), size)))
 						}
 						s.Serve(nil)
 					})
 					cfg := config(b)
 					if torn {
-						cfg.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
-							c, err := b.DialContext(ctx, network, address)
-							return byteByByte{c}, err
-						}
+						cfg.DialContext = b.DialTorn(1)
 					}
 					conn := dial(t, cfg)
-					defer drop(conn)
+					defer conntest.Drop(conn)
 					_, in := openConsumer(t, conn)
 					checkDeliveries(t, in, len(sizes), func(i int, d *Delivery) string {
 						p, err := amqpproto.ParseProperties(d.Properties)
 						if err != nil || p.MessageID != fmt.Sprint(i) || d.Exchange != "x" || d.RoutingKey != "q" {
 							t.Errorf("delivery %d: %v %+v, exchange %q, routing key %q", i, err, p, d.Exchange, d.RoutingKey)
 						}
-						return text(uint64(i), sizes[i])
+						return fakebroker.Text(uint64(i), sizes[i])
 					})
 				})
 			})
@@ -120,15 +99,67 @@ func TestBodyInSmallFrames(t *testing.T) {
 		pair(t, func(s *fakebroker.Session) {
 			s.OpenConsumer()
 			for i := range uint64(5) {
-				frames := pieces(1, i+1, text(i, 2000), size)
+				frames := pieces(1, i+1, fakebroker.Text(i, 2000), size)
 				// An empty body frame is legal anywhere.
 				frames = append(frames[:3], append([][]byte{fakebroker.Raw(amqpproto.FrameBody, 1, nil)}, frames[3:]...)...)
-				s.SendBytes(join(frames...))
+				s.SendBytes(slices.Concat(frames...))
 			}
 			s.Serve(nil)
 		}, func(t *testing.T, conn *Conn) {
 			_, in := openConsumer(t, conn)
-			checkDeliveries(t, in, 5, func(i int, _ *Delivery) string { return text(uint64(i), 2000) })
+			checkDeliveries(t, in, 5, func(i int, _ *Delivery) string { return fakebroker.Text(uint64(i), 2000) })
+		})
+	}
+}
+
+// TestLargeHeaders delivers and returns headers that are larger than frame-max, which
+// RabbitMQ does not split, between ordinary messages, whole and torn into pieces.
+func TestLargeHeaders(t *testing.T) {
+	sizes := []int{0, 131_072 - 60, 131_072, 0, 140_000, 1 << 20, 0, 0, 9_000_000, 0}
+	bodies := []int{5, aliasMax, 200_000}
+	content := func(i int, m amqpproto.Method) (frames []byte) {
+		p := &amqpproto.Properties{Headers: amqpproto.Table{{Key: "h", Value: fakebroker.Text(uint64(i), sizes[i%len(sizes)])}}}
+		body := fakebroker.Text(uint64(i), bodies[i%len(bodies)])
+		frames = fakebroker.Content(1, 0, m, p, nil)
+		copy(frames[len(fakebroker.Frame(1, m))+7+4:], binary.BigEndian.AppendUint64(nil, uint64(len(body))))
+		return append(frames, slices.Concat(pieces(1, 0, body, 131_064)[2:]...)...)
+	}
+	check := func(i int, d *Delivery) string {
+		p, err := amqpproto.ParseProperties(d.Properties)
+		if err != nil || p.Headers[0].Value != fakebroker.Text(uint64(i), sizes[i%len(sizes)]) {
+			t.Errorf("delivery %d: a header of %d bytes, %v", i, len(d.Properties), err)
+		}
+		return fakebroker.Text(uint64(i), bodies[i%len(bodies)])
+	}
+	for _, torn := range []int{0, 4099} {
+		synctest.Test(t, func(t *testing.T) {
+			n := 3 * len(sizes)
+			b := fakebroker.Pipe(t, conntest.SocketSize, func(s *fakebroker.Session) {
+				s.Login()
+				s.OpenConsumer()
+				for i := range n {
+					s.SendBytes(content(i, &amqpproto.BasicDeliver{ConsumerTag: "c", DeliveryTag: uint64(i) + 1, RoutingKey: "q"}))
+				}
+				for i := range n {
+					fakebroker.Expect[*amqpproto.BasicGet](s)
+					s.SendBytes(content(i, &amqpproto.BasicGetOk{DeliveryTag: uint64(n+i) + 1, RoutingKey: "q"}))
+				}
+				s.Serve(nil)
+			})
+			cfg := config(b)
+			if torn > 0 {
+				cfg.DialContext = b.DialTorn(torn)
+			}
+			conn := dial(t, cfg)
+			defer conntest.Drop(conn)
+			ch, in := openConsumer(t, conn)
+			checkDeliveries(t, in, n, check)
+			for i := range n {
+				d, ok, err := ch.Get(t.Context(), "q", true)
+				if err != nil || !ok || string(d.Body) != check(i, &d) {
+					t.Fatalf("get %d: %v, %v", i, ok, err)
+				}
+			}
 		})
 	}
 }
@@ -141,8 +172,8 @@ func TestInterleaved(t *testing.T) {
 		s.OpenConsumer()
 		s.OpenConsumer()
 		for i := range uint64(n) {
-			one := pieces(1, i+1, text(i, 100+int(i)), 40)
-			two := pieces(2, i+1, text(i+1000, 30), 40)
+			one := pieces(1, i+1, fakebroker.Text(i, 100+int(i)), 40)
+			two := pieces(2, i+1, fakebroker.Text(i+1000, 30), 40)
 			for j := range max(len(one), len(two)) {
 				if j < len(one) {
 					s.SendBytes(one[j])
@@ -157,136 +188,8 @@ func TestInterleaved(t *testing.T) {
 	}, func(t *testing.T, conn *Conn) {
 		_, one := openConsumer(t, conn)
 		_, two := openConsumer(t, conn)
-		checkDeliveries(t, one, n, func(i int, _ *Delivery) string { return text(uint64(i), 100+i) })
-		checkDeliveries(t, two, n, func(i int, _ *Delivery) string { return text(uint64(i)+1000, 30) })
-	})
-}
-
-// TestBufferEnd sends far more than a read buffer holds, in messages of mixed
-// sizes, so that contents lie across its end in every way, to a consumer that
-// keeps some buffers for a while, and to one that keeps none.
-func TestBufferEnd(t *testing.T) {
-	for _, slow := range []bool{false, true} {
-		for seed := range uint64(8) {
-			t.Run(fmt.Sprintf("slow %v, seed %d", slow, seed), func(t *testing.T) {
-				random := rand.New(rand.NewPCG(seed, 3))
-				var sizes []int
-				for total := 0; total < 2<<20; {
-					size := random.IntN(300)
-					switch random.IntN(20) {
-					case 0:
-						size = random.IntN(aliasMax + 1000)
-					case 1:
-						size = random.IntN(200_000)
-					}
-					sizes, total = append(sizes, size), total+size
-				}
-				pair(t, func(s *fakebroker.Session) {
-					s.OpenConsumer()
-					var chunk []byte
-					for i, size := range sizes {
-						chunk = append(chunk, deliver(1, uint64(i)+1, text(uint64(i), size))...)
-						if len(chunk) > random.IntN(100_000) || i == len(sizes)-1 {
-							s.SendBytes(chunk)
-							chunk = chunk[:0]
-						}
-					}
-					s.Serve(nil)
-				}, func(t *testing.T, conn *Conn) {
-					_, in := openConsumer(t, conn)
-					if slow {
-						checkSlowly(t, in, sizes)
-						return
-					}
-					checkDeliveries(t, in, len(sizes), func(i int, _ *Delivery) string { return text(uint64(i), sizes[i]) })
-				})
-			})
-		}
-	}
-}
-
-// checkSlowly takes messages a few at a time, and looks at their bodies only
-// when more have come in behind them.
-func checkSlowly(t *testing.T, in *Inbox, sizes []int) {
-	t.Helper()
-	var kept [3]Deliveries
-	first := [3]int{}
-	for i, turn := 0, 0; i < len(sizes); turn++ {
-		slot := turn % len(kept)
-		checkKept(t, &kept[slot], first[slot], sizes)
-		synctest.Wait()
-		if err := in.Take(t.Context(), &kept[slot], 1+turn%17); err != nil {
-			t.Fatal(err)
-		}
-		first[slot] = i
-		i += len(kept[slot].List)
-	}
-	synctest.Wait()
-	for slot := range kept {
-		checkKept(t, &kept[slot], first[slot], sizes)
-		kept[slot].Release()
-	}
-}
-
-func checkKept(t *testing.T, d *Deliveries, first int, sizes []int) {
-	t.Helper()
-	for j := range d.List {
-		if want := text(uint64(first+j), sizes[first+j]); string(d.List[j].Body) != want {
-			t.Fatalf("message %d was overwritten: %.60q, want %.60q", first+j, d.List[j].Body, want)
-		}
-	}
-}
-
-// TestBuffersAreUsedAgain: a consumer that releases what it takes needs a few
-// buffers, however much comes.
-func TestBuffersAreUsedAgain(t *testing.T) {
-	// 100 MB in 500 buffers. The race detector makes a sync.Pool drop every
-	// fourth on purpose.
-	const rounds, size = 2000, 50_000
-	message := []byte(text(1, size))
-	checkMemory(t, 64<<20, func() {
-		pair(t, func(s *fakebroker.Session) {
-			s.OpenConsumer()
-			frames := deliver(1, 1, string(message))
-			for i := range uint64(rounds) {
-				copy(frames[13:], []byte{0, 0, 0, 0, 0, 0, byte((i + 1) >> 8), byte(i + 1)}) // the delivery tag
-				s.SendBytes(frames)
-			}
-			s.Serve(nil)
-		}, func(t *testing.T, conn *Conn) {
-			_, in := openConsumer(t, conn)
-			var d Deliveries
-			for taken := 0; taken < rounds; taken += len(d.List) {
-				if err := in.Take(t.Context(), &d, 10); err != nil {
-					t.Fatal(err)
-				}
-				for i := range d.List {
-					if !bytes.Equal(d.List[i].Body, message) {
-						t.Fatal("a body is wrong")
-					}
-				}
-			}
-		})
-	})
-}
-
-// TestSlowConsumer: what a consumer does not take is bounded, the broker is held
-// up, and everything comes once it takes.
-func TestSlowConsumer(t *testing.T) {
-	const n, size = 40, 1 << 20
-	pair(t, func(s *fakebroker.Session) {
-		s.OpenConsumer()
-		for i := range uint64(n) {
-			s.SendBytes(deliver(1, i+1, text(i, size)))
-		}
-		s.Serve(nil)
-	}, func(t *testing.T, conn *Conn) {
-		_, in := openConsumer(t, conn)
-		synctest.Wait()
-		if got := in.waiting(); got*size > 2*inboxRoom {
-			t.Errorf("%d MiB wait", got)
-		}
-		checkDeliveries(t, in, n, func(i int, _ *Delivery) string { return text(uint64(i), size) })
+		checkDeliveries(t, one, n, func(i int, _ *Delivery) string { return fakebroker.Text(uint64(i), 100+i) })
+		checkDeliveries(t, two, n, func(i int, _ *Delivery) string { return fakebroker.Text(uint64(i)+1000, 30) })
 	})
 }
 
@@ -297,14 +200,14 @@ func TestGet(t *testing.T) {
 		s.OpenChannel()
 		for i, size := range sizes {
 			fakebroker.Expect[*amqpproto.BasicGet](s)
-			s.SendContent(1, &amqpproto.BasicGetOk{DeliveryTag: uint64(i) + 1, RoutingKey: "q"}, nil, []byte(text(1, size)))
+			s.SendContent(1, &amqpproto.BasicGetOk{DeliveryTag: uint64(i) + 1, RoutingKey: "q"}, nil, []byte(fakebroker.Text(1, size)))
 		}
 		s.Serve(nil)
 	}, func(t *testing.T, conn *Conn) {
 		ch := openChannel(t, conn)
 		for _, size := range sizes {
 			d, ok, err := ch.Get(t.Context(), "q", true)
-			if err != nil || !ok || string(d.Body) != text(1, size) || d.RoutingKey != "q" {
+			if err != nil || !ok || string(d.Body) != fakebroker.Text(1, size) || d.RoutingKey != "q" {
 				t.Errorf("got %d bytes, %v, %v, want %d", len(d.Body), ok, err, size)
 			}
 		}

@@ -5,16 +5,17 @@ import (
 	"fmt"
 
 	"github.com/thumpmq/thump/internal/amqpproto"
+	"github.com/thumpmq/thump/internal/printable"
 )
 
-// ErrClosed is why a Conn or Channel ended after its own Close.
-var ErrClosed = errors.New("closed")
+// ErrCancelled ends an inbox that its own consumer cancelled.
+var ErrCancelled = errors.New("consumer cancelled")
 
 // ServerError is what the broker said when it closed a channel or the
 // connection, or cancelled a consumer.
 type ServerError struct {
 	Code   uint16 // AMQP reply code; 0 for a cancelled consumer
-	Text   string // the broker's words, as they came
+	Text   string // the broker's words, printable
 	Method amqpproto.MethodID
 }
 
@@ -24,6 +25,11 @@ func (e *ServerError) Error() string {
 		return "broker cancelled the consumer: " + e.Text
 	}
 	return fmt.Sprintf("broker answered %d %s", e.Code, e.Text)
+}
+
+// serverError is the error of a broker that closes the connection.
+func serverError(m *amqpproto.ConnectionClose) *ServerError {
+	return &ServerError{Code: m.ReplyCode, Text: printable.Text(m.ReplyText), Method: amqpproto.NewMethodID(m.ClassID, m.MethodID)}
 }
 
 // ProtocolError says that the peer broke the protocol; nothing it says can be

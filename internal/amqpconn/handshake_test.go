@@ -1,16 +1,14 @@
 package amqpconn
 
 import (
-	"bytes"
-	"context"
 	"encoding/binary"
-	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/thumpmq/thump/internal/amqpproto"
+	"github.com/thumpmq/thump/internal/conntest"
 	"github.com/thumpmq/thump/internal/fakebroker"
 )
 
@@ -63,38 +61,14 @@ func TestNotABroker(t *testing.T) {
 		script func(*fakebroker.Session)
 		want   string
 	}{
-		{"silence", (*fakebroker.Session).Discard, "waiting for the broker's greeting: context deadline exceeded"},
-		{"a byte a second", func(s *fakebroker.Session) {
-			for _, b := range fakebroker.Frame(0, fakebroker.Likely().Start()) {
-				if !s.Offer([]byte{b}) {
-					return
-				}
-				time.Sleep(time.Second)
-			}
-		}, "waiting for the broker's greeting: context deadline exceeded"},
-		{"closed", sendAndClose(""), "the server closed the connection"},
-		{"reset", (*fakebroker.Session).Reset, "reset"},
-		{"HTTP", send("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\r\n"), `not an AMQP server: it sent "HTTP/1.1 400`},
-		{"SSH", send("SSH-2.0-OpenSSH_9.2p1 Debian\r\n"), `not an AMQP server: it sent "SSH-2.0-OpenSSH`},
-		{"a short banner", sendAndClose("220 hi\n"), `not an AMQP server: it sent "220 hi\n"`},
-		{"a short banner and silence", send("220 hi\n"), "deadline exceeded"},
-		{"one byte", sendAndClose("\x01"), "it sent"},
-		{"a short banner and a reset", func(s *fakebroker.Session) {
-			s.SendBytes([]byte("\x15\x03\x01\x00\x02\x02\x46"))
-			time.Sleep(time.Second)
-			s.Reset()
-		}, "TLS alert"},
-		{"a TLS alert", sendAndClose("\x15\x03\x01\x00\x02\x02\x46"), "is this a TLS port"},
-		{"a long TLS answer", send("\x15\x03\x03\x00\x02\x02\x46\x00\x00"), "is this a TLS port"},
 		{"AMQP 1.0", sendAndClose("AMQP\x00\x01\x00\x00"), "does not speak AMQP 0-9-1: it asks for AMQP with the header 00 01 00 00"},
 		{"AMQP 1.0 with SASL", send("AMQP\x03\x01\x00\x00"), "03 01 00 00"},
-		{"zeros", send(strings.Repeat("\x00", 64)), "not an AMQP server"},
 		{"a frame of 2 GiB", send("\x01\x00\x00\x7f\xff\xff\xff\x00\x0a\x00\x0a"), "frame of 2147483655 bytes is larger"},
-		{"a frame of 20000 bytes", send("\x01\x00\x00\x00\x00\x4e\x20\x00\x0a\x00\x0a"), "larger than frame-max"},
+		{"a frame of 20000 bytes", send("\x01\x00\x00\x00\x00\x4e\x20\x00\x0a\x00\x0a"), "larger than the 16384 that are accepted"},
 		{"a table of 2 GiB in a frame of 22 bytes", send(string(start([]byte("\x7f\xff\xff\xff\x00\x00\x00\x00")))), "too short"},
 		{"a long string of 2 GiB in a table", send(string(start([]byte("\x00\x00\x00\x07\x01aS\x7f\xff\xff\xff")))), "too short"},
 		{"tables nested 2700 deep", send(string(start(nested(2700)))), "nested"},
-		{"tables nested 15000 deep", func(s *fakebroker.Session) { s.Offer(start(nested(15000))); s.Discard() }, "larger than frame-max"},
+		{"tables nested 15000 deep", func(s *fakebroker.Session) { s.Offer(start(nested(15000))); s.Discard() }, "larger than the 16384 that are accepted"},
 		{"a bad frame end", send("\x01\x00\x00\x00\x00\x00\x04\x00\x0a\x00\x0a\xcd"), "0xCE"},
 		{"an unknown method", send("\x01\x00\x00\x00\x00\x00\x04\x00\x0a\x00\x63\xce"), "class 10 method 99"},
 		{"another method", send(string(fakebroker.Frame(0, &amqpproto.ConnectionOpenOk{}))), "connection.open-ok instead of connection.start"},
@@ -113,23 +87,19 @@ func TestNotABroker(t *testing.T) {
 			s.Send(0, fakebroker.Likely().Start(), &amqpproto.ConnectionSecure{Challenge: "x"})
 			s.Discard()
 		}, "connection.secure instead of connection.tune"},
-		{"heartbeats for ever", func(s *fakebroker.Session) {
-			s.Send(0, fakebroker.Likely().Start())
-			flood(bytes.Repeat(amqpproto.AppendHeartbeat(nil), 1000))(s)
-		}, "sent during login"},
 		{"connection.blocked for ever", func(s *fakebroker.Session) {
 			s.Send(0, fakebroker.Likely().Start())
 			flood(blocked)(s)
 		}, "connection.blocked instead of connection.tune"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			checkMemory(t, 4<<20, func() {
+			fakebroker.CheckMemory(t, 4<<20, func() {
 				synctest.Test(t, func(t *testing.T) {
-					b := fakebroker.Pipe(t, socketSize, test.script)
+					b := fakebroker.Pipe(t, conntest.SocketSize, test.script)
 					begin := time.Now()
 					conn, err := Dial(t.Context(), config(b))
 					if err == nil {
-						drop(conn)
+						conntest.Drop(conn)
 						t.Fatal("dial succeeded")
 					}
 					if !strings.Contains(err.Error(), test.want) {
@@ -139,129 +109,6 @@ func TestNotABroker(t *testing.T) {
 						t.Errorf("dial took %v", took)
 					}
 				})
-			})
-		})
-	}
-}
-
-// TestLoginInterrupted ends the login after each of its steps, in each way.
-func TestLoginInterrupted(t *testing.T) {
-	steps := []struct {
-		name string
-		step func(*fakebroker.Session)
-	}{
-		{"greeting", func(s *fakebroker.Session) { s.ExpectProtocolHeader() }},
-		{"logging in", func(s *fakebroker.Session) {
-			s.Send(0, fakebroker.Likely().Start())
-			fakebroker.Expect[*amqpproto.ConnectionStartOk](s)
-		}},
-		{"opening vhost", func(s *fakebroker.Session) {
-			s.Send(0, &amqpproto.ConnectionTune{ChannelMax: 10, FrameMax: 8192, Heartbeat: 10})
-			fakebroker.Expect[*amqpproto.ConnectionTuneOk](s)
-			fakebroker.Expect[*amqpproto.ConnectionOpen](s)
-		}},
-	}
-	ends := []struct {
-		name  string
-		end   func(*fakebroker.Session)
-		check func(error) bool
-	}{
-		{"closed", (*fakebroker.Session).Close, func(err error) bool {
-			return strings.Contains(err.Error(), "the server closed the connection")
-		}},
-		{"reset", (*fakebroker.Session).Reset, func(err error) bool { return strings.Contains(err.Error(), "reset") }},
-		{"silent", (*fakebroker.Session).Discard, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }},
-		{"half a frame", func(s *fakebroker.Session) {
-			s.SendBytes([]byte{1, 0, 0, 0, 0})
-			s.Close()
-		}, func(err error) bool { return strings.Contains(err.Error(), "the server closed the connection") }},
-		{"refused", func(s *fakebroker.Session) {
-			s.Send(0, &amqpproto.ConnectionClose{ReplyCode: 403, ReplyText: "ACCESS_REFUSED - no"})
-			fakebroker.Expect[*amqpproto.ConnectionCloseOk](s)
-		}, func(err error) bool {
-			var server *ServerError
-			return errors.As(err, &server) && server.Code == 403 && server.Text == "ACCESS_REFUSED - no"
-		}},
-	}
-	for i := range steps {
-		for _, end := range ends {
-			t.Run(steps[i].name+" "+end.name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					b := fakebroker.Pipe(t, socketSize, func(s *fakebroker.Session) {
-						for _, step := range steps[:i+1] {
-							step.step(s)
-						}
-						end.end(s)
-					})
-					conn, err := Dial(t.Context(), config(b))
-					if err == nil {
-						drop(conn)
-						t.Fatal("dial succeeded")
-					}
-					if !end.check(err) || !strings.Contains(err.Error(), steps[i].name) {
-						t.Errorf("got %v, want it to say %q", err, steps[i].name)
-					}
-				})
-			})
-		}
-	}
-}
-
-func TestLoginGivenUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := fakebroker.Pipe(t, socketSize, (*fakebroker.Session).Discard)
-		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(time.Second, cancel)
-		if _, err := Dial(ctx, config(b)); !errors.Is(err, context.Canceled) {
-			t.Errorf("got %v, want it to be cancelled", err)
-		}
-	})
-}
-
-// TestMechanism logs in with each mechanism, offered and not.
-func TestMechanism(t *testing.T) {
-	for _, test := range []struct {
-		name, mechanism, offered, response, err string
-	}{
-		{name: "PLAIN", mechanism: "PLAIN", offered: "AMQPLAIN PLAIN", response: "\x00guest\x00guest"},
-		{name: "EXTERNAL", mechanism: "EXTERNAL", offered: "PLAIN EXTERNAL", response: "guest"},
-		{
-			name: "EXTERNAL not offered", mechanism: "EXTERNAL", offered: "PLAIN AMQPLAIN",
-			err: `logging in: the broker offers the mechanisms "PLAIN AMQPLAIN", not EXTERNAL`,
-		},
-		{
-			name: "only part of a name", mechanism: "PLAIN", offered: "AMQPLAIN XPLAIN",
-			err: `logging in: the broker offers the mechanisms "AMQPLAIN XPLAIN", not PLAIN`,
-		},
-		{name: "downgraded to ANONYMOUS", mechanism: "PLAIN", offered: "ANONYMOUS", err: "not PLAIN"},
-		{name: "none offered", mechanism: "PLAIN", offered: "", err: "not PLAIN"},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				greeting := fakebroker.Likely()
-				greeting.Mechanisms = test.offered
-				b := fakebroker.Pipe(t, socketSize, func(s *fakebroker.Session) {
-					if test.err != "" {
-						s.ExpectProtocolHeader()
-						s.Send(0, greeting.Start())
-						s.ExpectHangUp() // and no password has been sent
-						return
-					}
-					s.LoginAs(greeting)
-					if s.StartOk.Mechanism != test.mechanism || s.StartOk.Response != test.response {
-						t.Errorf("got %s %q, want %s %q", s.StartOk.Mechanism, s.StartOk.Response, test.mechanism, test.response)
-					}
-					s.Serve(nil)
-				})
-				cfg := config(b)
-				cfg.Mechanism = test.mechanism
-				conn, err := Dial(t.Context(), cfg)
-				if err == nil {
-					defer drop(conn)
-				}
-				if test.err == "" && err != nil || test.err != "" && (err == nil || !strings.Contains(err.Error(), test.err)) {
-					t.Errorf("got %v, want %q", err, test.err)
-				}
 			})
 		})
 	}
@@ -285,7 +132,7 @@ func TestTune(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				greeting := fakebroker.Likely()
 				greeting.Tune = test.theirs
-				b := fakebroker.Pipe(t, socketSize, func(s *fakebroker.Session) {
+				b := fakebroker.Pipe(t, conntest.SocketSize, func(s *fakebroker.Session) {
 					s.LoginAs(greeting)
 					if got := amqpproto.ConnectionTune(*s.TuneOk); got != test.want {
 						t.Errorf("got %+v, want %+v", got, test.want)
@@ -295,7 +142,7 @@ func TestTune(t *testing.T) {
 				cfg := config(b)
 				cfg.ChannelMax, cfg.FrameMax, cfg.Heartbeat = ours.ChannelMax, ours.FrameMax, 30*time.Second
 				conn := dial(t, cfg)
-				defer drop(conn)
+				defer conntest.Drop(conn)
 				got := conn.Server()
 				if got.ChannelMax != test.want.ChannelMax || got.FrameMax != test.want.FrameMax ||
 					got.Heartbeat != time.Duration(test.want.Heartbeat)*time.Second {
@@ -312,7 +159,7 @@ func TestTuneFrameTooSmall(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			greeting := fakebroker.Likely()
 			greeting.Tune.FrameMax = size
-			b := fakebroker.Pipe(t, socketSize, func(s *fakebroker.Session) {
+			b := fakebroker.Pipe(t, conntest.SocketSize, func(s *fakebroker.Session) {
 				s.ExpectProtocolHeader()
 				s.Send(0, greeting.Start())
 				fakebroker.Expect[*amqpproto.ConnectionStartOk](s)
@@ -321,7 +168,7 @@ func TestTuneFrameTooSmall(t *testing.T) {
 			})
 			conn, err := Dial(t.Context(), config(b))
 			if err == nil {
-				drop(conn)
+				conntest.Drop(conn)
 			}
 			if err == nil || !strings.Contains(err.Error(), "frames of at most") {
 				t.Errorf("frame-max %d: got %v", size, err)
@@ -335,7 +182,7 @@ func TestHeartbeatTooLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		greeting := fakebroker.Likely()
 		greeting.Tune.Heartbeat = 0
-		b := fakebroker.Pipe(t, socketSize, func(s *fakebroker.Session) {
+		b := fakebroker.Pipe(t, conntest.SocketSize, func(s *fakebroker.Session) {
 			s.LoginAs(greeting)
 			if s.TuneOk.Heartbeat != 65535 {
 				t.Errorf("agreed on a heartbeat of %d s, want 65535", s.TuneOk.Heartbeat)
@@ -345,44 +192,9 @@ func TestHeartbeatTooLong(t *testing.T) {
 		cfg := config(b)
 		cfg.Heartbeat = 65536 * time.Second
 		conn := dial(t, cfg)
-		defer drop(conn)
+		defer conntest.Drop(conn)
 		if got := conn.Server().Heartbeat; got != 65535*time.Second {
 			t.Errorf("heartbeat %v, want 65535 s", got)
-		}
-	})
-}
-
-// TestBehindTheLogin has the broker's next frames come with connection.open-ok.
-func TestBehindTheLogin(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := fakebroker.Pipe(t, socketSize, func(s *fakebroker.Session) {
-			s.ExpectProtocolHeader()
-			s.SendBytes(amqpproto.AppendHeartbeat(nil))
-			s.Discard()
-		}, func(s *fakebroker.Session) {
-			s.ExpectProtocolHeader()
-			s.Send(0, fakebroker.Likely().Start())
-			fakebroker.Expect[*amqpproto.ConnectionStartOk](s)
-			s.SendBytes(amqpproto.AppendHeartbeat(nil))
-			s.Send(0, &amqpproto.ConnectionTune{})
-			fakebroker.Expect[*amqpproto.ConnectionTuneOk](s)
-			fakebroker.Expect[*amqpproto.ConnectionOpen](s)
-			blocked := fakebroker.Frame(0, &amqpproto.ConnectionBlocked{Reason: "low on memory"})
-			s.SendBytes(append(fakebroker.Frame(0, &amqpproto.ConnectionOpenOk{}), blocked[:10]...))
-			s.SendBytes(blocked[10:])
-			s.Serve(nil)
-		})
-		// A heartbeat is no greeting.
-		if _, err := Dial(t.Context(), config(b)); err == nil || !strings.Contains(err.Error(), "not an AMQP server") {
-			t.Errorf("got %v", err)
-		}
-		conn := dial(t, config(b))
-		synctest.Wait()
-		if got := conn.Blocked(); got != "low on memory" {
-			t.Errorf("blocked is %q, want the reason", got)
-		}
-		if err := conn.Close(t.Context()); err != nil {
-			t.Error("close:", err)
 		}
 	})
 }

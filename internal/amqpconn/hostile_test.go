@@ -1,24 +1,19 @@
 package amqpconn
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/thumpmq/thump/internal/amqpproto"
+	"github.com/thumpmq/thump/internal/conntest"
 	"github.com/thumpmq/thump/internal/fakebroker"
 )
-
-// join puts frames together.
-func join(frames ...[]byte) []byte {
-	var all []byte
-	for _, f := range frames {
-		all = append(all, f...)
-	}
-	return all
-}
 
 // TestBrokenProtocol has a broker break the protocol once the connection works:
 // channel 1 consumes, channel 2 publishes with confirms and has two messages in
@@ -40,12 +35,14 @@ func TestBrokenProtocol(t *testing.T) {
 		code uint16
 		want string
 	}{
-		{"a frame of 2 GiB", []byte("\x01\x00\x01\x7f\xff\xff\xff"), 501, "larger than frame-max"},
-		{"a frame of one byte too many", []byte("\x03\x00\x01\x00\x01\xff\xf9"), 501, "frame of 131073 bytes"},
+		{"a header of 2 GiB", []byte("\x02\x00\x01\x7f\xff\xff\xff"), 501, "larger than the 536870912 that are accepted"},
+		{"a method of one byte too many", []byte("\x01\x00\x01\x00\x01\xff\xf9"), 501, "frame of 131073 bytes"},
+		{"a header of one byte too many", slices.Concat(delivery, []byte("\x02\x00\x01\x1f\xff\xff\xf9")), 501, "frame of 536870913 bytes"},
+		{"a body of one byte too many", []byte("\x03\x00\x01\x00\x01\xff\xf9"), 501, "frame of 131073 bytes"},
 		{"a frame type that is not", raw(9, 1, nil), 501, "unknown frame type 9"},
 		{"a bad frame end", append(frame(1, &amqpproto.BasicQosOk{})[:11], 0xCD), 501, "0xCE"},
-		{"a bad frame end of a header", join(delivery, header(1, 0)[:21], []byte{0}), 501, "0xCE"},
-		{"a bad frame end of a body", join(delivery, header(1, 1), body(1, "a")[:8], []byte{0}), 501, "0xCE"},
+		{"a bad frame end of a header", slices.Concat(delivery, header(1, 0)[:21], []byte{0}), 501, "0xCE"},
+		{"a bad frame end of a body", slices.Concat(delivery, header(1, 1), body(1, "a")[:8], []byte{0}), 501, "0xCE"},
 		{"an unopened channel", frame(7, &amqpproto.BasicQosOk{}), 504, "channel 7, which is not open"},
 		{"the last channel", frame(65535, &amqpproto.ChannelClose{}), 504, "channel 65535, which is not open"},
 		{"an unknown class", method(1, "\x00\x63\x00\x01"), 502, "class 99 method 1"},
@@ -72,19 +69,19 @@ func TestBrokenProtocol(t *testing.T) {
 		{"a header without a method", header(1, 1), 505, "frame of type 2 without a method"},
 		{"a body without a method", body(1, "x"), 505, "frame of type 3 without a method"},
 		{"a body on channel 0", body(0, "x"), 505, "frame of type 3 without a method"},
-		{"a method inside a content", join(delivery, frame(1, &amqpproto.BasicQosOk{})), 505, "frame of type 1 inside a content"},
-		{"a method before the body", join(delivery, header(1, 5), delivery), 505, "frame of type 1 inside a content"},
-		{"a method inside a body", join(delivery, header(1, 5), body(1, "ab"), delivery), 505, "frame of type 1 inside a content"},
-		{"a body before the header", join(delivery, body(1, "x")), 505, "frame of type 3 inside a content"},
-		{"two headers", join(delivery, header(1, 5), header(1, 5)), 505, "frame of type 2 inside a content"},
-		{"more body than announced", join(delivery, header(1, 3), body(1, "abcde")), 505, "more body than the 3 bytes announced"},
-		{"more body than announced, later", join(delivery, header(1, 3), body(1, "ab"), body(1, "cd")), 505, "more body than the 3 bytes announced"},
-		{"a body where none is announced", join(delivery, header(1, 0), body(1, "x")), 505, "without a method"},
-		{"a header cut short", join(delivery, raw(2, 1, []byte("\x00\x3c\x00\x00"))), 502, "too short"},
-		{"a weight", join(delivery, raw(2, 1, []byte("\x00\x3c\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"))), 502, "weight"},
-		{"a body of 2^63 bytes", join(delivery, header(1, 1<<63)), 501, "a body over 512 MiB"},
-		{"a body of 2^64-1 bytes", join(delivery, header(1, 1<<64-1)), 501, "a body over 512 MiB"},
-		{"a body of 512 MiB and one", join(delivery, header(1, 512<<20+1)), 501, "a body over 512 MiB"},
+		{"a method inside a content", slices.Concat(delivery, frame(1, &amqpproto.BasicQosOk{})), 505, "frame of type 1 inside a content"},
+		{"a method before the body", slices.Concat(delivery, header(1, 5), delivery), 505, "frame of type 1 inside a content"},
+		{"a method inside a body", slices.Concat(delivery, header(1, 5), body(1, "ab"), delivery), 505, "frame of type 1 inside a content"},
+		{"a body before the header", slices.Concat(delivery, body(1, "x")), 505, "frame of type 3 inside a content"},
+		{"two headers", slices.Concat(delivery, header(1, 5), header(1, 5)), 505, "frame of type 2 inside a content"},
+		{"more body than announced", slices.Concat(delivery, header(1, 3), body(1, "abcde")), 505, "more body than the 3 bytes announced"},
+		{"more body than announced, later", slices.Concat(delivery, header(1, 3), body(1, "ab"), body(1, "cd")), 505, "more body than the 3 bytes announced"},
+		{"a body where none is announced", slices.Concat(delivery, header(1, 0), body(1, "x")), 505, "without a method"},
+		{"a header cut short", slices.Concat(delivery, raw(2, 1, []byte("\x00\x3c\x00\x00"))), 502, "too short"},
+		{"a weight", slices.Concat(delivery, raw(2, 1, []byte("\x00\x3c\x00\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"))), 502, "weight"},
+		{"a body of 2^63 bytes", slices.Concat(delivery, header(1, 1<<63)), 501, "a body over 512 MiB"},
+		{"a body of 2^64-1 bytes", slices.Concat(delivery, header(1, 1<<64-1)), 501, "a body over 512 MiB"},
+		{"a body of 512 MiB and one", slices.Concat(delivery, header(1, 512<<20+1)), 501, "a body over 512 MiB"},
 
 		{"a consumer never started", frame(1, &amqpproto.BasicDeliver{ConsumerTag: "z", DeliveryTag: 2}), 505, `consumer "z", which was never started`},
 		{"a consumer without a name", frame(1, &amqpproto.BasicDeliver{DeliveryTag: 2}), 505, `consumer ""`},
@@ -102,12 +99,14 @@ func TestBrokenProtocol(t *testing.T) {
 		{"a confirm on channel 0", frame(0, &amqpproto.BasicAck{DeliveryTag: 1}), 505, "confirm on a channel without confirms"},
 		{"a reject", frame(2, &amqpproto.BasicReject{DeliveryTag: 1}), 505, "basic.reject, which answers nothing"},
 		{"a return of what was never sent", back(2, "other"), 505, "a message came back that is not in flight"},
-		{"a third return of two", join(back(2, "one"), back(2, "two"), back(2, "one")), 505, "came back that is not in flight"},
-		{"a return where nothing was published", back(1, "one"), 505, "only 0 were published"},
-		{"a return after the confirm", join(frame(2, &amqpproto.BasicAck{DeliveryTag: 1}), back(2, "one")), 505, "not in flight"},
+		{"a third return of two", slices.Concat(back(2, "one"), back(2, "two"), back(2, "one")), 505, "came back that is not in flight"},
+		{"a return where nothing was published", back(1, "one"), 505, "a message came back on a channel that publishes nothing"},
+		{"a return where nothing was published, and a large body to come", frame(1, &amqpproto.BasicReturn{ReplyCode: 312}), 505, "a message came back on a channel that publishes nothing"},
+		{"a message nobody got, and a large body to come", frame(1, &amqpproto.BasicGetOk{DeliveryTag: 2}), 505, "basic.get-ok, which answers nothing"},
+		{"a return after the confirm", slices.Concat(frame(2, &amqpproto.BasicAck{DeliveryTag: 1}), back(2, "one")), 505, "not in flight"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			checkMemory(t, 4<<20, func() { brokenProtocol(t, test.sent, test.code, test.want) })
+			fakebroker.CheckMemory(t, 4<<20, func() { brokenProtocol(t, test.sent, test.code, test.want) })
 		})
 	}
 }
@@ -123,9 +122,9 @@ func brokenProtocol(t *testing.T, sent []byte, code uint16, want string) {
 		s.Refused(code)
 	}, func(t *testing.T, conn *Conn) {
 		_, in := openConsumer(t, conn)
-		ch := openPublisher(t, conn, 10, true)
+		ch := openPublisher(t, conn, 10, false)
 		publish(t, ch, 1, "one", "two")
-		err := ended(t, conn)
+		err := conntest.Ended(t, conn)
 		checkViolation(t, err, want)
 
 		if got := receive(t, in, 1); got[0] != "first" {
@@ -139,21 +138,12 @@ func brokenProtocol(t *testing.T, sent []byte, code uint16, want string) {
 		if !errors.Is(got, err) {
 			t.Errorf("the inbox ended with %v, not %v", got, err)
 		}
-		if err := ch.WaitConfirms(t.Context()); err != nil {
+		if err := ch.window().Wait(t.Context()); err != nil {
 			t.Error("waiting for confirms:", err)
 		}
-		total := ch.Totals()
+		total := ch.window().Totals()
 		if total.Published != 2 || total.Confirmed+total.Rejected+total.Returned+total.Unknown != 2 {
 			t.Errorf("totals %+v", total)
-		}
-		if _, got := ch.Call(t.Context(), &amqpproto.BasicQos{}); !errors.Is(got, err) {
-			t.Errorf("a call ended with %v", got)
-		}
-		if got := ch.BeginPublish(t.Context()); !errors.Is(got, err) {
-			t.Errorf("a publish ended with %v", got)
-		}
-		if _, got := conn.Channel(t.Context()); !errors.Is(got, err) {
-			t.Errorf("a new channel ended with %v", got)
 		}
 		if got := conn.Close(t.Context()); !errors.Is(got, err) { // the script waits for our reason
 			t.Errorf("close ended with %v", got)
@@ -176,7 +166,7 @@ func TestWrongAnswer(t *testing.T) {
 			}, func(t *testing.T, conn *Conn) {
 				ch := openChannel(t, conn)
 				checkViolation(t, ch.Qos(t.Context(), 1), "basic.qos answered by "+answer.ID().String())
-				checkViolation(t, ended(t, conn), "answered by")
+				checkViolation(t, conntest.Ended(t, conn), "answered by")
 			})
 		})
 	}
@@ -190,17 +180,17 @@ func TestGetAnsweredWrongly(t *testing.T) {
 		s.SendContent(1, &amqpproto.BasicGetOk{DeliveryTag: 1}, nil, []byte("x"))
 		s.Discard()
 	}, func(t *testing.T, conn *Conn) {
-		checkViolation(t, openChannel(t, conn).Qos(t.Context(), 1), "basic.qos answered by basic.get-ok")
+		checkViolation(t, openChannel(t, conn).Qos(t.Context(), 1), "basic.get-ok, which answers nothing")
 	})
 }
 
 // TestBodyNeverCompleted announces as much as is allowed and sends some of it:
 // memory follows what was sent.
 func TestBodyNeverCompleted(t *testing.T) {
-	checkMemory(t, 24<<20, func() {
+	fakebroker.CheckMemory(t, 24<<20, func() {
 		pair(t, func(s *fakebroker.Session) {
 			s.OpenConsumer()
-			s.SendBytes(join(
+			s.SendBytes(slices.Concat(
 				fakebroker.Frame(1, &amqpproto.BasicDeliver{ConsumerTag: "c", DeliveryTag: 1}),
 				fakebroker.Header(1, 512<<20),
 			))
@@ -223,6 +213,29 @@ func TestBodyNeverCompleted(t *testing.T) {
 	})
 }
 
+// TestHeaderNeverCompleted announces the largest header that is accepted and sends
+// some of it: memory follows what was sent.
+func TestHeaderNeverCompleted(t *testing.T) {
+	fakebroker.CheckMemory(t, 32<<20, func() {
+		pair(t, func(s *fakebroker.Session) {
+			s.OpenConsumer()
+			s.SendBytes(fakebroker.Frame(1, &amqpproto.BasicDeliver{ConsumerTag: "c", DeliveryTag: 1}))
+			s.SendBytes(binary.BigEndian.AppendUint32([]byte{amqpproto.FrameHeader, 0, 1}, headerMax-amqpproto.FrameOverhead))
+			piece := make([]byte, 100_000)
+			for range 40 {
+				s.SendBytes(piece)
+			}
+			s.Close()
+		}, func(t *testing.T, conn *Conn) {
+			_, in := openConsumer(t, conn)
+			var d Deliveries
+			if err := in.Take(t.Context(), &d, 1); err == nil {
+				t.Error("a part of a message was delivered")
+			}
+		})
+	})
+}
+
 // TestFloods sends what a real broker sends now and then, in masses.
 func TestFloods(t *testing.T) {
 	repeat := func(s *fakebroker.Session, n int, frame []byte) {
@@ -231,23 +244,11 @@ func TestFloods(t *testing.T) {
 			s.SendBytes(many)
 		}
 	}
-	t.Run("10^6 heartbeats", func(t *testing.T) {
-		checkMemory(t, 4<<20, func() {
-			pair(t, func(s *fakebroker.Session) {
-				repeat(s, 1_000_000, amqpproto.AppendHeartbeat(nil))
-				s.Serve(nil)
-			}, func(t *testing.T, conn *Conn) {
-				if err := conn.Close(t.Context()); err != nil {
-					t.Error(err)
-				}
-			})
-		})
-	})
 	t.Run("10^5 connection.blocked", func(t *testing.T) {
 		heard := 0
-		checkMemory(t, 64<<20, func() {
+		fakebroker.CheckMemory(t, 64<<20, func() {
 			synctest.Test(t, func(t *testing.T) {
-				b := fakebroker.Pipe(t, socketSize, func(s *fakebroker.Session) {
+				b := fakebroker.Pipe(t, conntest.SocketSize, func(s *fakebroker.Session) {
 					s.Login()
 					repeat(s, 100_000, fakebroker.Frame(0, &amqpproto.ConnectionBlocked{Reason: "low on memory"}))
 					s.Send(0, &amqpproto.ConnectionUnblocked{})
@@ -268,15 +269,15 @@ func TestFloods(t *testing.T) {
 	})
 	for _, m := range []amqpproto.Method{&amqpproto.ChannelFlow{Active: false}, &amqpproto.BasicCancel{ConsumerTag: "c"}} {
 		t.Run(fmt.Sprintf("10^6 %v, no answer read", m.ID()), func(t *testing.T) {
-			checkMemory(t, 256<<20, func() {
+			fakebroker.CheckMemory(t, 256<<20, func() {
 				pair(t, func(s *fakebroker.Session) {
 					s.OpenConsumer()
 					flood([]byte(strings.Repeat(string(fakebroker.Frame(1, m)), 1000)))(s)
 				}, func(t *testing.T, conn *Conn) {
 					openConsumer(t, conn)
-					checkViolation(t, ended(t, conn), "does not read the answers")
-					if len(conn.out) > 1<<20 {
-						t.Errorf("%d bytes wait to be written", len(conn.out))
+					checkViolation(t, conntest.Ended(t, conn), "does not read the answers")
+					if len(conn.Out) > 1<<20 {
+						t.Errorf("%d bytes wait to be written", len(conn.Out))
 					}
 				})
 			})
@@ -300,4 +301,44 @@ func TestFloods(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestSettlesThatNobodyReads: acks do not gather for ever where the broker does not read
+// them, and neither do the nacks of what it sends beyond any prefetch.
+func TestSettlesThatNobodyReads(t *testing.T) {
+	pair(t, func(s *fakebroker.Session) {
+		s.OpenConsumer()
+		time.Sleep(time.Second)
+	}, func(t *testing.T, conn *Conn) {
+		ch, _ := openConsumer(t, conn)
+		for tag := uint64(1); ; tag++ {
+			err := ch.Ack(false, tag)
+			conn.Lock()
+			out := len(conn.Out)
+			conn.Unlock()
+			if out > settleBytesMost+100 || tag > settleBytesMost {
+				t.Fatalf("%d bytes wait to be written after %d acks", out, tag)
+			}
+			if err != nil {
+				checkViolation(t, err, "does not read what settles it")
+				break
+			}
+		}
+		if err := conntest.Ended(t, conn); !errors.Is(ch.Nack(true, true, 1), err) {
+			t.Errorf("it ended with %v, and a nack says otherwise", err)
+		}
+	})
+	for _, came := range []uint64{prefetchMost, prefetchMost + 1} {
+		pair(t, func(s *fakebroker.Session) {
+			s.OpenConsumer()
+			s.Discard()
+		}, func(t *testing.T, conn *Conn) {
+			ch, in := openConsumer(t, conn)
+			in.came = came
+			err := ch.GiveBack(in)
+			if (err == nil) != (came <= prefetchMost) || (conn.Err() == nil) != (err == nil) {
+				t.Errorf("giving back %d: %v, the connection: %v", came, err, conn.Err())
+			}
+		})
+	}
 }

@@ -2,184 +2,266 @@ package amqpconn
 
 import (
 	"context"
-	"hash/maphash"
+	"fmt"
 
 	"github.com/thumpmq/thump/internal/amqpproto"
+	"github.com/thumpmq/thump/internal/outcome"
+	"github.com/thumpmq/thump/internal/printable"
+	"github.com/thumpmq/thump/internal/transport"
+	"github.com/thumpmq/thump/internal/window"
 )
 
-// Publishing is one message to publish. Nothing of it is kept.
-type Publishing struct {
+// Message is one message to publish. Nothing of it is kept.
+type Message struct {
 	amqpproto.BasicPublish
 	Properties amqpproto.Properties
 	Body       []byte
-	Ref        uint64 // comes back in the Outcome
+	Tag        window.Tag
 }
 
-// Confirm turns publisher confirms on for this channel, with a window of limit
-// messages. With collect, outcomes are kept for Outcomes, and a message leaves
-// the window only when its outcome has been taken.
-func (ch *Channel) Confirm(ctx context.Context, limit int, collect bool) error {
-	ch.conn.mu.Lock()
-	ch.window, ch.limit = newWindow(limit, collect), limit
-	ch.conn.mu.Unlock()
-	_, err := ch.Call(ctx, &amqpproto.ConfirmSelect{})
+// publishing is what a channel that publishes has of its publisher's window. The
+// window's lock guards it, but for what is constant.
+//
+// RabbitMQ counts the messages of a channel from 1, as delivery tags, once
+// confirms are on; the carrier counts them from 0.
+type publishing struct {
+	window  *window.Window
+	carrier *window.Carrier
+	free    int // messages that the window takes, between BeginPublish and EndPublish
+	ended   func(why error)
+
+	prints     []fingerprint // of messages by number, modulo its length; zero for one that is not mandatory
+	printer    fingerprinter
+	nextReturn uint64 // returns come in the order of publishing: look from this number on
+}
+
+// Carry lets the channel publish messages of w, with confirms unless w is
+// Unconfirmed. When the channel ends, ended is told why, and then what is in flight
+// on it becomes Unknown; or where the window keeps messages, another channel may send them
+// again. ended runs with the connection's lock held and must not
+// wait. A channel can have one window.
+func (ch *Channel) Carry(ctx context.Context, w *window.Window, ended func(why error)) error {
+	p := newPublishing(w, ended)
+	ch.conn.Lock()
+	err := ch.err
+	ch.publishing.Store(p)
+	ch.conn.Unlock()
+	if err != nil || w.Unconfirmed() {
+		return err
+	}
+	_, err = ch.Call(ctx, &amqpproto.ConfirmSelect{})
 	return err
 }
 
-// BeginPublish waits until a message can be published, and takes the
-// connection's lock: a batch of messages is encoded straight into what the
-// writer will send, in the order of their sequence numbers. Unless it returns
-// an error, EndPublish must follow, without anything slow between.
+func newPublishing(w *window.Window, ended func(why error)) *publishing {
+	return &publishing{window: w, carrier: w.Carry(), ended: ended, printer: newFingerprinter()}
+}
+
+// BeginPublish waits until a message can be published, and takes the locks of
+// connection and window: a batch of messages is encoded straight into what the
+// writer will send, in the order of their numbers. Unless it returns an error,
+// EndPublish must follow, without anything slow between.
 func (ch *Channel) BeginPublish(ctx context.Context) error {
-	c := ch.conn
-	c.mu.Lock()
-	if ch.err != nil || !ch.canPublish() {
-		if err := ch.waitForRoom(ctx); err != nil {
-			c.mu.Unlock()
+	c, p := ch.conn, ch.publishing.Load()
+	for {
+		c.Lock()
+		if err := ch.waitToWrite(ctx); err != nil {
+			c.Unlock()
 			return err
 		}
-	}
-	return nil
-}
-
-// canPublish reports whether one more message may be encoded. conn.mu is held.
-func (ch *Channel) canPublish() bool {
-	c := ch.conn
-	return len(c.out) < outRoom && c.blocked == "" &&
-		(ch.window == nil || ch.window.free(ch.limit) > 0)
-}
-
-// enoughRoom reports whether it is worth waking a publisher. conn.mu is held.
-func (ch *Channel) enoughRoom() bool {
-	return ch.window == nil || ch.window.free(ch.limit) > ch.limit/8
-}
-
-// waitForRoom waits until a worthwhile part of the window is free. A publisher
-// that woke for every confirm would send its messages one by one, and make the
-// broker confirm them one by one: so a full window is left to empty by an
-// eighth. conn.mu is held.
-func (ch *Channel) waitForRoom(ctx context.Context) error {
-	c := ch.conn
-	defer c.wakeAt(ctx, &c.room)()
-	c.waiting++
-	defer func() { c.waiting-- }()
-	for {
-		if ch.err != nil {
-			return ch.err
-		}
-		if ch.canPublish() && ch.enoughRoom() {
+		p.window.Lock()
+		if p.free = p.window.Free(); p.free > 0 {
 			return nil
 		}
-		if err := ctx.Err(); err != nil {
+		p.window.Unlock()
+		c.Unlock()
+		if err := p.window.WaitForRoom(ctx); err != nil {
+			if reason := c.Blocked(); reason != "" {
+				err = blockedError(reason, err)
+			}
 			return err
 		}
-		c.room.Wait()
 	}
 }
 
-// Publish encodes one message between BeginPublish and EndPublish. It reports
-// false when there is no more room: end, and begin again. An error means that
-// this message cannot be sent; nothing of it was, and the channel is fine.
-func (ch *Channel) Publish(p *Publishing) (bool, error) {
-	c := ch.conn
-	if !ch.canPublish() {
-		return false, nil
-	}
-	frames, err := amqpproto.AppendPublish(c.out, ch.id, c.server.FrameMax, &p.BasicPublish, &p.Properties, p.Body)
-	if err != nil {
-		return false, err
-	}
-	c.out = frames
-	if ch.window == nil {
-		ch.published++
-		return true, nil
-	}
-	var print uint64
-	if p.Mandatory {
-		print = ch.print(p.Exchange, p.RoutingKey, p.Body)
-	}
-	ch.window.add(p.Ref, print, p.Mandatory)
-	return true, nil
+// blockedError is what ended a wait, and why there was one.
+func blockedError(reason string, err error) error {
+	return fmt.Errorf("the broker blocks publishing (%s): %w", reason, err)
 }
 
 // EndPublish lets the writer have what was encoded.
 func (ch *Channel) EndPublish() {
 	c := ch.conn
-	if len(c.out) > 0 {
-		c.wakeWriter()
+	ch.publishing.Load().window.Unlock()
+	if len(c.Out) > 0 {
+		c.WakeWriter()
 	}
-	c.mu.Unlock()
+	c.Unlock()
 }
 
-// print is how a message is known again when the broker returns it: by what
-// the broker sends back unchanged. Properties are not among that; RabbitMQ may
-// encode them anew.
-func (ch *Channel) print(exchange, routingKey string, body []byte) uint64 {
-	return maphash.Bytes(ch.seed, body) ^
-		maphash.String(ch.seed, routingKey)*31 ^ maphash.String(ch.seed, exchange)*961
+// waitToWrite waits until there is room in what waits for the writer, and the
+// broker does not block the connection. The connection's lock is held.
+func (ch *Channel) waitToWrite(ctx context.Context) error {
+	if ch.err == nil && ch.conn.canWrite() {
+		return nil
+	}
+	err := ch.conn.WaitForRoom(ctx, func() (bool, error) { return ch.conn.canWrite(), ch.err })
+	switch {
+	case err == nil || ch.err != nil:
+		return err
+	case ch.conn.blocked != "":
+		return blockedError(ch.conn.blocked, err)
+	default:
+		return fmt.Errorf("the broker does not read what was sent before: %w", err)
+	}
 }
 
-// Outcomes waits for outcomes and returns all that are known, in dst's memory
-// or its own; the caller passes them back as dst of the next call. At the end
-// of the channel, when none is left, it returns why it ended.
-func (ch *Channel) Outcomes(dst []Outcome) ([]Outcome, error) {
-	c := ch.conn
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for len(ch.window.outcomes) == 0 {
-		if ch.err != nil {
-			return dst[:0], ch.err
-		}
-		c.settled.Wait()
+// canWrite reports whether a message may be encoded. The lock is held.
+func (c *Conn) canWrite() bool { return len(c.Out) < transport.OutRoom && c.blocked == "" }
+
+// Publish encodes one message between BeginPublish and EndPublish. It reports
+// false when there is no more room: end, and begin again. An error means that
+// this message cannot be sent; nothing of it was, and the channel is fine.
+func (ch *Channel) Publish(m *Message) (bool, error) {
+	c, p := ch.conn, ch.publishing.Load()
+	if p.free <= 0 || !c.canWrite() {
+		return false, nil
 	}
-	taken := ch.window.take(dst)
-	if c.waiting > 0 && ch.enoughRoom() {
-		c.room.Broadcast()
+	frames, err := amqpproto.AppendPublish(c.Out, ch.id, c.server.FrameMax, &m.BasicPublish, &m.Properties, m.Body)
+	if err != nil {
+		return false, err
 	}
-	return taken, nil
+	encoded := frames[len(c.Out):]
+	c.Out = frames
+	switch {
+	case p.window.Unconfirmed():
+		p.carrier.Count()
+	case p.window.Keeps():
+		p.note(p.carrier.AddEncoded(m.Tag, encoded), m)
+		p.free = p.window.Free()
+	default:
+		p.note(p.carrier.Add(m.Tag), m)
+		p.free--
+	}
+	return true, nil
 }
 
-// WaitConfirms waits until every message published so far has its outcome, or
-// the channel has ended and said so.
-func (ch *Channel) WaitConfirms(ctx context.Context) error {
-	c := ch.conn
-	defer c.wakeAt(ctx, &c.settled)()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for last := ch.window.next; ch.window.oldest < last; {
-		if err := ctx.Err(); err != nil {
-			return err
+// note remembers how a message is known again when the broker returns it.
+func (p *publishing) note(number uint64, m *Message) {
+	if !m.Mandatory && p.prints == nil {
+		return
+	}
+	if p.prints == nil {
+		p.prints = make([]fingerprint, p.window.Size())
+	}
+	print := fingerprint{}
+	if m.Mandatory {
+		print = p.printer.of(m.Exchange, m.RoutingKey, &m.Properties, m.Body)
+	}
+	p.prints[number&uint64(len(p.prints)-1)] = print
+}
+
+// confirm reports what the broker says of published messages to their window.
+func (ch *Channel) confirm(tag uint64, multiple bool, status outcome.Status) error {
+	p := ch.publishing.Load()
+	if p == nil || p.window.Unconfirmed() {
+		return violation("confirm on a channel without confirms")
+	}
+	p.window.Lock()
+	defer p.window.Unlock()
+	published := p.carrier.Next()
+	if tag == 0 && multiple { // AMQP 0-9-1 1.8.3.13: all outstanding
+		tag = published
+	}
+	switch {
+	case p.carrier.Ended(): // everything has its outcome already: Unknown
+		return nil
+	case tag > published || tag == 0 && !multiple:
+		return violation("confirm of message %d, and only %d were published", tag, published)
+	case multiple:
+		p.carrier.Resolve(0, tag, status, 0, "")
+	default:
+		p.carrier.Resolve(tag-1, 1, status, 0, "")
+	}
+	p.window.Wake()
+	return nil
+}
+
+// returned notes that a message came back (basic.return), with these properties as they
+// came.
+func (ch *Channel) returned(m *amqpproto.BasicReturn, properties, body []byte) error {
+	p := ch.publishing.Load()
+	if p == nil {
+		return violation("a message came back on a channel that publishes nothing")
+	}
+	p.window.Lock()
+	defer p.window.Unlock()
+	switch {
+	case p.window.Unconfirmed():
+		if published, ok := p.carrier.CountReturned(m.ReplyCode, m.ReplyText); !ok {
+			return violation("another message came back, and only %d were published", published)
 		}
-		if ch.flushAt == 0 || last < ch.flushAt {
-			ch.flushAt = last
+	case p.carrier.Ended():
+	default:
+		var readable *amqpproto.Properties
+		// Ours fitted a frame; a larger table, far larger in memory, is none of ours.
+		if len(properties) <= 2*int(ch.conn.server.FrameMax) {
+			if parsed, err := amqpproto.ParseProperties(properties); err == nil {
+				readable = &parsed
+			}
 		}
-		c.settled.Wait()
+		number, found := p.find(p.printer.of(m.Exchange, m.RoutingKey, readable, body))
+		if !found {
+			return violation("a message came back that is not in flight (routing key %.40q, %d bytes)", m.RoutingKey, len(body))
+		}
+		p.carrier.Resolve(number, 1, outcome.Returned, m.ReplyCode, printable.Text(m.ReplyText))
+		p.window.Wake()
 	}
 	return nil
 }
 
-// Totals returns the counts so far. Without confirms only Published and
-// Returned are counted.
-func (ch *Channel) Totals() Totals {
-	c := ch.conn
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if ch.window == nil {
-		return Totals{Published: ch.published, Returned: ch.returned}
+// find returns the number of the message that came back. A basic.return carries
+// none, so the message is known by its fingerprint; returns come in the order of
+// publishing (rabbit_channel routes and returns before it takes the next
+// publish), and always before the confirm of their message. Among messages with equal
+// properties the oldest that was not returned is taken. If none has those, as RabbitMQ
+// may have changed them, the oldest that is equal otherwise is.
+func (p *publishing) find(print fingerprint) (number uint64, found bool) {
+	if p.prints == nil {
+		return 0, false
 	}
-	return ch.window.totals
+	rough, some := uint64(0), false
+	for n := max(p.nextReturn, p.carrier.Oldest()); n < p.carrier.Next(); n++ {
+		at := p.prints[n&uint64(len(p.prints)-1)]
+		if at.rough != print.rough || p.carrier.Resolved(n) {
+			continue
+		}
+		if at.fine == print.fine {
+			p.nextReturn = n + 1
+			return n, true
+		}
+		if !some {
+			rough, some = n, true
+		}
+	}
+	if some {
+		p.nextReturn = rough + 1
+	}
+	return rough, some
 }
 
-// TakeFirstBad returns the first outcome since the last TakeFirstBad that was
-// not Confirmed; its Status is 0 where there was none.
-func (ch *Channel) TakeFirstBad() Outcome {
-	c := ch.conn
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if ch.window == nil {
-		return Outcome{}
+// end tells the owner, and makes what is in flight Unknown, unless the window keeps it for
+// another connection. The connection's lock is held.
+func (p *publishing) end(why error) {
+	if p.window.Keeps() {
+		p.window.Lock()
+		p.carrier.Leave() // before anybody makes another connection
+		p.window.Unlock()
+		p.ended(why)
+		return
 	}
-	bad := ch.window.firstBad
-	ch.window.firstBad = Outcome{}
-	return bad
+	p.ended(why) // first, so that whoever is told of an outcome can learn why
+	p.window.Lock()
+	p.carrier.End(why.Error())
+	p.window.Unlock()
 }

@@ -10,14 +10,17 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump/internal/amqpproto"
+	"github.com/thumpmq/thump/internal/conntest"
 	"github.com/thumpmq/thump/internal/fakebroker"
+	"github.com/thumpmq/thump/internal/outcome"
+	"github.com/thumpmq/thump/internal/window"
 )
 
 // collectOutcomes takes outcomes until the channel ends.
-func collectOutcomes(ch *Channel) (all []Outcome, why error) {
-	var taken []Outcome
+func collectOutcomes(ch *Channel) (all []outcome.Outcome, why error) {
+	var taken []outcome.Outcome
 	for {
-		taken, why = ch.Outcomes(taken)
+		taken, why = conntest.Outcomes(ch.window())
 		if why != nil {
 			return all, why
 		}
@@ -35,33 +38,33 @@ func TestConfirms(t *testing.T) {
 		name  string
 		sent  []amqpproto.Method
 		want  string
-		total Totals
+		total outcome.Totals
 	}{
 		{
 			"one by one",
 			[]amqpproto.Method{ack(1), ack(2), ack(3), ack(4), ack(5), ack(6)},
 			"1 confirmed, 2 confirmed, 3 confirmed, 4 confirmed, 5 confirmed, 6 confirmed",
-			Totals{Published: 6, Confirmed: 6},
+			outcome.Totals{Published: 6, Confirmed: 6},
 		},
 		{
 			"multiple with tag 0",
 			[]amqpproto.Method{ackTo(0)},
 			"1 confirmed, 2 confirmed, 3 confirmed, 4 confirmed, 5 confirmed, 6 confirmed",
-			Totals{Published: 6, Confirmed: 6},
+			outcome.Totals{Published: 6, Confirmed: 6},
 		},
 		{
 			"as RabbitMQ does",
 			[]amqpproto.Method{ackTo(2), ack(6), nack(4), ack(5), ack(3)},
 			"1 confirmed, 2 confirmed, 6 confirmed, 4 rejected, 5 confirmed, 3 confirmed",
-			Totals{Published: 6, Confirmed: 5, Rejected: 1},
+			outcome.Totals{Published: 6, Confirmed: 5, Rejected: 1},
 		},
 		{
 			"ack twice, nack after ack",
 			[]amqpproto.Method{ack(1), ack(1), nack(1), nackTo(1), ack(3), nack(3), nackTo(4)},
 			"1 confirmed, 3 confirmed, 2 rejected, 4 rejected, 5 unknown, 6 unknown",
-			Totals{Published: 6, Confirmed: 2, Rejected: 2, Unknown: 2},
+			outcome.Totals{Published: 6, Confirmed: 2, Rejected: 2, Unknown: 2},
 		},
-		{"none", nil, "1 unknown, 2 unknown, 3 unknown, 4 unknown, 5 unknown, 6 unknown", Totals{Published: 6, Unknown: 6}},
+		{"none", nil, "1 unknown, 2 unknown, 3 unknown, 4 unknown, 5 unknown, 6 unknown", outcome.Totals{Published: 6, Unknown: 6}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			pair(t, func(s *fakebroker.Session) {
@@ -81,7 +84,7 @@ func TestConfirms(t *testing.T) {
 				if got := outcomeText(outcomes); got != test.want || why == nil {
 					t.Errorf("got %s, %v\nwant %s", got, why, test.want)
 				}
-				if got := ch.Totals(); got != test.total {
+				if got := ch.window().Totals(); got != test.total {
 					t.Errorf("totals %+v, want %+v", got, test.total)
 				}
 			})
@@ -109,23 +112,27 @@ func TestReturns(t *testing.T) {
 	}, func(t *testing.T, conn *Conn) {
 		ch := openPublisher(t, conn, 10, true)
 		publish(t, ch, 1, bodies...)
-		if err := ch.WaitConfirms(t.Context()); err != nil {
+		collected := make(chan []outcome.Outcome)
+		go func() {
+			outcomes, _ := collectOutcomes(ch)
+			collected <- outcomes
+		}()
+		if err := ch.window().Wait(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if bad := ch.TakeFirstBad(); bad != (Outcome{Ref: 2, Status: Returned, Code: 312, Text: "NO_ROUTE"}) {
+		if bad := ch.window().Report().First; bad != (outcome.Outcome{Ref: 2, Status: outcome.Returned, Code: 312, Text: "NO_ROUTE"}) {
 			t.Errorf("the first bad one is %+v", bad)
 		}
-		if bad := ch.TakeFirstBad(); bad != (Outcome{}) {
+		if bad := ch.window().Report().First; bad != (outcome.Outcome{}) {
 			t.Errorf("the next bad one is %+v", bad)
 		}
 		_ = conn.Close(t.Context())
-		outcomes, _ := collectOutcomes(ch)
 		// Of three equal messages two came back. Returns come in the order of
 		// publishing, and one that came back between says which two.
-		if got, want := outcomeText(outcomes), "1 confirmed, 2 returned, 3 returned, 4 returned, 5 returned, 6 confirmed"; got != want {
+		if got, want := outcomeText(<-collected), "2 returned, 3 returned, 4 returned, 5 returned, 1 confirmed, 6 confirmed"; got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
-		if total := ch.Totals(); total != (Totals{Published: 6, Confirmed: 2, Returned: 4}) {
+		if total := ch.window().Totals(); total != (outcome.Totals{Published: 6, Confirmed: 2, Returned: 4}) {
 			t.Errorf("totals %+v", total)
 		}
 	})
@@ -150,11 +157,12 @@ func TestWindowHoldsPublishing(t *testing.T) {
 				if err := ch.BeginPublish(shortly(t)); !errors.Is(err, context.DeadlineExceeded) {
 					t.Fatalf("a ninth message was let in: %v", err)
 				}
-				if err := ch.WaitConfirms(shortly(t)); !errors.Is(err, context.DeadlineExceeded) {
+				if err := ch.window().Wait(shortly(t)); !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("wait for confirms: %v", err)
 				}
-				if err := ch.WaitConfirms(t.Context()); err != nil {
-					t.Errorf("wait for confirms: %v", err)
+				time.Sleep(10 * time.Second)
+				if got := ch.window().Totals().Confirmed; got != 8 {
+					t.Errorf("%d confirmed", got)
 				}
 				err := ch.BeginPublish(shortly(t))
 				if (err != nil) != collect {
@@ -164,9 +172,11 @@ func TestWindowHoldsPublishing(t *testing.T) {
 					ch.EndPublish()
 				}
 				if collect {
-					if _, err := ch.Outcomes(nil); err != nil {
+					_, err := conntest.Outcomes(ch.window())
+					if err != nil {
 						t.Error(err)
 					}
+					go func() { _, _ = conntest.Outcomes(ch.window()) }() // hands them over, and waits
 				}
 				publish(t, ch, 9, "9")
 			})
@@ -193,7 +203,7 @@ func TestWaitConfirmsOfSeveral(t *testing.T) {
 		for i := range 3 {
 			publish(t, ch, uint64(i), "x")
 			go func() {
-				if err := ch.WaitConfirms(t.Context()); err != nil {
+				if err := ch.window().Wait(t.Context()); err != nil {
 					t.Error(err)
 				}
 				took <- time.Since(begin)
@@ -214,21 +224,21 @@ func TestRefusedMessages(t *testing.T) {
 	long := strings.Repeat("x", 256)
 	for _, test := range []struct {
 		name string
-		p    Publishing
+		p    Message
 		want string
 	}{
-		{"routing key", Publishing{BasicPublish: amqpproto.BasicPublish{RoutingKey: long}}, "routing-key is 256 bytes long"},
-		{"exchange", Publishing{BasicPublish: amqpproto.BasicPublish{Exchange: long}}, "exchange is 256 bytes long"},
-		{"message id", Publishing{Properties: amqpproto.Properties{MessageID: long}}, "message-id is 256 bytes long"},
-		{"header", Publishing{Properties: amqpproto.Properties{Headers: amqpproto.Table{{Key: "h", Value: strings.Repeat("x", 5000)}}}}, "4096"},
-		{"header key", Publishing{Properties: amqpproto.Properties{Headers: amqpproto.Table{{Key: long}}}}, "256 bytes long"},
-		{"header type", Publishing{Properties: amqpproto.Properties{Headers: amqpproto.Table{{Key: "h", Value: struct{}{}}}}}, "struct {}"},
+		{"routing key", Message{BasicPublish: amqpproto.BasicPublish{RoutingKey: long}}, "routing-key is 256 bytes long"},
+		{"exchange", Message{BasicPublish: amqpproto.BasicPublish{Exchange: long}}, "exchange is 256 bytes long"},
+		{"message id", Message{Properties: amqpproto.Properties{MessageID: long}}, "message-id is 256 bytes long"},
+		{"header", Message{Properties: amqpproto.Properties{Headers: amqpproto.Table{{Key: "h", Value: strings.Repeat("x", 5000)}}}}, "4096"},
+		{"header key", Message{Properties: amqpproto.Properties{Headers: amqpproto.Table{{Key: long}}}}, "256 bytes long"},
+		{"header type", Message{Properties: amqpproto.Properties{Headers: amqpproto.Table{{Key: "h", Value: struct{}{}}}}}, "struct {}"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				greeting := fakebroker.Likely()
 				greeting.Tune.FrameMax = 4096
-				b := fakebroker.Pipe(t, socketSize, func(s *fakebroker.Session) {
+				b := fakebroker.Pipe(t, conntest.SocketSize, func(s *fakebroker.Session) {
 					s.LoginAs(greeting)
 					s.OpenPublisher()
 					for _, want := range []string{"before", "after"} {
@@ -240,7 +250,7 @@ func TestRefusedMessages(t *testing.T) {
 					s.Serve(nil)
 				})
 				conn := dial(t, config(b))
-				defer drop(conn)
+				defer conntest.Drop(conn)
 				ch := openPublisher(t, conn, 8, false)
 				publish(t, ch, 1, "before")
 				if err := ch.BeginPublish(t.Context()); err != nil {
@@ -252,8 +262,8 @@ func TestRefusedMessages(t *testing.T) {
 					t.Errorf("got %v, want %q", err, test.want)
 				}
 				publish(t, ch, 2, "after")
-				if err := ch.WaitConfirms(t.Context()); err != nil || ch.Totals() != (Totals{Published: 2, Confirmed: 2}) {
-					t.Errorf("%v, %+v", err, ch.Totals())
+				if err := ch.window().Wait(t.Context()); err != nil || ch.window().Totals() != (outcome.Totals{Published: 2, Confirmed: 2}) {
+					t.Errorf("%v, %+v", err, ch.window().Totals())
 				}
 			})
 		})
@@ -266,8 +276,8 @@ func TestFrameMax(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			greeting := fakebroker.Likely()
 			greeting.Tune.FrameMax = frameMax
-			whole := text(7, 50_000)
-			b := fakebroker.Pipe(t, socketSize, func(s *fakebroker.Session) {
+			whole := fakebroker.Text(7, 50_000)
+			b := fakebroker.Pipe(t, conntest.SocketSize, func(s *fakebroker.Session) {
 				s.LoginAs(greeting)
 				s.OpenPublisher()
 				want, err := amqpproto.AppendPublish(nil, 1, frameMax, &amqpproto.BasicPublish{RoutingKey: "q", Mandatory: true}, nil, []byte(whole))
@@ -290,10 +300,10 @@ func TestFrameMax(t *testing.T) {
 				s.Serve(nil)
 			})
 			conn := dial(t, config(b))
-			defer drop(conn)
+			defer conntest.Drop(conn)
 			ch := openPublisher(t, conn, 8, false)
 			publish(t, ch, 1, whole)
-			if err := ch.WaitConfirms(t.Context()); err != nil {
+			if err := ch.window().Wait(t.Context()); err != nil {
 				t.Error(err)
 			}
 		})
@@ -313,14 +323,15 @@ func TestWithoutConfirms(t *testing.T) {
 		s.Serve(nil)
 	}, func(t *testing.T, conn *Conn) {
 		ch := openChannel(t, conn)
+		ch.carry(t, window.Config{Messages: 10, Unconfirmed: true})
 		publish(t, ch, 1, "one", "two", "three")
 		if err := ch.Qos(t.Context(), 0); err != nil {
 			t.Error(err)
 		}
-		if got := ch.Totals(); got != (Totals{Published: 3, Returned: 2}) {
+		if got := ch.window().Totals(); got != (outcome.Totals{Published: 3, Returned: 2}) {
 			t.Errorf("totals %+v", got)
 		}
-		if bad := ch.TakeFirstBad(); bad != (Outcome{}) {
+		if bad := ch.window().Report().First; bad != (outcome.Outcome{Status: outcome.Returned, Code: 312}) {
 			t.Errorf("the first bad one is %+v", bad)
 		}
 	})

@@ -119,14 +119,14 @@ func benchTable() Table {
 }
 
 func BenchmarkParseTable(b *testing.B) {
-	in, err := AppendTable(nil, benchTable())
+	in, err := encodeTable(nil, benchTable())
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
 	b.SetBytes(int64(len(in)))
 	for b.Loop() {
-		if _, _, err := ParseTable(in); err != nil {
+		if _, _, err := decodeTable(in); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -138,7 +138,7 @@ func BenchmarkAppendTable(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		var err error
-		if buf, err = AppendTable(buf[:0], t); err != nil {
+		if buf, err = encodeTable(buf[:0], t); err != nil {
 			b.Fatal(err)
 		}
 	}

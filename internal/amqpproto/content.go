@@ -2,21 +2,20 @@ package amqpproto
 
 import (
 	"encoding/binary"
+	"errors"
 	"math"
 	"slices"
 )
 
-// AppendPublish appends a whole message as a publisher sends it: the method
-// frame of p, a header frame with props and the body's size, and as many body
-// frames as frameMax asks for; an empty body needs none. A nil props is an
-// empty one. It allocates nothing unless dst has to grow, and keeps none of its
-// arguments.
+// AppendPublish appends a message as a publisher sends it: the method frame of p, a
+// header frame with props and the body's size, and as many body frames as frameMax
+// requires. A nil props means no properties. It allocates only to grow dst, and
+// keeps none of its arguments.
 //
-// frameMax is the negotiated one, in bytes with overhead; 0 stands for no limit,
-// and gives a body of up to 1 GiB a single frame. The errors are
-// *StringTooLongError, *HeaderTooLargeError and those of AppendTable; with any
-// of them dst is returned as it was. The total size of the body is the broker's
-// to limit, and not looked at here.
+// frameMax is the negotiated one, in bytes, overhead included. 0 means no limit: a
+// body of up to 1 GiB then gets a single frame. The errors are *StringTooLongError,
+// *HeaderTooLargeError and those that Table names; after an error dst is unchanged.
+// Only the broker limits the size of the body.
 func AppendPublish(dst []byte, channel uint16, frameMax uint32, p *BasicPublish, props *Properties, body []byte) ([]byte, error) {
 	if len(p.Exchange) > math.MaxUint8 {
 		return dst, &StringTooLongError{Field: "exchange", Length: len(p.Exchange)}
@@ -31,9 +30,8 @@ func AppendPublish(dst []byte, channel uint16, frameMax uint32, p *BasicPublish,
 	if p.Immediate {
 		bits |= 2
 	}
-	// The method's layout is written out here a second time, beside
-	// BasicPublish.arguments, because this is where the time of a publish goes.
-	// A test holds the two against each other.
+	// This repeats the layout in BasicPublish.arguments, because a publish spends
+	// its time here. A test compares the two.
 	size := 4 + 2 + 1 + len(p.Exchange) + 1 + len(p.RoutingKey) + 1 // below 2^16
 	b := append(dst, FrameMethod, byte(channel>>8), byte(channel), 0, 0, byte(size>>8), byte(size),
 		0, ClassBasic, 0, byte(MethodBasicPublish&0xFF),
@@ -49,9 +47,75 @@ func AppendPublish(dst []byte, channel uint16, frameMax uint32, p *BasicPublish,
 	return b, nil
 }
 
-// AppendContent appends a message under any method that carries one: the
-// broker's side of AppendPublish, for basic.deliver, basic.return and
-// basic.get-ok. It follows the same rules, but is not as fast.
+// Published is a message as AppendPublish has appended it.
+type Published struct {
+	BasicPublish
+	Properties Properties
+	Body       []byte
+}
+
+// ParsePublish reads the frames of one message that AppendPublish has appended, whatever
+// the channel and the frame limit were. The strings and properties are copies; the body
+// aliases b where it was one frame. The errors are those of the parsers of its parts, and
+// one for frames that are not of one message.
+func ParsePublish(b []byte) (p Published, err error) {
+	f, b, err := nextFrame(b, FrameMethod)
+	if err != nil {
+		return p, err
+	}
+	m, err := ParseMethod(f.Payload)
+	if err != nil {
+		return p, err
+	}
+	publish, ok := m.(*BasicPublish)
+	if !ok {
+		return p, errNotPublish
+	}
+	p.BasicPublish = *publish
+	if f, b, err = nextFrame(b, FrameHeader); err != nil {
+		return p, err
+	}
+	h, err := ParseContentHeader(f.Payload)
+	if err != nil {
+		return p, err
+	}
+	if p.Properties, err = ParseProperties(h.Properties); err != nil {
+		return p, err
+	}
+	for frames := 0; len(b) > 0; frames++ {
+		if f, b, err = nextFrame(b, FrameBody); err != nil {
+			return p, err
+		}
+		if frames == 0 {
+			p.Body = f.Payload // of that capacity, so that an append copies
+		} else {
+			p.Body = append(p.Body, f.Payload...)
+		}
+	}
+	if uint64(len(p.Body)) != h.BodySize {
+		return p, errNotPublish
+	}
+	return p, nil
+}
+
+// errNotPublish is of frames that AppendPublish did not append.
+var errNotPublish = errors.New("not the frames of one published message")
+
+// nextFrame reads a frame of that type, and returns what follows it.
+func nextFrame(b []byte, frameType uint8) (f Frame, rest []byte, err error) {
+	f, n, err := ParseFrame(b, 0)
+	switch {
+	case err != nil:
+		return f, nil, err
+	case n == 0 || f.Type != frameType:
+		return f, nil, errNotPublish
+	}
+	return f, b[n:], nil
+}
+
+// AppendContent appends a message whose method is m. It is what a broker does for
+// basic.deliver, basic.return and basic.get-ok. The rules are those of
+// AppendPublish, but it is not as fast.
 func AppendContent(dst []byte, channel uint16, frameMax uint32, m Method, props *Properties, body []byte) ([]byte, error) {
 	b, err := AppendMethodFrame(dst, channel, m)
 	if err != nil {
@@ -63,8 +127,8 @@ func AppendContent(dst []byte, channel uint16, frameMax uint32, m Method, props 
 	return b, nil
 }
 
-// appendHeaderAndBody appends a header frame and the body frames. What it
-// returns with an error is worth nothing.
+// appendHeaderAndBody appends a header frame and the body frames. After an error
+// what it returns is useless.
 func appendHeaderAndBody(b []byte, channel uint16, frameMax uint32, props *Properties, body []byte) ([]byte, error) {
 	if frameMax == 0 || frameMax > frameSizeLimit {
 		frameMax = frameSizeLimit
@@ -85,8 +149,8 @@ func appendHeaderAndBody(b []byte, channel uint16, frameMax uint32, props *Prope
 	if size := len(b) - start; uint64(size) > uint64(frameMax) {
 		return b, &HeaderTooLargeError{Size: size, FrameMax: frameMax}
 	}
-	// A header frame has fitted, so frameMax is at least its 22 bytes and there
-	// is room for body in a body frame.
+	// The header frame fits, so frameMax is at least its 22 bytes, and a body frame
+	// has room for some of the body.
 	piece := int(frameMax) - FrameOverhead
 	if len(body) > piece {
 		frames := (len(body) + piece - 1) / piece

@@ -174,7 +174,7 @@ func TestPropertiesThereAndBack(t *testing.T) {
 		}
 	}
 	if _, err := ParseProperties(append(raw, 0)); !errors.Is(err, wire.ErrTrailing) {
-		t.Errorf("with a byte behind: got %v", err)
+		t.Errorf("with a byte after it: got %v", err)
 	}
 	long := strings.Repeat("x", 255)
 	p := Properties{ContentType: long, ContentEncoding: long, CorrelationID: long, ReplyTo: long, Expiration: long, MessageID: long, Type: long, UserID: long, AppID: long}
@@ -186,7 +186,7 @@ func TestPropertiesThereAndBack(t *testing.T) {
 	}
 }
 
-// TestPropertiesOfOtherClients reads what RabbitMQ hands on but this package
+// TestPropertiesOfOtherClients reads what RabbitMQ passes on but this package
 // does not write.
 func TestPropertiesOfOtherClients(t *testing.T) {
 	tests := []struct {

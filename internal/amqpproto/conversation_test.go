@@ -39,9 +39,8 @@ func readConversation(t testing.TB) []step {
 	return steps
 }
 
-// TestConversation reads a recorded conversation, holds it against the readable
-// form of it, and writes every frame again. With -update it writes the readable
-// form.
+// TestConversation reads a recorded conversation, compares it with its readable
+// form, and writes every frame again. With -update it writes the readable form.
 func TestConversation(t *testing.T) {
 	const golden = "testdata/conversation.txt"
 	var out strings.Builder
@@ -80,7 +79,7 @@ func TestConversation(t *testing.T) {
 	}
 }
 
-// describe returns a frame as text, and as the bytes it is written as.
+// describe returns a frame as text, and the bytes that it is written as.
 func describe(t *testing.T, f Frame) (text string, back []byte) {
 	t.Helper()
 	switch f.Type {

@@ -6,22 +6,22 @@ import (
 	"github.com/thumpmq/thump/internal/wire"
 )
 
-// DeliverView is a basic.deliver read in place (AMQP 0-9-1 1.8.3.9). Its
-// slices alias the arguments it was parsed from.
+// DeliverView is a basic.deliver read in place (AMQP 0-9-1 1.8.3.9). Its slices
+// alias the arguments that it was parsed from.
 type DeliverView struct {
 	ConsumerTag []byte
-	DeliveryTag uint64 // counts up from 1 on its channel
+	DeliveryTag uint64 // counts from 1 on each channel
 	Redelivered bool
 	Exchange    []byte
 	RoutingKey  []byte
 }
 
 // ParseDeliver reads the arguments of a basic.deliver, as ParseMethodID returns
-// them. It allocates nothing. Its errors, and those of ParseAck and ParseNack,
-// are wire's, and one for bits that the specification does not define.
+// them. It allocates nothing. The errors of ParseDeliver, ParseAck and ParseNack are
+// those of package wire, and one for bits that the specification does not define.
 func ParseDeliver(arguments []byte) (v DeliverView, err error) {
-	// v is the named result so that it is filled in where the caller wants it:
-	// copying it there took longer than all the reading.
+	// v is the named result, so it is filled in where the caller wants it. Copying
+	// it there took longer than all the reading.
 	r := wire.NewReader(arguments)
 	v.ConsumerTag = readShort(&r)
 	v.DeliveryTag = r.U64()
@@ -60,7 +60,7 @@ func parseTagAndBits(arguments []byte, n int) (tag uint64, bits uint8, err error
 	return tag, bits, r.Finish()
 }
 
-// AppendAck appends a basic.ack frame (AMQP 0-9-1 1.8.3.13). multiple settles
+// AppendAck appends a basic.ack frame (AMQP 0-9-1 1.8.3.13). With multiple it acks
 // every delivery up to and including tag.
 func AppendAck(dst []byte, channel uint16, tag uint64, multiple bool) []byte {
 	bits := byte(0)
@@ -70,9 +70,9 @@ func AppendAck(dst []byte, channel uint16, tag uint64, multiple bool) []byte {
 	return appendSettle(dst, channel, MethodBasicAck, tag, bits)
 }
 
-// AppendNack appends a basic.nack frame (RabbitMQ's extension). multiple
-// settles every delivery up to and including tag; requeue gives them back to
-// the queue, and otherwise they are dropped or dead-lettered.
+// AppendNack appends a basic.nack frame (RabbitMQ's extension). With multiple it
+// refuses every delivery up to and including tag. With requeue they go back to the
+// queue; without it the broker drops or dead-letters them.
 func AppendNack(dst []byte, channel uint16, tag uint64, multiple, requeue bool) []byte {
 	bits := byte(0)
 	if multiple {

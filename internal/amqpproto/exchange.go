@@ -12,54 +12,7 @@ const (
 	MethodExchangeUnbindOk  MethodID = ClassExchange<<16 | 51
 )
 
-// newExchangeMethod returns an empty method of this class, or nil.
-func newExchangeMethod(id MethodID) Method {
-	switch id {
-	case MethodExchangeDeclare:
-		return new(ExchangeDeclare)
-	case MethodExchangeDeclareOk:
-		return new(ExchangeDeclareOk)
-	case MethodExchangeDelete:
-		return new(ExchangeDelete)
-	case MethodExchangeDeleteOk:
-		return new(ExchangeDeleteOk)
-	case MethodExchangeBind:
-		return new(ExchangeBind)
-	case MethodExchangeBindOk:
-		return new(ExchangeBindOk)
-	case MethodExchangeUnbind:
-		return new(ExchangeUnbind)
-	case MethodExchangeUnbindOk:
-		return new(ExchangeUnbindOk)
-	}
-	return nil
-}
-
-// exchangeMethodName is the name of a method of this class, or empty.
-func exchangeMethodName(id MethodID) string {
-	switch id {
-	case MethodExchangeDeclare:
-		return "exchange.declare"
-	case MethodExchangeDeclareOk:
-		return "exchange.declare-ok"
-	case MethodExchangeDelete:
-		return "exchange.delete"
-	case MethodExchangeDeleteOk:
-		return "exchange.delete-ok"
-	case MethodExchangeBind:
-		return "exchange.bind"
-	case MethodExchangeBindOk:
-		return "exchange.bind-ok"
-	case MethodExchangeUnbind:
-		return "exchange.unbind"
-	case MethodExchangeUnbindOk:
-		return "exchange.unbind-ok"
-	}
-	return ""
-}
-
-// ExchangeDeclare makes an exchange, or, with Passive, checks that there is
-// one.
+// ExchangeDeclare makes an exchange, or, with Passive, checks that it exists.
 type ExchangeDeclare struct {
 	reserved1  uint16
 	Exchange   string
@@ -72,7 +25,6 @@ type ExchangeDeclare struct {
 	Arguments  Table
 }
 
-// ID is exchange.declare's.
 func (*ExchangeDeclare) ID() MethodID { return MethodExchangeDeclare }
 
 func (m *ExchangeDeclare) arguments(c codec) {
@@ -86,7 +38,6 @@ func (m *ExchangeDeclare) arguments(c codec) {
 // ExchangeDeclareOk answers exchange.declare.
 type ExchangeDeclareOk struct{}
 
-// ID is exchange.declare-ok's.
 func (*ExchangeDeclareOk) ID() MethodID { return MethodExchangeDeclareOk }
 
 func (*ExchangeDeclareOk) arguments(codec) {}
@@ -95,11 +46,10 @@ func (*ExchangeDeclareOk) arguments(codec) {}
 type ExchangeDelete struct {
 	reserved1 uint16
 	Exchange  string
-	IfUnused  bool // only where nothing is bound to it
+	IfUnused  bool // only if nothing is bound to it
 	NoWait    bool
 }
 
-// ID is exchange.delete's.
 func (*ExchangeDelete) ID() MethodID { return MethodExchangeDelete }
 
 func (m *ExchangeDelete) arguments(c codec) {
@@ -111,7 +61,6 @@ func (m *ExchangeDelete) arguments(c codec) {
 // ExchangeDeleteOk answers exchange.delete.
 type ExchangeDeleteOk struct{}
 
-// ID is exchange.delete-ok's.
 func (*ExchangeDeleteOk) ID() MethodID { return MethodExchangeDeleteOk }
 
 func (*ExchangeDeleteOk) arguments(codec) {}
@@ -127,7 +76,6 @@ type ExchangeBind struct {
 	Arguments   Table
 }
 
-// ID is exchange.bind's.
 func (*ExchangeBind) ID() MethodID { return MethodExchangeBind }
 
 func (m *ExchangeBind) arguments(c codec) {
@@ -142,12 +90,11 @@ func (m *ExchangeBind) arguments(c codec) {
 // ExchangeBindOk answers exchange.bind.
 type ExchangeBindOk struct{}
 
-// ID is exchange.bind-ok's.
 func (*ExchangeBindOk) ID() MethodID { return MethodExchangeBindOk }
 
 func (*ExchangeBindOk) arguments(codec) {}
 
-// ExchangeUnbind takes back an exchange.bind. RabbitMQ's extension.
+// ExchangeUnbind undoes an exchange.bind. RabbitMQ's extension.
 type ExchangeUnbind struct {
 	reserved1   uint16
 	Destination string
@@ -157,7 +104,6 @@ type ExchangeUnbind struct {
 	Arguments   Table
 }
 
-// ID is exchange.unbind's.
 func (*ExchangeUnbind) ID() MethodID { return MethodExchangeUnbind }
 
 func (m *ExchangeUnbind) arguments(c codec) {
@@ -172,7 +118,6 @@ func (m *ExchangeUnbind) arguments(c codec) {
 // ExchangeUnbindOk answers exchange.unbind. Its number is 51, not 41.
 type ExchangeUnbindOk struct{}
 
-// ID is exchange.unbind-ok's.
 func (*ExchangeUnbindOk) ID() MethodID { return MethodExchangeUnbindOk }
 
 func (*ExchangeUnbindOk) arguments(codec) {}

@@ -17,7 +17,7 @@ func TestParseFrame(t *testing.T) {
 		n        int
 	}{
 		{"method", ack, 4096, Frame{FrameMethod, 5, []byte(ack[7:20])}, 21},
-		{"with another behind it", ack + ack, 4096, Frame{FrameMethod, 5, []byte(ack[7:20])}, 21},
+		{"with another after it", ack + ack, 4096, Frame{FrameMethod, 5, []byte(ack[7:20])}, 21},
 		{"exactly frame-max", ack, 21, Frame{FrameMethod, 5, []byte(ack[7:20])}, 21},
 		{"no frame-max", ack, 0, Frame{FrameMethod, 5, []byte(ack[7:20])}, 21},
 		{"heartbeat", "\x08\x00\x00\x00\x00\x00\x00\xce", 4096, Frame{FrameHeartbeat, 0, []byte{}}, 8},
@@ -37,7 +37,7 @@ func TestParseFrame(t *testing.T) {
 				t.Errorf("got %+v, want %+v", f, test.want)
 			}
 			if cap(f.Payload) != len(f.Payload) {
-				t.Errorf("an append to the payload would write behind it")
+				t.Errorf("an append to the payload would write after it")
 			}
 		})
 	}
@@ -51,7 +51,7 @@ func TestParseFrameErrors(t *testing.T) {
 	if _, _, err := ParseFrame([]byte("HTTP/1.1 400"), 4096); !errors.As(err, &typeErr) || typeErr.Type != 'H' {
 		t.Errorf("unknown type: got %v", err)
 	}
-	// All of these are refused with the header alone.
+	// The header alone is enough to refuse all of these.
 	sizes := []struct {
 		name     string
 		header   string

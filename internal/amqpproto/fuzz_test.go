@@ -3,6 +3,8 @@ package amqpproto
 import (
 	"bytes"
 	"testing"
+
+	"github.com/thumpmq/thump/internal/mutate"
 )
 
 func FuzzParseFrame(f *testing.F) {
@@ -10,7 +12,7 @@ func FuzzParseFrame(f *testing.F) {
 		f.Add(step.bytes, uint32(4096))
 	}
 	f.Add([]byte("\x01\x00\x00\x80\x00\x00\x00"), uint32(0))
-	f.Fuzz(func(t *testing.T, in []byte, frameMax uint32) {
+	mutate.Fuzz(f, func(t *testing.T, in []byte, frameMax uint32) {
 		var frame Frame
 		var n int
 		var err error
@@ -47,7 +49,7 @@ func FuzzParseMethod(f *testing.F) {
 		_, payload := mustFrame(f, 1, m)
 		f.Add(payload)
 	}
-	f.Fuzz(func(t *testing.T, in []byte) {
+	mutate.Fuzz(f, func(t *testing.T, in []byte) {
 		var m Method
 		var err error
 		checkAllocation(t, len(in), func() { m, err = ParseMethod(in) })
@@ -63,15 +65,15 @@ func FuzzParseMethod(f *testing.F) {
 		if _, second := mustFrame(t, 1, again); !bytes.Equal(second, first) {
 			t.Fatalf("% x came back as % x", first, second)
 		}
-		// Only a table can come back in other words, and then of the same length.
+		// Only a table can come back with other bytes, and their number is the same.
 		if len(first) != len(in) || !hasTable(m) && !bytes.Equal(first, in) {
 			t.Fatalf("came back as % x", first)
 		}
 	})
 }
 
-// fuzzHotPath checks that the functions for the hot path take exactly what
-// ParseMethod takes.
+// fuzzHotPath checks that the functions for the hot path accept exactly what
+// ParseMethod accepts.
 func fuzzHotPath(t *testing.T, in []byte, m Method) {
 	id, arguments, err := ParseMethodID(in)
 	if err != nil {
@@ -128,13 +130,16 @@ func FuzzParseProperties(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(raw)
-	f.Fuzz(func(t *testing.T, in []byte) {
+	mutate.Fuzz(f, func(t *testing.T, in []byte) {
 		h, err := ParseContentHeader(in)
 		if err != nil {
 			return
 		}
 		var p Properties
 		checkAllocation(t, len(in), func() { p, err = ParseProperties(h.Properties) })
+		if text := TypeProperty(h.Properties); err == nil && string(text) != p.Type {
+			t.Fatalf("the type is %q, and by itself %q", p.Type, text)
+		}
 		if err != nil {
 			return
 		}
@@ -152,17 +157,17 @@ func FuzzParseProperties(f *testing.F) {
 		if second, err := AppendProperties(nil, &again); err != nil || !bytes.Equal(second, first) {
 			t.Fatalf("% x came back as % x, %v", first, second, err)
 		}
-		// What is left out is a present zero, the cluster id, or a flag
-		// without a meaning; with the same flags, nothing was.
+		// Only a present zero, the cluster id, or a flag without a meaning is
+		// left out; if the flags are the same, nothing was.
 		if bytes.Equal(first[:2], h.Properties[:2]) && len(p.Headers) == 0 && !bytes.Equal(first, h.Properties) {
 			t.Fatalf("% x came back as % x", h.Properties, first)
 		}
 	})
 }
 
-func FuzzParseTable(f *testing.F) {
+func FuzzTable(f *testing.F) {
 	for _, table := range []Table{nil, valuesOfEveryType(), benchTable()} {
-		b, err := AppendTable(nil, table)
+		b, err := encodeTable(nil, table)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -170,23 +175,23 @@ func FuzzParseTable(f *testing.F) {
 	}
 	f.Add([]byte("\x80\x00\x00\x00"))
 	f.Add([]byte("\x00\x00\x00\x0f\x01kL\xff\xff\xff\xff\xff\xff\xff\xfe\x01tt\x80"))
-	f.Fuzz(func(t *testing.T, in []byte) {
+	mutate.Fuzz(f, func(t *testing.T, in []byte) {
 		var table Table
 		var rest []byte
 		var err error
-		checkAllocation(t, len(in), func() { table, rest, err = ParseTable(in) })
+		checkAllocation(t, len(in), func() { table, rest, err = decodeTable(in) })
 		if err != nil {
 			return
 		}
-		first, err := AppendTable(nil, table)
+		first, err := encodeTable(nil, table)
 		if err != nil {
 			t.Fatalf("%#v can't be written: %v", table, err)
 		}
-		again, _, err := ParseTable(first)
+		again, _, err := decodeTable(first)
 		if err != nil {
 			t.Fatalf("came back as % x, which does not read: %v", first, err)
 		}
-		if second, err := AppendTable(nil, again); err != nil || !bytes.Equal(second, first) {
+		if second, err := encodeTable(nil, again); err != nil || !bytes.Equal(second, first) {
 			t.Fatalf("% x came back as % x, %v", first, second, err)
 		}
 		if !bytes.Equal(canonical(in[:len(in)-len(rest)]), first) {
@@ -222,4 +227,33 @@ func canonical(in []byte) []byte {
 	}
 	walk(out[4:], true)
 	return out
+}
+
+func FuzzParsePublish(f *testing.F) {
+	for _, body := range []int{0, 5, 100} {
+		b, err := AppendPublish(nil, 7, 64, &BasicPublish{Exchange: "e", RoutingKey: "k", Mandatory: true},
+			&Properties{ContentType: "t", Headers: Table{{Key: "n", Value: int64(1)}}}, bytes.Repeat([]byte("b"), body))
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	mutate.Fuzz(f, func(t *testing.T, in []byte) {
+		p, err := ParsePublish(in)
+		if err != nil {
+			return
+		}
+		again, err := AppendPublish(nil, 1, 0, &p.BasicPublish, &p.Properties, p.Body)
+		if err != nil {
+			t.Fatalf("%+v can't be written: %v", p, err)
+		}
+		q, err := ParsePublish(again)
+		if err != nil || q.BasicPublish != p.BasicPublish || !bytes.Equal(q.Body, p.Body) {
+			t.Fatalf("%+v came back as %+v, %v", p, q, err)
+		}
+		third, err := AppendPublish(nil, 1, 0, &q.BasicPublish, &q.Properties, q.Body)
+		if err != nil || !bytes.Equal(third, again) {
+			t.Fatalf("% x came back as % x, %v", again, third, err)
+		}
+	})
 }

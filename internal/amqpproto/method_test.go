@@ -92,9 +92,9 @@ func TestAppendMethodFrameErrors(t *testing.T) {
 		m    Method
 		want string
 	}{
-		{&QueueDeclare{Queue: long}, "amqpproto: queue is 256 bytes long, at most 255 fit"},
-		{&QueueDeclare{Arguments: Table{{long, 1}}}, `amqpproto: arguments.key "xxxxxxxxxxxxxxxxxxxx"... is 256 bytes long, at most 255 fit`},
-		{&QueueBind{Arguments: Table{{"a", []any{1, Table{{"b", uint(1)}}}}}}, "amqpproto: value of arguments.a[1].b has type uint, which a field table can't hold"},
+		{&QueueDeclare{Queue: long}, "queue is 256 bytes long, at most 255 fit"},
+		{&QueueDeclare{Arguments: Table{{long, 1}}}, `arguments.key "xxxxxxxxxxxxxxxxxxxx"... is 256 bytes long, at most 255 fit`},
+		{&QueueBind{Arguments: Table{{"a", []any{1, Table{{"b", uint(1)}}}}}}, "value of arguments.a[1].b has type uint, which a field table can't hold"},
 	}
 	for _, test := range tests {
 		dst := []byte("before")
@@ -108,8 +108,8 @@ func TestAppendMethodFrameErrors(t *testing.T) {
 	}
 }
 
-// TestHotPathAgreesWithMethods holds the functions that are written out for
-// speed against the methods' own layouts.
+// TestHotPathAgreesWithMethods compares the functions that are written out for speed
+// with the methods' own layouts.
 func TestHotPathAgreesWithMethods(t *testing.T) {
 	for _, bits := range []struct{ a, b bool }{{false, false}, {true, false}, {false, true}, {true, true}} {
 		ack := &BasicAck{DeliveryTag: 1<<60 + 7, Multiple: bits.a}

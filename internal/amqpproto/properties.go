@@ -10,31 +10,29 @@ import (
 )
 
 // Properties are the properties of a message (class basic, AMQP 0-9-1 1.8.1).
-// The zero value of a field means that the property is absent: an empty string,
-// an empty table, 0, the zero time. A property that arrives empty or zero is
-// therefore taken as absent. The deprecated cluster id, the last of the
+// The zero value of a field means that the property is absent, so a property that
+// arrives empty or zero counts as absent. The deprecated cluster id, the last of the
 // specification's properties, is read and dropped.
 //
-// The public package has a type of the same shape and converts between them, so
-// the fields, their types and their order are part of both.
+// Package thump has a type of its own for users, and converts between the two.
 type Properties struct {
 	ContentType     string    // MIME type of the body
 	ContentEncoding string    // MIME encoding of the body
-	Headers         Table     // the application's own
+	Headers         Table     // the application's
 	DeliveryMode    uint8     // 1 transient, 2 persistent
 	Priority        uint8     // 0 to 255, or the queue's x-max-priority
-	CorrelationID   string    // of the request this message answers
-	ReplyTo         string    // queue for the answer
+	CorrelationID   string    // of the request that this message answers
+	ReplyTo         string    // the queue for the answer
 	Expiration      string    // time to live in milliseconds, as decimal digits
 	MessageID       string    // the application's
 	Timestamp       time.Time // whole seconds on the wire; read as UTC
 	Type            string    // the application's name for the kind of message
-	UserID          string    // RabbitMQ checks that it is the connection's user
+	UserID          string    // the connection's user: RabbitMQ checks it
 	AppID           string    // the application's name
 }
 
-// Flags of the properties that are present, from the first, which has the
-// highest bit, to the last (AMQP 0-9-1 4.2.6.1). The two lowest are not used.
+// Flags of the properties that are present, the first property's highest (AMQP
+// 0-9-1 4.2.6.1). The two lowest are not used.
 const (
 	flagContentType     = 1 << 15
 	flagContentEncoding = 1 << 14
@@ -52,25 +50,21 @@ const (
 	flagClusterID       = 1 << 2
 )
 
-// headerPayloadMin is the payload of a header frame without properties: class,
-// weight, body size and flags.
+// headerPayloadMin is the size in bytes of the payload of a header frame without
+// properties: class, weight, body size and flags.
 const headerPayloadMin = 2 + 2 + 8 + 2
 
-// ContentHeader is the payload of a header frame (AMQP 0-9-1 4.2.6.1):
-//
-//	 0          2          4             12      14
-//	+----------+----------+-------------+-------+------------------+
-//	| class id | weight 0 |  body size  | flags | properties ...   |
-//	+----------+----------+-------------+-------+------------------+
-//	  uint16     uint16      uint64      uint16   those with a flag
+// ContentHeader is the payload of a header frame (AMQP 0-9-1 4.2.6.1; drawn at the
+// head of frame.go).
 type ContentHeader struct {
 	ClassID    uint16 // ClassBasic
-	BodySize   uint64 // bytes, over all body frames
+	BodySize   uint64 // bytes, in all body frames together
 	Properties []byte // flags and properties, for ParseProperties; aliases the payload
 }
 
-// ParseContentHeader reads the payload of a header frame. It does not look into
-// the properties, and allocates nothing.
+// ParseContentHeader reads the payload of a header frame. It does not parse the
+// properties, and allocates nothing. The errors are wire.ErrShort and one for a
+// weight that is not zero.
 func ParseContentHeader(payload []byte) (h ContentHeader, err error) {
 	r := wire.NewReader(payload)
 	h.ClassID = r.U16()
@@ -86,13 +80,13 @@ func ParseContentHeader(payload []byte) (h ContentHeader, err error) {
 	return h, nil
 }
 
-// ParseProperties reads the properties of a content header; what it returns is
-// a copy. The errors are wire's and those of ParseTable.
+// ParseProperties reads the properties of a content header and returns a copy. The
+// errors are those of package wire and those that Table names.
 //
-// RabbitMQ hands on these bytes as the publisher sent them (3.10.8 did so even
-// with a field of type L and a true of 255). They are another client's doing,
-// and an error here is one message's, not the connection's. Flags that the
-// specification does not define are ignored, as RabbitMQ ignores them.
+// RabbitMQ passes these bytes on as the publisher sent them; 3.10.8 did so even for
+// a field of type L and a true of 255. They come from another client, so an error
+// concerns one message and not the connection. Flags that the specification does not
+// define are ignored, as RabbitMQ ignores them.
 func ParseProperties(raw []byte) (Properties, error) {
 	r := wire.NewReader(raw)
 	flags := r.U16()
@@ -128,14 +122,45 @@ func ParseProperties(raw []byte) (Properties, error) {
 	p.AppID = str(flagAppID)
 	str(flagClusterID)
 	if err := r.Finish(); err != nil {
-		return Properties{}, fmt.Errorf("amqpproto: properties: %w", err)
+		return Properties{}, fmt.Errorf("properties: %w", err)
 	}
 	return p, nil
 }
 
+// TypeProperty finds the type of a message in its properties; nil where there is none,
+// or where what comes before it is malformed. It aliases raw, and allocates nothing.
+func TypeProperty(raw []byte) []byte {
+	if len(raw) < 2 || raw[1]&flagType == 0 {
+		return nil
+	}
+	return typeProperty(raw)
+}
+
+// typeProperty is apart so that TypeProperty is inlined: few messages have a type.
+func typeProperty(raw []byte) []byte {
+	r := wire.NewReader(raw)
+	flags := r.U16()
+	for flag := uint16(flagContentType); flag > flagType; flag >>= 1 {
+		if flags&flag == 0 {
+			continue
+		}
+		switch flag {
+		case flagHeaders:
+			r.Bytes(int(min(r.U32(), math.MaxInt32)))
+		case flagDeliveryMode, flagPriority:
+			r.U8()
+		case flagTimestamp:
+			r.U64()
+		default:
+			readShort(&r)
+		}
+	}
+	return readShort(&r)
+}
+
 // AppendProperties appends the flags and the properties that are present. It
-// allocates nothing unless dst has to grow. The errors are *StringTooLongError
-// and those of AppendTable; on an error it returns dst as it was.
+// allocates only to grow dst. The errors are *StringTooLongError and those that
+// Table names; after an error dst is unchanged.
 func AppendProperties(dst []byte, p *Properties) ([]byte, error) {
 	start := len(dst)
 	flags := uint16(0)
@@ -175,8 +200,8 @@ func AppendProperties(dst []byte, p *Properties) ([]byte, error) {
 	return b, nil
 }
 
-// appendProperty appends s, unless it is empty, and adds its flag. A string that
-// is too long is written with a wrong length; checkLengths finds it afterwards.
+// appendProperty appends s and adds its flag, unless s is empty. It writes a wrong
+// length for a string that is too long; checkLengths finds those afterwards.
 func appendProperty(b []byte, flags, flag uint16, s string) ([]byte, uint16) {
 	if s == "" {
 		return b, flags
@@ -185,7 +210,7 @@ func appendProperty(b []byte, flags, flag uint16, s string) ([]byte, uint16) {
 	return append(b, s...), flags | flag
 }
 
-// checkLengths finds the first string that is too long for the wire.
+// checkLengths returns a *StringTooLongError for the first string that is too long.
 func (p *Properties) checkLengths() error {
 	longest := max(len(p.ContentType), len(p.ContentEncoding), len(p.CorrelationID),
 		len(p.ReplyTo), len(p.Expiration), len(p.MessageID), len(p.Type), len(p.UserID), len(p.AppID))
@@ -210,6 +235,6 @@ func (p *Properties) checkLengths() error {
 	return nil
 }
 
-// readShort reads a short string: a length of 8 bits and that many bytes, which
-// alias the input.
+// readShort reads a short string: a length of 8 bits and that many bytes. They alias
+// the input.
 func readShort(r *wire.Reader) []byte { return r.Bytes(int(r.U8())) }

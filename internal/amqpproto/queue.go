@@ -14,73 +14,18 @@ const (
 	MethodQueueUnbindOk  MethodID = ClassQueue<<16 | 51
 )
 
-// newQueueMethod returns an empty method of this class, or nil.
-func newQueueMethod(id MethodID) Method {
-	switch id {
-	case MethodQueueDeclare:
-		return new(QueueDeclare)
-	case MethodQueueDeclareOk:
-		return new(QueueDeclareOk)
-	case MethodQueueBind:
-		return new(QueueBind)
-	case MethodQueueBindOk:
-		return new(QueueBindOk)
-	case MethodQueuePurge:
-		return new(QueuePurge)
-	case MethodQueuePurgeOk:
-		return new(QueuePurgeOk)
-	case MethodQueueDelete:
-		return new(QueueDelete)
-	case MethodQueueDeleteOk:
-		return new(QueueDeleteOk)
-	case MethodQueueUnbind:
-		return new(QueueUnbind)
-	case MethodQueueUnbindOk:
-		return new(QueueUnbindOk)
-	}
-	return nil
-}
-
-// queueMethodName is the name of a method of this class, or empty.
-func queueMethodName(id MethodID) string {
-	switch id {
-	case MethodQueueDeclare:
-		return "queue.declare"
-	case MethodQueueDeclareOk:
-		return "queue.declare-ok"
-	case MethodQueueBind:
-		return "queue.bind"
-	case MethodQueueBindOk:
-		return "queue.bind-ok"
-	case MethodQueuePurge:
-		return "queue.purge"
-	case MethodQueuePurgeOk:
-		return "queue.purge-ok"
-	case MethodQueueDelete:
-		return "queue.delete"
-	case MethodQueueDeleteOk:
-		return "queue.delete-ok"
-	case MethodQueueUnbind:
-		return "queue.unbind"
-	case MethodQueueUnbindOk:
-		return "queue.unbind-ok"
-	}
-	return ""
-}
-
-// QueueDeclare makes a queue, or, with Passive, checks that there is one.
+// QueueDeclare makes a queue, or, with Passive, checks that it exists.
 type QueueDeclare struct {
 	reserved1  uint16
-	Queue      string // empty: the server makes a name up
+	Queue      string // empty: the server makes up a name
 	Passive    bool
 	Durable    bool
-	Exclusive  bool // this connection's, and deleted with it
+	Exclusive  bool // for this connection only, and deleted when it ends
 	AutoDelete bool // deleted after its last consumer
 	NoWait     bool
 	Arguments  Table
 }
 
-// ID is queue.declare's.
 func (*QueueDeclare) ID() MethodID { return MethodQueueDeclare }
 
 func (m *QueueDeclare) arguments(c codec) {
@@ -93,11 +38,10 @@ func (m *QueueDeclare) arguments(c codec) {
 // QueueDeclareOk answers queue.declare.
 type QueueDeclareOk struct {
 	Queue         string
-	MessageCount  uint32 // ready; not those that wait for an ack
+	MessageCount  uint32 // ready messages, without those that wait for an ack
 	ConsumerCount uint32
 }
 
-// ID is queue.declare-ok's.
 func (*QueueDeclareOk) ID() MethodID { return MethodQueueDeclareOk }
 
 func (m *QueueDeclareOk) arguments(c codec) {
@@ -116,7 +60,6 @@ type QueueBind struct {
 	Arguments  Table
 }
 
-// ID is queue.bind's.
 func (*QueueBind) ID() MethodID { return MethodQueueBind }
 
 func (m *QueueBind) arguments(c codec) {
@@ -131,7 +74,6 @@ func (m *QueueBind) arguments(c codec) {
 // QueueBindOk answers queue.bind.
 type QueueBindOk struct{}
 
-// ID is queue.bind-ok's.
 func (*QueueBindOk) ID() MethodID { return MethodQueueBindOk }
 
 func (*QueueBindOk) arguments(codec) {}
@@ -143,7 +85,6 @@ type QueuePurge struct {
 	NoWait    bool
 }
 
-// ID is queue.purge's.
 func (*QueuePurge) ID() MethodID { return MethodQueuePurge }
 
 func (m *QueuePurge) arguments(c codec) {
@@ -157,7 +98,6 @@ type QueuePurgeOk struct {
 	MessageCount uint32 // messages dropped
 }
 
-// ID is queue.purge-ok's.
 func (*QueuePurgeOk) ID() MethodID { return MethodQueuePurgeOk }
 
 func (m *QueuePurgeOk) arguments(c codec) {
@@ -168,12 +108,11 @@ func (m *QueuePurgeOk) arguments(c codec) {
 type QueueDelete struct {
 	reserved1 uint16
 	Queue     string
-	IfUnused  bool // only where it has no consumers
-	IfEmpty   bool // only where it has no messages
+	IfUnused  bool // only if it has no consumers
+	IfEmpty   bool // only if it has no messages
 	NoWait    bool
 }
 
-// ID is queue.delete's.
 func (*QueueDelete) ID() MethodID { return MethodQueueDelete }
 
 func (m *QueueDelete) arguments(c codec) {
@@ -184,18 +123,16 @@ func (m *QueueDelete) arguments(c codec) {
 
 // QueueDeleteOk answers queue.delete.
 type QueueDeleteOk struct {
-	MessageCount uint32 // messages deleted with it
+	MessageCount uint32 // messages deleted
 }
 
-// ID is queue.delete-ok's.
 func (*QueueDeleteOk) ID() MethodID { return MethodQueueDeleteOk }
 
 func (m *QueueDeleteOk) arguments(c codec) {
 	c.long(&m.MessageCount)
 }
 
-// QueueUnbind takes back a queue.bind. It is the one of its kind without a
-// NoWait.
+// QueueUnbind undoes a queue.bind. Unlike its siblings it has no NoWait.
 type QueueUnbind struct {
 	reserved1  uint16
 	Queue      string
@@ -204,7 +141,6 @@ type QueueUnbind struct {
 	Arguments  Table
 }
 
-// ID is queue.unbind's.
 func (*QueueUnbind) ID() MethodID { return MethodQueueUnbind }
 
 func (m *QueueUnbind) arguments(c codec) {
@@ -218,7 +154,6 @@ func (m *QueueUnbind) arguments(c codec) {
 // QueueUnbindOk answers queue.unbind.
 type QueueUnbindOk struct{}
 
-// ID is queue.unbind-ok's.
 func (*QueueUnbindOk) ID() MethodID { return MethodQueueUnbindOk }
 
 func (*QueueUnbindOk) arguments(codec) {}

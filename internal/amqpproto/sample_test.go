@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"testing"
 	"time"
+
+	"github.com/thumpmq/thump/internal/wire"
 )
 
 // valuesOfEveryType is a table with each type that has a letter, and with the
@@ -25,7 +27,8 @@ func valuesOfEveryType() Table {
 		{"float32", float32(-1.5)},
 		{"infinity", float32(math.Inf(1))},
 		{"float64", math.Pi},
-		{"decimal", Decimal{Scale: 2, Value: math.MaxUint32}},
+		{"decimal", Decimal{Scale: 2, Value: math.MaxInt32}},
+		{"negative decimal", Decimal{Scale: 2, Value: -314}},
 		{"string", "grüße"},
 		{"empty string", ""},
 		{"bytes", []byte{0, 0xCE, 0xFF}},
@@ -40,6 +43,20 @@ func valuesOfEveryType() Table {
 		{"twice", int32(1)},
 		{"twice", int32(2)},
 	}
+}
+
+// encodeTable appends a table as every part of the package that writes one does.
+func encodeTable(dst []byte, t Table) ([]byte, error) { return appendTable(dst, t, 1) }
+
+// decodeTable reads the table at the start of b. rest is what follows it, or b after
+// an error.
+func decodeTable(b []byte) (t Table, rest []byte, err error) {
+	r := wire.NewReader(b)
+	t = readTable(&r, 1)
+	if r.Err() != nil {
+		return nil, b, r.Err()
+	}
+	return t, r.Rest(), nil
 }
 
 func fullProperties() Properties {
@@ -98,8 +115,8 @@ func mustFrame(t testing.TB, channel uint16, m Method) (frame, payload []byte) {
 	return frame, frame[frameHeaderSize : len(frame)-1]
 }
 
-// checkAllocation runs f and fails when it allocated more than a small multiple
-// of size, the number of bytes it was given to read.
+// checkAllocation runs f and fails if it allocated more than a small multiple of
+// size, the number of bytes that it was given to read.
 func checkAllocation(t testing.TB, size int, f func()) {
 	t.Helper()
 	var before, after runtime.MemStats

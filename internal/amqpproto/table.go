@@ -8,20 +8,20 @@ import (
 )
 
 // tableDepthMax is how deep tables and arrays may nest, the outermost table
-// included. RabbitMQ's own deepest one is x-death: a table in an array in a
-// table. The cap keeps a hostile table off our stack, and a table that contains
-// itself from being written for ever.
+// included. RabbitMQ's own deepest is x-death: a table in an array in a table. The
+// limit keeps a hostile table from filling our stack, and ends the writing of a
+// table that contains itself.
 const tableDepthMax = 32
 
-// Table is a field table: headers, arguments, peer properties (AMQP 0-9-1
-// 4.2.5.5). Fields keep their order, and a key may occur more than once, so
-// that a table goes back to the wire as it came. nil and empty are the same.
+// Table is a field table: headers, arguments, peer properties (AMQP 0-9-1 4.2.5.5).
+// Fields keep their order, and a key may occur more than once, so that a table can
+// be written as it was read. A nil table is an empty one.
 //
-// A field's value has one of these types. The letters are those RabbitMQ reads
-// and writes, which differ from the specification's (the 0-9-1 errata).
+// A field's value has one of these types. The letters are those that RabbitMQ reads
+// and writes; the specification's differ (see the 0-9-1 errata).
 //
 //	Go         letter  on the wire
-//	bool       t       one byte, 0 or 1 (any but 0 is read as true)
+//	bool       t       one byte, 0 or 1 (all but 0 are read as true)
 //	int8       b       1 byte
 //	uint8      B       1 byte
 //	int16      s       2 bytes
@@ -29,10 +29,10 @@ const tableDepthMax = 32
 //	int32      I       4 bytes
 //	uint32     i       4 bytes
 //	int64      l       8 bytes (L is read as l)
-//	int        l       8 bytes; comes back as int64
+//	int        l       8 bytes; is read as int64
 //	float32    f       4 bytes
 //	float64    d       8 bytes
-//	Decimal    D       1 byte of scale, 4 bytes unsigned
+//	Decimal    D       1 byte of scale, 4 bytes
 //	string     S       length of 4 bytes, bytes
 //	[]byte     x       length of 4 bytes, bytes
 //	[]any      A       length of 4 bytes, values
@@ -41,22 +41,28 @@ const tableDepthMax = 32
 //	nil        V       nothing
 //
 // RabbitMQ has no letter for an unsigned 64-bit integer.
+//
+// Writing a table can fail with *ValueTypeError for a value of another type, with
+// *StringTooLongError for a key of more than 255 bytes, and with *DepthError for
+// more than 32 levels of tables and arrays; each says where in the table. Reading
+// one can fail with wire.ErrShort, *FieldTypeError and *DepthError.
 type Table []Field
 
-// Field is one entry of a Table.
+// Field is a key and its value in a Table.
 type Field struct {
 	Key   string // at most 255 bytes
 	Value any    // one of the types listed at Table
 }
 
-// Decimal is the number Value / 10^Scale. RabbitMQ reads Value as unsigned.
+// Decimal is the number Value / 10^Scale. AMQP 0-9-1 4.2.5.5 calls Value signed, and so
+// do most clients; the specification's grammar calls it unsigned, and so does RabbitMQ,
+// which hands the bits on as they came.
 type Decimal struct {
 	Scale uint8
-	Value uint32
+	Value int32
 }
 
-// Get returns the value of the first field with that key, and whether there is
-// one.
+// Get returns the value of the first field with that key, and whether there is one.
 func (t Table) Get(key string) (any, bool) {
 	for i := range t {
 		if t[i].Key == key {
@@ -66,19 +72,8 @@ func (t Table) Get(key string) (any, bool) {
 	return nil, false
 }
 
-// AppendTable appends t with its length in front. The errors say where in the
-// table the fault is: *ValueTypeError for a value of a type that Table does not
-// list, *StringTooLongError for a key of more than 255 bytes, *DepthError for
-// more than 32 levels of tables and arrays. On an error it returns dst as it
-// was.
-func AppendTable(dst []byte, t Table) ([]byte, error) {
-	b, err := appendTable(dst, t, 1)
-	if err != nil {
-		return dst, err
-	}
-	return b, nil
-}
-
+// appendTable appends the length of t and then t. depth is the level of t itself.
+// After an error what it returns is useless.
 func appendTable(b []byte, t Table, depth int) ([]byte, error) {
 	if depth > tableDepthMax {
 		return b, &DepthError{}
@@ -100,6 +95,7 @@ func appendTable(b []byte, t Table, depth int) ([]byte, error) {
 	return endLong(b, start)
 }
 
+// appendArray appends the length of a and then a. depth is the level of a itself.
 func appendArray(b []byte, a []any, depth int) ([]byte, error) {
 	if depth > tableDepthMax {
 		return b, &DepthError{}
@@ -115,8 +111,8 @@ func appendArray(b []byte, a []any, depth int) ([]byte, error) {
 	return endLong(b, start)
 }
 
-// endLong patches the length of what was appended since start, where four bytes
-// were left for it.
+// endLong fills in the length at start, where four bytes were left for it, of what
+// was appended after it.
 func endLong(b []byte, start int) ([]byte, error) {
 	size := len(b) - start - 4
 	if uint64(size) > math.MaxUint32 {
@@ -126,8 +122,8 @@ func endLong(b []byte, start int) ([]byte, error) {
 	return b, nil
 }
 
-// appendValue appends one value, letter first. depth is that of the table or
-// array it stands in.
+// appendValue appends the letter of v and then v. depth is the level of the table or
+// array that v is in.
 func appendValue(b []byte, v any, depth int) ([]byte, error) {
 	be := binary.BigEndian
 	switch v := v.(type) {
@@ -159,7 +155,7 @@ func appendValue(b []byte, v any, depth int) ([]byte, error) {
 	case float64:
 		return be.AppendUint64(append(b, 'd'), math.Float64bits(v)), nil
 	case Decimal:
-		return be.AppendUint32(append(b, 'D', v.Scale), v.Value), nil
+		return be.AppendUint32(append(b, 'D', v.Scale), uint32(v.Value)), nil
 	case time.Time:
 		return be.AppendUint64(append(b, 'T'), uint64(v.Unix())), nil
 	case string:

@@ -1,31 +1,18 @@
 package amqpproto
 
 import (
-	"fmt"
 	"math"
 	"time"
 
 	"github.com/thumpmq/thump/internal/wire"
 )
 
-// ParseTable takes a table, with its length in front, off the front of b, and
-// returns what follows it. The table is a copy; rest aliases b. An empty table
-// is nil.
+// readTable reads a length and then a table, and returns a copy; an empty table is
+// nil. depth is the table's own level.
 //
-// No length is believed before it is checked against the bytes that are there,
-// and the fields of a table are counted before room is made for them, so a
-// table costs at most about 16 bytes of memory per byte of b. The errors are
-// wire.ErrShort, *FieldTypeError and *DepthError.
-func ParseTable(b []byte) (t Table, rest []byte, err error) {
-	r := wire.NewReader(b)
-	t = readTable(&r, 1)
-	if err := r.Err(); err != nil {
-		return nil, b, fmt.Errorf("amqpproto: table: %w", err)
-	}
-	return t, r.Rest(), nil
-}
-
-// readTable reads a table with its length in front. depth is its own level.
+// It checks each length against the bytes that are there before it uses it, and
+// counts the fields before it makes room for them. So a table costs at most about 16
+// bytes of memory per byte of input.
 func readTable(r *wire.Reader, depth int) Table {
 	in, ok := openLong(r, depth)
 	if !ok {
@@ -54,7 +41,7 @@ func readTable(r *wire.Reader, depth int) Table {
 	return t
 }
 
-// readArray reads an array with its length in front. depth is its own level.
+// readArray reads a length and then an array. depth is the array's own level.
 func readArray(r *wire.Reader, depth int) []any {
 	in, ok := openLong(r, depth)
 	if !ok {
@@ -79,8 +66,8 @@ func readArray(r *wire.Reader, depth int) []any {
 	return a
 }
 
-// openLong reads a length and returns a reader over that many bytes, which
-// keeps a table within table from reading past its own end.
+// openLong reads a length and returns a reader of that many bytes, so that a table
+// inside another can't read past its own end.
 func openLong(r *wire.Reader, depth int) (in wire.Reader, ok bool) {
 	if depth > tableDepthMax {
 		r.Fail(&DepthError{})
@@ -90,22 +77,21 @@ func openLong(r *wire.Reader, depth int) (in wire.Reader, ok bool) {
 	return in, r.Err() == nil
 }
 
-// readLong reads a long string: a length of 32 bits and that many bytes, which
-// alias the input.
+// readLong reads a long string: a length of 32 bits and that many bytes. They alias
+// the input.
 func readLong(r *wire.Reader) []byte {
 	n := r.U32()
 	if uint64(n) > uint64(r.Len()) {
-		// Compared before the conversion to int, which a 32-bit system
-		// would turn negative.
+		// Compared first, because on a 32-bit system int(n) could be negative.
 		r.Fail(wire.ErrShort)
 		return nil
 	}
 	return r.Bytes(int(n))
 }
 
-// countFields says how many values stand in a table, where each has a key, or
-// in an array. It steps over nested ones by their length, so that reading a
-// table of any depth passes over each byte twice and no more.
+// countFields counts the values of a table, or, without keys, of an array. It skips
+// nested ones by their length, so reading a table of any depth looks at each byte at
+// most twice.
 func countFields(r wire.Reader, keys bool) (int, error) {
 	n := 0
 	for r.Len() > 0 {
@@ -129,8 +115,8 @@ func countFields(r wire.Reader, keys bool) (int, error) {
 	return n, r.Err()
 }
 
-// fixedSize is the size in bytes of the values with that letter; 0 for a letter
-// that has no fixed size.
+// fixedSize is the size in bytes of the values with that letter. It is 0 for a
+// letter whose values differ in size, and for an unknown one.
 func fixedSize(letter byte) int {
 	switch letter {
 	case 't', 'b', 'B':
@@ -148,8 +134,8 @@ func fixedSize(letter byte) int {
 	}
 }
 
-// readValue reads the value that follows its letter. depth is that of the table
-// or array it stands in.
+// readValue reads the value after its letter. depth is the level of the table or
+// array that it is in.
 func readValue(r *wire.Reader, letter byte, depth int) any {
 	switch letter {
 	case 't':
@@ -173,7 +159,7 @@ func readValue(r *wire.Reader, letter byte, depth int) any {
 	case 'd':
 		return math.Float64frombits(r.U64())
 	case 'D':
-		return Decimal{Scale: r.U8(), Value: r.U32()}
+		return Decimal{Scale: r.U8(), Value: int32(r.U32())}
 	case 'T':
 		return unixTime(r.U64())
 	case 'S':
@@ -192,7 +178,7 @@ func readValue(r *wire.Reader, letter byte, depth int) any {
 	}
 }
 
-// unixTime is the UTC time that many seconds after 1970. The wire has it
-// unsigned; some clients write earlier times as negative numbers, and as the
-// conversions wrap, those survive here too.
+// unixTime is the UTC time that many seconds after 1970. The number is unsigned, but
+// some clients write earlier times as negative ones; the conversion to int64 turns
+// those back.
 func unixTime(seconds uint64) time.Time { return time.Unix(int64(seconds), 0).UTC() }

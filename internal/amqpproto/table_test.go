@@ -31,6 +31,7 @@ func TestTableValues(t *testing.T) {
 		{float32(1), "f\x3f\x80\x00\x00"},
 		{float64(1), "d\x3f\xf0\x00\x00\x00\x00\x00\x00"},
 		{Decimal{Scale: 2, Value: 314}, "D\x02\x00\x00\x01\x3a"},
+		{Decimal{Scale: 2, Value: -314}, "D\x02\xff\xff\xfe\xc6"},
 		{"abc", "S\x00\x00\x00\x03abc"},
 		{[]byte("abc"), "x\x00\x00\x00\x03abc"},
 		{[]byte{}, "x\x00\x00\x00\x00"},
@@ -46,13 +47,13 @@ func TestTableValues(t *testing.T) {
 	for _, test := range tests {
 		t.Run(strings.ToValidUTF8(test.wire[:1], ""), func(t *testing.T) {
 			want := append([]byte{0, 0, 0, byte(len(test.wire) + 2)}, "\x01k"+test.wire...)
-			got, err := AppendTable(nil, Table{{"k", test.value}})
+			got, err := encodeTable(nil, Table{{"k", test.value}})
 			if err != nil || !bytes.Equal(got, want) {
-				t.Errorf("AppendTable: got % x, %v, want % x", got, err, want)
+				t.Errorf("encodeTable: got % x, %v, want % x", got, err, want)
 			}
-			table, rest, err := ParseTable(append(want, "rest"...))
+			table, rest, err := decodeTable(append(want, "rest"...))
 			if err != nil || string(rest) != "rest" || !reflect.DeepEqual(table, Table{{"k", test.value}}) {
-				t.Errorf("ParseTable: got %#v, %q, %v, want %#v", table, rest, err, test.value)
+				t.Errorf("decodeTable: got %#v, %q, %v, want %#v", table, rest, err, test.value)
 			}
 		})
 	}
@@ -60,13 +61,13 @@ func TestTableValues(t *testing.T) {
 
 // TestTableValuesOneWay checks what is read or written as something else.
 func TestTableValuesOneWay(t *testing.T) {
-	got, err := AppendTable(nil, Table{{"k", -2}, {"t", time.Unix(1, 999_999_999)}})
+	got, err := encodeTable(nil, Table{{"k", -2}, {"t", time.Unix(1, 999_999_999)}})
 	want := "\x00\x00\x00\x16\x01kl\xff\xff\xff\xff\xff\xff\xff\xfe\x01tT\x00\x00\x00\x00\x00\x00\x00\x01"
 	if err != nil || string(got) != want {
 		t.Errorf("int and part of a second: got % x, %v", got, err)
 	}
 	in := []byte("\x00\x00\x00\x0f\x01kL\xff\xff\xff\xff\xff\xff\xff\xfe\x01tt\x80")
-	table, _, err := ParseTable(in)
+	table, _, err := decodeTable(in)
 	if err != nil || !reflect.DeepEqual(table, Table{{"k", int64(-2)}, {"t", true}}) {
 		t.Errorf("L and a true of 128: got %#v, %v", table, err)
 	}
@@ -74,14 +75,14 @@ func TestTableValuesOneWay(t *testing.T) {
 
 func TestTableKeepsNaN(t *testing.T) {
 	in := []byte("\x00\x00\x00\x12\x01ff\x7f\xa0\x00\x01\x01dd\x7f\xf4\x00\x00\x00\x00\x00\x01")
-	table, _, err := ParseTable(in)
+	table, _, err := decodeTable(in)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if f, _ := table.Get("f"); !math.IsNaN(float64(f.(float32))) {
 		t.Errorf("got %v", f)
 	}
-	if got, err := AppendTable(nil, table); err != nil || !bytes.Equal(got, in) {
+	if got, err := encodeTable(nil, table); err != nil || !bytes.Equal(got, in) {
 		t.Errorf("got % x, %v, want % x", got, err, in)
 	}
 }
@@ -109,15 +110,15 @@ func TestAppendTableErrors(t *testing.T) {
 		t    Table
 		want error
 	}{
-		{"type", Table{{"x-death", []any{Table{{"count", uint64(1)}}}}}, &ValueTypeError{Path: "x-death[0].count", Type: "uint64"}},
-		{"map", Table{{"m", map[string]any{}}}, &ValueTypeError{Path: "m", Type: "map[string]interface {}"}},
-		{"key", Table{{"a", Table{{strings.Repeat("k", 256), 1}}}}, &StringTooLongError{Field: `a.key "kkkkkkkkkkkkkkkkkkkk"...`, Length: 256}},
-		{"table in itself", loop, &DepthError{Path: strings.Repeat("self.", 31) + "self"}},
-		{"array in itself", Table{{"a", array}}, &DepthError{Path: "a" + strings.Repeat("[0]", 31)}},
+		{"type", Table{{"x-death", []any{Table{{"count", uint64(1)}}}}}, &ValueTypeError{Path: "headers.x-death[0].count", Type: "uint64"}},
+		{"map", Table{{"m", map[string]any{}}}, &ValueTypeError{Path: "headers.m", Type: "map[string]interface {}"}},
+		{"key", Table{{"a", Table{{strings.Repeat("k", 256), 1}}}}, &StringTooLongError{Field: `headers.a.key "kkkkkkkkkkkkkkkkkkkk"...`, Length: 256}},
+		{"table in itself", loop, &DepthError{Path: "headers." + strings.Repeat("self.", 31) + "self"}},
+		{"array in itself", Table{{"a", array}}, &DepthError{Path: "headers.a" + strings.Repeat("[0]", 31)}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			got, err := AppendTable([]byte("before"), test.t)
+			got, err := AppendProperties([]byte("before"), &Properties{Headers: test.t})
 			if !reflect.DeepEqual(err, test.want) {
 				t.Errorf("got  %v\nwant %v", err, test.want)
 			}
@@ -138,18 +139,18 @@ func TestTableDepth(t *testing.T) {
 		return b
 	}
 	deepest := nest(32)
-	table, _, err := ParseTable(deepest)
+	table, _, err := decodeTable(deepest)
 	if err != nil {
 		t.Fatalf("32 deep: %v", err)
 	}
-	if got, err := AppendTable(nil, table); err != nil || !bytes.Equal(got, deepest) {
+	if got, err := encodeTable(nil, table); err != nil || !bytes.Equal(got, deepest) {
 		t.Errorf("32 deep: got % x, %v", got, err)
 	}
 	var depthErr *DepthError
 	for _, depth := range []int{33, 15_000} {
 		in := nest(depth)
 		checkAllocation(t, len(in), func() {
-			if _, rest, err := ParseTable(in); !errors.As(err, &depthErr) || len(rest) != len(in) {
+			if _, rest, err := decodeTable(in); !errors.As(err, &depthErr) || len(rest) != len(in) {
 				t.Errorf("%d deep: got %v", depth, err)
 			}
 		})
@@ -178,7 +179,7 @@ func TestParseTableErrors(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			checkAllocation(t, len(test.in), func() {
-				if table, _, err := ParseTable([]byte(test.in)); !test.want(err) || table != nil {
+				if table, _, err := decodeTable([]byte(test.in)); !test.want(err) || table != nil {
 					t.Errorf("got %v, %v", table, err)
 				}
 			})
@@ -189,20 +190,20 @@ func TestParseTableErrors(t *testing.T) {
 func isShort(err error) bool { return errors.Is(err, wire.ErrShort) }
 
 func TestParseTableCutAnywhere(t *testing.T) {
-	in, err := AppendTable(nil, valuesOfEveryType())
+	in, err := encodeTable(nil, valuesOfEveryType())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for size := range in {
-		if _, _, err := ParseTable(in[:size]); !isShort(err) {
+		if _, _, err := decodeTable(in[:size]); !isShort(err) {
 			t.Errorf("cut to %d of %d bytes: got %v", size, len(in), err)
 		}
 		// And with a length that is right again, so that the end falls
 		// inside a field or between two.
 		cut := append([]byte{}, in[:max(size, 4)]...)
 		binary.BigEndian.PutUint32(cut, uint32(len(cut)-4))
-		if table, _, err := ParseTable(cut); err == nil {
-			if back, err := AppendTable(nil, table); err != nil || !bytes.Equal(back, cut) {
+		if table, _, err := decodeTable(cut); err == nil {
+			if back, err := encodeTable(nil, table); err != nil || !bytes.Equal(back, cut) {
 				t.Errorf("cut to %d bytes: read, but came back as % x, %v", size, back, err)
 			}
 		}
@@ -243,7 +244,7 @@ func TestTableAllocation(t *testing.T) {
 			fields := strings.Repeat(field, 100_000/len(field))
 			in := append(binary.BigEndian.AppendUint32(nil, uint32(len(fields))), fields...)
 			checkAllocation(t, len(in), func() {
-				if _, _, err := ParseTable(in); err != nil {
+				if _, _, err := decodeTable(in); err != nil {
 					t.Fatal(err)
 				}
 			})

@@ -4,7 +4,9 @@ package broker
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,12 +17,12 @@ import (
 
 // account is the user that the node runs as.
 type account struct {
-	separate bool // another than ours; without it the rest is not set
+	separate bool // another user than ours; if false the other fields are not set
 	uid, gid uint32
 	groups   []uint32 // supplementary
 }
 
-// serverAccount returns RabbitMQ's own user where we are root and there is one.
+// serverAccount returns RabbitMQ's own user, if we are root and there is one.
 func serverAccount(chroot string) (account, error) {
 	if os.Geteuid() != 0 {
 		if chroot != "" {
@@ -55,27 +57,26 @@ func serverAccount(chroot string) (account, error) {
 	return a, err
 }
 
-const serverUser = "rabbitmq" // what every distribution calls it
+const serverUser = "rabbitmq" // the name in every distribution
 
-// eachLine calls do with the fields of each line of a passwd or group file. The
-// files are read, not asked for by os/user, because a chroot has its own.
+// eachLine calls do with the fields of each line of a passwd or group file. os/user
+// would not do, because a chroot has files of its own.
 func eachLine(path string, do func(fields []string) error) error {
 	file, err := os.Open(path)
 	if err != nil {
-		return fmt.Errorf("broker: looking for RabbitMQ's user: %w", err)
+		return fmt.Errorf("broker: looking up users: %w", err)
 	}
 	defer file.Close()
 	lines := bufio.NewScanner(file)
 	for lines.Scan() {
 		if err := do(strings.Split(lines.Text(), ":")); err != nil {
-			return fmt.Errorf("broker: looking for RabbitMQ's user in %s: %w", path, err)
+			return fmt.Errorf("broker: looking up users in %s: %w", path, err)
 		}
 	}
 	return lines.Err()
 }
 
-// credential is what a process of the node is started with; nil where it runs
-// as ourselves.
+// credential is the user to start the node's processes as; nil means our own.
 func (a account) credential() *syscall.Credential {
 	if !a.separate {
 		return nil
@@ -83,14 +84,17 @@ func (a account) credential() *syscall.Credential {
 	return &syscall.Credential{Uid: a.uid, Gid: a.gid, Groups: a.groups}
 }
 
-// canReach says which folder on the way to dir keeps the node out, instead of
-// the puzzling failure that RabbitMQ would end with.
+// canReach returns an error that names the folder on the way to dir that the node may
+// not enter, of those that are there. RabbitMQ's own error would be a puzzle.
 func (a account) canReach(dir string) error {
 	if !a.separate || a.uid == 0 {
 		return nil
 	}
-	for ; ; dir = filepath.Dir(dir) {
+	for ; dir != filepath.Dir(dir); dir = filepath.Dir(dir) {
 		info, err := os.Stat(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			return fmt.Errorf("broker: looking at the node's folder: %w", err)
 		}
@@ -107,8 +111,6 @@ func (a account) canReach(dir string) error {
 			return fmt.Errorf("broker: RabbitMQ's user can't enter %s (mode %v); put the node's folder elsewhere (THUMP_HOME)",
 				dir, info.Mode().Perm())
 		}
-		if dir == filepath.Dir(dir) {
-			return nil
-		}
 	}
+	return nil
 }

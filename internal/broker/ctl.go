@@ -11,8 +11,8 @@ import (
 	"syscall"
 )
 
-// Ctl runs rabbitmqctl on the node and returns what it printed. It takes a second
-// or two: it is an Erlang machine of its own. The error has its output in it.
+// Ctl runs rabbitmqctl for the node and returns its output. That takes a second or two,
+// because rabbitmqctl starts an Erlang machine. An error contains the output.
 func (n *Node) Ctl(ctx context.Context, args ...string) (string, error) {
 	account, err := serverAccount(n.state.Chroot)
 	if err != nil {

@@ -4,9 +4,12 @@ package broker
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -27,9 +30,18 @@ func TestSurvivesItsStarter(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// A file that the starter has inherited, as the lock of a script; often, because the
+	// keeper has others under the first numbers.
+	inherited, end, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer inherited.Close()
+	starter.ExtraFiles = slices.Repeat([]*os.File{end}, 20)
 	if err := starter.Start(); err != nil {
 		t.Fatal(err)
 	}
+	end.Close()
 	for lines := bufio.NewScanner(output); lines.Scan() && lines.Text() != "started"; {
 	}
 	node, err := Open(dir)
@@ -42,6 +54,12 @@ func TestSurvivesItsStarter(t *testing.T) {
 	}
 	if err := starter.Wait(); err == nil { // also waits for the pipe: the node doesn't hold it
 		t.Error("the starter was not interrupted: the test shows nothing")
+	}
+	if err := inherited.SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := inherited.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("the node holds what its starter has inherited: %v", err)
 	}
 	time.Sleep(100 * time.Millisecond) // for the signal to do harm, if it is to
 	if err := node.Ready(t.Context()); err != nil {

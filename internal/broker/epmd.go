@@ -2,62 +2,38 @@ package broker
 
 import (
 	"context"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
 	"strconv"
-	"strings"
 	"time"
 )
 
-// Requests of the EPMD protocol ("Erlang Distribution Protocol", section EPMD).
-const (
-	epmdNames = 'n'
-	epmdKill  = 'k'
-)
+// epmdNames asks for the names that epmd keeps: NAMES_REQ in "Erlang Distribution
+// Protocol", section "EPMD Protocol".
+const epmdNames = 'n'
 
-// waitForEPMD waits until the epmd that was just started answers. It ends early
-// when epmd has: its port was taken.
-func waitForEPMD(ctx context.Context, port int, epmdDone <-chan struct{}) error {
+// waitForEPMD waits until the epmd that was just started answers. It returns early if
+// epmd ends, as it does if its port is taken.
+func waitForEPMD(ctx context.Context, port int, epmd process) error {
 	for {
 		select {
-		case <-epmdDone:
-			return fmt.Errorf("broker: Erlang's epmd ended at once; is port %d taken?", port)
 		case <-ctx.Done():
 			return fmt.Errorf("broker: starting Erlang's epmd: %w", context.Cause(ctx))
 		case <-time.After(2 * time.Millisecond):
 		}
-		if askEPMD(port, epmdNames) != "" {
+		if !epmd.alive() {
+			return fmt.Errorf("broker: Erlang's epmd ended at once; is port %d taken?", port)
+		}
+		if epmdAnswer(port) != "" {
 			return nil
 		}
 	}
 }
 
-// findStrayEPMD reports whether an epmd other than the one that we started keeps
-// the node's name. RabbitMQ starts one when it finds ours gone, and nobody knows
-// its pid.
-func (s state) findStrayEPMD() bool {
-	if s.EPMD.alive() || !s.Server.alive() {
-		return false
-	}
-	name, _, _ := strings.Cut(s.Name, "@")
-	return strings.Contains(askEPMD(s.Ports.EPMD, epmdNames), "name "+name+" at port")
-}
-
-// killEPMDAt asks the epmd on a port to end. It refuses while it has a name to keep.
-func killEPMDAt(port int) {
-	const attempts = 100 // it learns of the node's end a moment after us
-	for range attempts {
-		if answer := askEPMD(port, epmdKill); answer == "OK" || answer == "" {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-}
-
-// askEPMD sends a request and returns all of the answer, "" where nobody gives one.
-func askEPMD(port int, request byte) string {
+// epmdAnswer asks the epmd on a port for its names and returns all of the answer,
+// "" where nobody gives one.
+func epmdAnswer(port int) string {
 	conn, err := net.DialTimeout("tcp4", net.JoinHostPort(loopback, strconv.Itoa(port)), time.Second)
 	if err != nil {
 		return ""
@@ -66,7 +42,7 @@ func askEPMD(port int, request byte) string {
 	if err := conn.SetDeadline(time.Now().Add(time.Second)); err != nil {
 		return ""
 	}
-	if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, 1), request)); err != nil {
+	if _, err := conn.Write([]byte{0, 1, epmdNames}); err != nil {
 		return ""
 	}
 	answer, _ := io.ReadAll(io.LimitReader(conn, 64<<10))

@@ -11,11 +11,11 @@ import (
 
 // NotFoundError says that no RabbitMQ was found.
 type NotFoundError struct {
-	Server string // what Options.Server named; empty where the usual places were searched
+	Server string // Options.Server; empty if the usual places were searched
 	Hint   string // how to install RabbitMQ on this system, one line
 }
 
-// Error is one line that ends with what to install.
+// Error is one line, which ends with how to install RabbitMQ.
 func (e *NotFoundError) Error() string {
 	if e.Server != "" {
 		return "broker: no rabbitmq-server in " + e.Server + "; " + e.Hint
@@ -44,8 +44,8 @@ func findServer(server, chroot string) (string, error) {
 	return "", &NotFoundError{Server: server, Hint: installHint()}
 }
 
-// installed lists what lies where packages and people put RabbitMQ, the
-// package manager's first.
+// installed lists the scripts in the places where packages and people put RabbitMQ,
+// those of packages first.
 func installed(chroot string) []string {
 	var found []string
 	for _, pattern := range []string{
@@ -66,8 +66,8 @@ func installed(chroot string) []string {
 	return found
 }
 
-// realScript returns RabbitMQ's own start script for a path that may be a link
-// to it, or "" where there is none.
+// realScript returns RabbitMQ's own start script for a path that may be a link to it,
+// or "" if there is none.
 func realScript(script, chroot string) string {
 	if chroot == "" {
 		if resolved, err := filepath.EvalSymlinks(script); err == nil {
@@ -81,8 +81,8 @@ func realScript(script, chroot string) string {
 	return script
 }
 
-// isWrapper tells a packager's wrapper, like Debian's /usr/sbin/rabbitmq-server,
-// from RabbitMQ's own script, which has its name and rabbitmq-env beside it. A
+// isWrapper tells a package's wrapper, such as Debian's /usr/sbin/rabbitmq-server, from
+// RabbitMQ's own script, which is named rabbitmq-server and is beside rabbitmq-env. A
 // wrapper would change the user, the folder and the log file.
 func isWrapper(path string) bool {
 	if resolved, err := filepath.EvalSymlinks(path); err == nil {
@@ -97,8 +97,8 @@ func isFile(path string) bool {
 	return err == nil && info.Mode().IsRegular()
 }
 
-// insideChroot turns a path of ours into the same file's path for a process
-// whose root is chroot; without a chroot they are the same.
+// insideChroot converts a path of ours to the path that a process in the chroot has for
+// the same file. Without a chroot the two are equal.
 func insideChroot(path, chroot string) string {
 	if chroot == "" {
 		return path
@@ -124,8 +124,8 @@ func installHint() string {
 	return hintFor(values["ID"], values["ID_LIKE"])
 }
 
-// hintFor knows the package managers of the Linux families that package
-// RabbitMQ; id and like are ID and ID_LIKE of /etc/os-release.
+// hintFor says how to install RabbitMQ on a Linux system. id and like are ID and ID_LIKE
+// of its /etc/os-release.
 func hintFor(id, like string) string {
 	for _, family := range append([]string{id}, strings.Fields(like)...) {
 		switch family {

@@ -5,12 +5,9 @@ package broker
 import (
 	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestFindServer(t *testing.T) {
@@ -74,38 +71,6 @@ func TestHint(t *testing.T) {
 		if got := hintFor(test.id, test.like); !strings.Contains(got, test.want) {
 			t.Errorf("hintFor(%q, %q) = %q, want %q in it", test.id, test.like, got, test.want)
 		}
-	}
-}
-
-// TestKillEPMDAt stops an epmd that we did not start, as RabbitMQ starts one when
-// it finds ours gone.
-func TestKillEPMDAt(t *testing.T) {
-	epmd, err := findEPMD("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	picked, err := pickPorts()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(epmd, "-address", loopback, "-port", strconv.Itoa(picked.EPMD))
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = cmd.Process.Kill() }()
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = cmd.Wait() }()
-	for deadline := time.Now().Add(5 * time.Second); askEPMD(picked.EPMD, epmdNames) == ""; {
-		if time.Now().After(deadline) {
-			t.Fatal("epmd doesn't answer")
-		}
-		time.Sleep(pollInterval)
-	}
-	killEPMDAt(picked.EPMD)
-	select {
-	case <-ended:
-	case <-time.After(5 * time.Second):
-		t.Error("epmd is still there")
 	}
 }
 

@@ -7,14 +7,16 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
-	"time"
 )
 
-// makeFolders makes the node's folder and those in it. Where RabbitMQ runs as a
-// user of its own, that user may pass through the folder and conf but write only
-// data and log: so nothing that we write, read or run as root is his to replace.
+// makeFolders makes the node's folder and those in it, or takes those that are there, if
+// they are ours. If RabbitMQ runs as a user of its own, that user may enter the folder and
+// conf, but may write only in data and log. So it can't replace anything that we write,
+// read or run as root.
 func makeFolders(dir string, a account) error {
+	if err := a.canReach(filepath.Dir(dir)); err != nil {
+		return err // before anything is made
+	}
 	passable := os.FileMode(0o700)
 	if a.separate {
 		passable = 0o710
@@ -39,6 +41,12 @@ func makeFolders(dir string, a account) error {
 		if err != nil || !info.IsDir() {
 			return fmt.Errorf("broker: making the node's folder: %s is not a folder", folder.path)
 		}
+		if !folder.own {
+			// Somebody else may have been quicker, in a parent that he may write.
+			if err := believe(folder.path); err != nil {
+				return err
+			}
+		}
 		if a.separate {
 			owner := os.Getuid()
 			if folder.own {
@@ -55,18 +63,23 @@ func makeFolders(dir string, a account) error {
 	return a.canReach(filepath.Dir(dir))
 }
 
-// writeConfig writes what the node reads at its start.
-func writeConfig(dir string, st state, a account, o Options) error {
+// writeConfig writes the files that the node reads when it starts.
+func writeConfig(dir string, st state, a account) error {
+	definitions, err := definitions(st)
+	if err != nil {
+		return err
+	}
 	for _, file := range []struct {
 		name, text string
 		mode       os.FileMode
 	}{
-		{"rabbitmq.conf", rabbitmqConf(st, o.Chroot != "", o.ExtraConfig), 0o600},
-		{"enabled_plugins", enabledPlugins(o.Plugins), 0o600},
+		{"rabbitmq.conf", rabbitmqConf(st, layout{insideChroot(dir, st.Chroot)}), 0o600},
+		{"definitions.json", definitions, 0o600},
+		{"enabled_plugins", enabledPlugins(st.Plugins), 0o600},
 		{".erlang.cookie", st.Cookie, 0o400},
 	} {
 		path := filepath.Join(dir, confDirName, file.name)
-		// Anew each time: the cookie can't be opened for writing.
+		// Removed first, because the cookie can't be opened for writing.
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return fmt.Errorf("broker: writing the node's settings: %w", err)
 		}
@@ -80,29 +93,4 @@ func writeConfig(dir string, st state, a account, o Options) error {
 		}
 	}
 	return nil
-}
-
-// lock waits until no other process starts or stops the node of dir, or until
-// giveUp is closed.
-func lock(dir string, giveUp <-chan struct{}) (unlock func(), err error) {
-	file, err := os.OpenFile(filepath.Join(dir, lockFileName), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("broker: locking the node's folder: %w", err)
-	}
-	for {
-		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { file.Close() }, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR) {
-			file.Close()
-			return nil, fmt.Errorf("broker: locking the node's folder %s: %w", dir, err)
-		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-giveUp:
-			file.Close()
-			return nil, fmt.Errorf("broker: gave up waiting for another start or stop in %s", dir)
-		}
-	}
 }

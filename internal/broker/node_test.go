@@ -36,10 +36,12 @@ func TestNode(t *testing.T) {
 		}
 	})
 	t.Run("serves streams", func(t *testing.T) {
-		if err := greetStream(t.Context(), node.state.Ports.Stream); err != nil {
+		if err := greetStream(t.Context(), node.state); err != nil {
 			t.Error(err)
 		}
-		if err := greetStream(t.Context(), node.state.Ports.AMQP); err == nil {
+		other := node.state
+		other.Ports.Stream = other.Ports.AMQP
+		if err := greetStream(t.Context(), other); err == nil {
 			t.Error("its AMQP listener is taken for one of streams")
 		}
 	})
@@ -81,7 +83,7 @@ func TestNode(t *testing.T) {
 			t.Errorf("a second Stop returned %v", err)
 		}
 	})
-	var again *Node
+	var again, third *Node
 	t.Run("is taken up again", func(t *testing.T) {
 		again = start(top, Options{Dir: dir})
 		if again.URL != node.URL {
@@ -90,9 +92,10 @@ func TestNode(t *testing.T) {
 	})
 	t.Run("is taken up again after a crash, on a free port", func(t *testing.T) {
 		processes := processesOf(again)
-		again.state.Server.kill() // and nothing else: epmd stays
-		waitGone(t, again.state.Server)
-		if !again.state.EPMD.alive() {
+		again.holder.Keeper.kill() // so that epmd stays
+		again.holder.Server.kill()
+		waitGone(t, again.holder.Server)
+		if !again.holder.EPMD.alive() {
 			t.Error("epmd died with the server: the test shows nothing")
 		}
 		squatter, err := listen(again.state.Ports.AMQP)
@@ -103,12 +106,23 @@ func TestNode(t *testing.T) {
 		if _, err := Open(dir); !errors.Is(err, ErrNotRunning) {
 			t.Errorf("Open after a crash returned %v, want ErrNotRunning", err)
 		}
-		third := start(t, Options{Dir: dir})
+		third = start(top, Options{Dir: dir})
 		checkGone(t, processes)
 		if third.URL == again.URL {
 			t.Errorf("its URL is still %s, whose port is taken", third.URL)
 		}
-		processes = processesOf(third)
+	})
+	t.Run("has no epmd but ours", func(t *testing.T) {
+		processes := processesOf(third)
+		third.holder.EPMD.kill()
+		waitGone(t, third.holder.EPMD)
+		// rabbitmqctl and the server start epmd in the same way where none answers.
+		if output, err := third.Ctl(t.Context(), "status"); err == nil {
+			t.Errorf("rabbitmqctl found the node without epmd: the test shows nothing: %s", output)
+		}
+		if answer := epmdAnswer(third.state.Ports.EPMD); answer != "" {
+			t.Errorf("an epmd that nobody knows answers %q", answer)
+		}
 		if err := third.Kill(); err != nil {
 			t.Fatal(err)
 		}
@@ -159,9 +173,9 @@ func TestStartCancelled(t *testing.T) {
 		go func() {
 			defer close(watched)
 			for ctx.Err() == nil {
-				if st, err := readState(dir); err == nil {
-					processes = append(processes, st.Server, st.EPMD)
-					processes = append(processes, st.Server.descendants()...)
+				if h, err := readHolder(dir); err == nil {
+					processes = append(processes, h.recorded()...)
+					processes = append(processes, h.descendants()...)
 				}
 				time.Sleep(20 * time.Millisecond)
 			}
@@ -194,23 +208,36 @@ func TestForeignProcess(t *testing.T) {
 	}
 	defer func() { _, _ = foreign.Process.Kill(), foreign.Wait() }()
 	dir := t.TempDir()
-	st := newState()
-	st.Server = process{foreign.Process.Pid, "an earlier boot/12345"}
-	st.EPMD = st.Server
-	if err := st.write(dir); err != nil {
+	reused := process{foreign.Process.Pid, "an earlier boot/12345"}
+	h := holder{Place: place(), Keeper: reused, Server: reused, EPMD: reused, StartedAt: time.Now()}
+	lock, err := tryRunningLock(dir)
+	if err != nil || lock == nil {
+		t.Fatal(lock, err)
+	}
+	if err := lock.record(h); err != nil {
 		t.Fatal(err)
 	}
+	lock.release()
 	if _, err := Open(dir); !errors.Is(err, ErrNotRunning) {
 		t.Errorf("Open returned %v, want ErrNotRunning", err)
 	}
-	if err := newNode(dir, st, nil).Stop(t.Context()); err != nil {
+	if lock, err = takeOver(t.Context(), dir); err != nil {
+		t.Fatal(err)
+	}
+	lock.release()
+	if err := newNode(dir, newState(), h).Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
-	if _, err := takeUp(dir); err != nil {
-		t.Error(err)
+	for what, err := range map[string]error{
+		"Pause":  newNode(dir, newState(), h).Pause(t.Context()),
+		"Resume": newNode(dir, newState(), h).Resume(t.Context()),
+	} {
+		if !errors.Is(err, ErrNotRunning) {
+			t.Errorf("%s returned %v, want ErrNotRunning", what, err)
+		}
 	}
-	if identity(foreign.Process.Pid) == "" {
-		t.Error("the foreign process was killed")
+	if identity(foreign.Process.Pid) == "" || isStopped(foreign.Process.Pid) {
+		t.Error("the foreign process was signalled")
 	}
 }
 
@@ -242,7 +269,7 @@ func start(t *testing.T, o Options) *Node {
 }
 
 func processesOf(n *Node) []process {
-	return append(n.state.Server.descendants(), n.state.Server, n.state.EPMD)
+	return append(n.holder.descendants(), n.holder.recorded()...)
 }
 
 func checkGone(t *testing.T, processes []process) {
@@ -341,6 +368,12 @@ func checkModes(t *testing.T, n *Node) {
 func checkCommandLines(t *testing.T, n *Node, processes []process) {
 	for _, p := range processes {
 		line := commandLine(p.PID)
+		for deadline := time.Now().Add(5 * time.Second); line == "" && p.alive() && time.Now().Before(deadline); time.Sleep(pollInterval) {
+			line = commandLine(p.PID) // it has yet to begin, or to be waited for
+		}
+		if line == "" && !p.alive() {
+			continue // RabbitMQ starts some that end at once
+		}
 		if line == "" || strings.Contains(line, n.state.Password) || strings.Contains(line, n.state.Cookie) {
 			t.Errorf("command line of %d is unknown or shows a secret: %q", p.PID, line)
 		}

@@ -9,12 +9,11 @@ import (
 
 const loopback = "127.0.0.1"
 
-// all lists the ports.
 func (p ports) all() []int {
 	return []int{p.AMQP, p.Stream, p.Management, p.Distribution, p.EPMD}
 }
 
-// free reports whether every port is set and nobody listens on it.
+// free reports whether every port is set and none is in use.
 func (p ports) free() bool {
 	for _, port := range p.all() {
 		if port == 0 {
@@ -38,8 +37,8 @@ func pickPorts() (ports, error) {
 	return ports{picked[0], picked[1], picked[2], picked[3], picked[4]}, nil
 }
 
-// FreePort finds a port of 127.0.0.1 for a listener that Options.ExtraConfig
-// adds. It is free only when it looks.
+// FreePort finds a free port of 127.0.0.1 for a listener that Options.ExtraConfig adds.
+// Another process may take it before the node does.
 func FreePort() (int, error) {
 	picked, err := freePorts(1)
 	if err != nil {
@@ -48,10 +47,9 @@ func FreePort() (int, error) {
 	return picked[0], nil
 }
 
-// freePorts finds n ports that nobody listens on. Whoever binds them must be ready
-// to find one taken since. It looks below the range that systems take outgoing
-// connections' ports from, because a node that is restarted must find its own free
-// again.
+// freePorts finds n free ports. Another process may take one before the caller does. It
+// looks below the range from which systems take the ports of outgoing connections,
+// because a node that is restarted needs its own ports again.
 func freePorts(n int) ([]int, error) {
 	const first, last, attempts = 10000, 32000, 1000
 	var picked []int
@@ -62,7 +60,7 @@ func freePorts(n int) ([]int, error) {
 		if listener, err = listen(port); err != nil {
 			continue
 		}
-		defer listener.Close() // held until all are picked, so that they differ
+		defer listener.Close() // kept until all are picked, so that they differ
 		if picked = append(picked, port); len(picked) == n {
 			return picked, nil
 		}

@@ -4,87 +4,51 @@ package broker
 
 import (
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"strings"
 	"syscall"
 )
 
-// spawner starts the processes of a node.
-type spawner struct {
-	chroot  string
-	dir     string // working folder, inside chroot
-	output  string // file that gets standard output and error, outside chroot
-	env     []string
-	account account
+// newProcess is the process that has a pid now.
+func newProcess(pid int) process { return process{PID: pid, Identity: identity(pid)} }
+
+// checkProcesses returns an error if this process can't tell one process from another,
+// which is what makes it safe to end one.
+func checkProcesses() error {
+	if identity(os.Getpid()) == "" || place() == "" {
+		return errors.New("broker: can't see which processes run" + processesHint)
+	}
+	return nil
 }
 
-// start starts a program in a session of its own, so that neither the terminal's
-// Ctrl-C nor our end reaches it, and with files instead of our standard streams.
-// The channel is closed when the process has ended and been reaped.
-func (s spawner) start(program string, args ...string) (process, <-chan struct{}, error) {
-	output, err := os.OpenFile(s.output, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NOFOLLOW, 0o600)
+// hostname is this host's name, for people.
+func hostname() string {
+	name, err := os.Hostname()
 	if err != nil {
-		return process{}, nil, fmt.Errorf("broker: starting %s: %w", filepath.Base(program), err)
+		return "unknown"
 	}
-	defer output.Close()
-	// The shell sets what Go can't for a child: a umask that keeps data and logs
-	// private, and as many open files as thousands of connections need.
-	const prepare = `umask 077; ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -H -n)" 2>/dev/null || :; exec "$@"`
-	cmd := exec.Command("/bin/sh", append([]string{"-c", prepare, "sh", program}, args...)...)
-	cmd.Dir, cmd.Env = s.dir, s.env
-	cmd.Stdout, cmd.Stderr = output, output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Chroot: s.chroot, Credential: s.account.credential()}
-	if err := cmd.Start(); err != nil {
-		return process{}, nil, fmt.Errorf("broker: starting %s: %w", filepath.Base(program), err)
-	}
-	done := make(chan struct{})
-	p := process{PID: cmd.Process.Pid, Identity: identity(cmd.Process.Pid)}
-	go func() {
-		_ = cmd.Wait() // how it ended is in its log
-		close(done)
-	}()
-	return p, done, nil
+	return name
 }
 
-// findEPMD returns the path of Erlang's name server, as seen inside chroot: on
-// the search path, or beside the erl found there.
-func findEPMD(chroot string) (string, error) {
-	var candidates []string
-	for folder := range strings.SplitSeq(searchPath(chroot), ":") {
-		candidates = append(candidates, filepath.Join(folder, "epmd"))
-		if erl, err := filepath.EvalSymlinks(filepath.Join(folder, "erl")); err == nil && chroot == "" {
-			root := filepath.Dir(filepath.Dir(erl))
-			inERTS, _ := filepath.Glob(filepath.Join(root, "erts-*", "bin", "epmd"))
-			candidates = append(append(candidates, filepath.Join(root, "bin", "epmd")), inERTS...)
-		}
-	}
-	for _, candidate := range candidates {
-		if isFile(filepath.Join(chroot, candidate)) {
-			return candidate, nil
-		}
-	}
-	return "", errors.New("broker: Erlang's epmd is not installed, or not on PATH; it comes with Erlang, which RabbitMQ needs")
-}
-
-// alive reports whether this very process runs: not gone, not a zombie, and not
-// another one that was given its pid.
+// alive reports whether this very process is running: it has not ended, is no zombie,
+// and is not a later process with its pid.
 func (p process) alive() bool {
 	return p.PID > 1 && p.Identity != "" && identity(p.PID) == p.Identity
 }
 
-// signal sends a signal to this very process, and to nobody where it is gone.
+// signal sends a signal to this very process. If it has ended, no process gets it.
 func (p process) signal(sig syscall.Signal) {
 	if p.alive() {
-		_ = syscall.Kill(p.PID, sig) // it may have ended since: that is what we want
+		_ = syscall.Kill(p.PID, sig) // an error means that it has just ended, as it should
 	}
 }
 
+// stopped reports whether this very process is stopped, as SIGSTOP does.
+func (p process) stopped() bool { return p.alive() && isStopped(p.PID) }
+
 func (p process) kill() { p.signal(syscall.SIGKILL) }
 
-// descendants returns the living processes that p started, and those they started.
+// descendants returns the living processes that p has started, those that these have
+// started, and so on.
 func (p process) descendants() []process {
 	if !p.alive() {
 		return nil
@@ -96,7 +60,7 @@ func (p process) descendants() []process {
 	var found []process
 	for next := children[p.PID]; len(next) > 0; next = next[1:] {
 		if id := identity(next[0]); id != "" {
-			found = append(found, process{next[0], id})
+			found = append(found, process{PID: next[0], Identity: id})
 		}
 		next = append(next, children[next[0]]...)
 	}

@@ -4,10 +4,11 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
-// ps asks for columns of one process, or of all with pid 0, without a heading.
+// ps returns columns of one process, or of all if pid is 0, without a heading.
 func ps(names string, pid int) string {
 	var columns []string
 	for column := range strings.SplitSeq(names, " ") {
@@ -24,8 +25,8 @@ func ps(names string, pid int) string {
 	return strings.TrimSpace(string(output))
 }
 
-// identity is what no later process with the same pid has in common with this
-// one: the second it was started in. Empty for a process that is gone, or a
+// identity distinguishes a process from any later one with the same pid: it is the
+// second in which it was started. It is empty for a process that has ended, or is a
 // zombie.
 func identity(pid int) string {
 	if strings.HasPrefix(ps("state", pid), "Z") {
@@ -33,6 +34,21 @@ func identity(pid int) string {
 	}
 	return ps("lstart", pid)
 }
+
+// isStopped reports whether a process is stopped by a signal.
+func isStopped(pid int) bool { return strings.HasPrefix(ps("state", pid), "T") }
+
+// bootID is new each time the host starts.
+func bootID() string {
+	boot, _ := syscall.Sysctl("kern.bootsessionuuid")
+	return boot
+}
+
+// place names the set of processes that our pids are of: the boot of a host.
+func place() string { return bootID() }
+
+// processesHint is why identity or place may be unknown.
+const processesHint = ": /bin/ps does not work, and without it no node can be started or stopped safely"
 
 // parents maps every process to its parent.
 func parents() map[int]int {
@@ -51,8 +67,8 @@ func parents() map[int]int {
 	return all
 }
 
-// cpuSeconds is the user and system time that a process has used, which ps
-// writes as [[days-]hours:]minutes:seconds.hundredths.
+// cpuSeconds is the user and system time that a process has used. ps writes it as
+// [[days-]hours:]minutes:seconds.hundredths.
 func cpuSeconds(pid int) (float64, bool) {
 	text := ps("time", pid)
 	if text == "" {
@@ -78,5 +94,5 @@ func cpuSeconds(pid int) (float64, bool) {
 	return total + ofDay, true
 }
 
-// memoryTotalBytes is needed only for a chroot, which is Linux's.
+// memoryTotalBytes is needed only for a chroot, and those are on Linux.
 func memoryTotalBytes() int64 { return 0 }

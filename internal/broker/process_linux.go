@@ -17,15 +17,15 @@ const (
 	statStart     = 19
 )
 
-// stat returns the fields of /proc/PID/stat after the name, or nil. Everybody may
-// read it for every process, unlike environ, for which root in a container lacks
-// the right once the node runs as another user.
+// stat returns the fields of /proc/PID/stat after the name, or nil. Every user may read
+// that file of every process, unlike environ, which even root in a container may not
+// read if the process belongs to another user.
 func stat(pid int) []string {
 	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
 		return nil
 	}
-	// The name stands in brackets and may hold brackets and blanks itself.
+	// The name is in brackets, and may itself contain brackets and blanks.
 	fields := strings.Fields(string(data[strings.LastIndexByte(string(data), ')')+1:]))
 	if len(fields) <= statStart {
 		return nil
@@ -33,21 +33,42 @@ func stat(pid int) []string {
 	return fields
 }
 
-// identity is what no later process with the same pid has in common with this
-// one: the boot and the clock tick it was started in. Empty for a process that is
-// gone, or a zombie whose last thread has ended: until then it may still hold its
-// listeners.
+// identity distinguishes a process from any later one with the same pid: it is the boot
+// and the clock tick in which it was started. It is empty for a process that has ended,
+// or is a zombie whose last thread has ended; until then its listeners may be open.
 func identity(pid int) string {
 	fields := stat(pid)
 	if fields == nil || fields[statState] == "X" || fields[statState] == "Z" && fields[statThreads] <= "1" {
 		return ""
 	}
-	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil {
-		return fields[statStart]
-	}
-	return strings.TrimSpace(string(boot)) + "/" + fields[statStart]
+	return bootID() + "/" + fields[statStart]
 }
+
+// isStopped reports whether a process is stopped by a signal.
+func isStopped(pid int) bool {
+	fields := stat(pid)
+	return fields != nil && fields[statState] == "T"
+}
+
+// bootID is new each time the host starts, and empty if /proc is not there.
+func bootID() string {
+	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(boot))
+}
+
+// place names the set of processes that our pids are of: the boot of a host, and the pid
+// namespace within it, which containers have of their own. It is empty if /proc is not
+// there.
+func place() string {
+	namespace, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		return ""
+	}
+	return bootID() + "/" + namespace
+}
+
+// processesHint is why identity or place may be unknown.
+const processesHint = ": /proc is not mounted, and without it no node can be started or stopped safely"
 
 // parents maps every process to its parent.
 func parents() map[int]int {
@@ -67,7 +88,7 @@ func parents() map[int]int {
 
 // cpuSeconds is the user and system time that a process has used.
 func cpuSeconds(pid int) (float64, bool) {
-	const ticksPerSecond = 100 // USER_HZ: fixed in Linux's interface on what Go runs on
+	const ticksPerSecond = 100 // USER_HZ, which is the same on all systems that Go supports
 	fields := stat(pid)
 	if fields == nil {
 		return 0, false
@@ -77,7 +98,7 @@ func cpuSeconds(pid int) (float64, bool) {
 	return (user + system) / ticksPerSecond, err1 == nil && err2 == nil
 }
 
-// memoryTotalBytes is the machine's memory, 0 where it is not known.
+// memoryTotalBytes is the size of the machine's memory, 0 if it is unknown.
 func memoryTotalBytes() int64 {
 	data, err := os.ReadFile("/proc/meminfo")
 	if err != nil {

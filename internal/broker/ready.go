@@ -12,16 +12,17 @@ import (
 	"time"
 )
 
-// waitUntilServing waits until the node answers on AMQP, on the stream protocol
-// and on its management API, and returns RabbitMQ's version. It ends early when the server has.
+// waitUntilServing waits until the node answers on AMQP, on the stream protocol and on
+// its management API, and returns RabbitMQ's version. It returns early if the server
+// ends, and with ErrStranger if another user has taken one of its ports.
 func waitUntilServing(ctx context.Context, st state, serverDone <-chan struct{}) (string, error) {
 	const pause = 25 * time.Millisecond
 	timer := time.NewTimer(pause)
 	defer timer.Stop()
 	for {
 		version, err := probe(ctx, st)
-		if err == nil {
-			return version, nil
+		if err == nil || errors.Is(err, ErrStranger) {
+			return version, err
 		}
 		timer.Reset(pause)
 		select {
@@ -34,31 +35,40 @@ func waitUntilServing(ctx context.Context, st state, serverDone <-chan struct{})
 	}
 }
 
-// Ready asks once whether the node serves: nil when it does.
+// Ready returns nil if the node serves now, and otherwise what does not work yet: ErrPaused
+// at once if it is paused.
 func (n *Node) Ready(ctx context.Context) error {
+	if n.Paused() {
+		return ErrPaused
+	}
 	_, err := probe(ctx, n.state)
 	return err
 }
 
-// probe asks the node's AMQP and stream listeners for a greeting, and then its
-// management API who it is. The last tells our node from a stranger on a port
-// that we believed free.
+// probe greets the node's AMQP and stream listeners, and then asks its management API
+// for the node's name. The name shows that this is our node, and not another one of the
+// same user that has taken a port which we believed free. The password goes to no other
+// user: see dial.
 func probe(ctx context.Context, st state) (version string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	if err := greetAMQP(ctx, st.Ports.AMQP); err != nil {
+	if err := greetAMQP(ctx, st); err != nil {
 		return "", err
 	}
-	if err := greetStream(ctx, st.Ports.Stream); err != nil {
+	if err := greetStream(ctx, st); err != nil {
 		return "", err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, st.url("http", st.Ports.Management)+"api/overview", nil)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, st.url("http", st.Ports.Management)+"/api/overview", nil)
 	if err != nil {
 		return "", fmt.Errorf("broker: asking the management API: %w", err)
 	}
-	// Not http.DefaultClient: it would use the environment's proxy, and keep the
-	// connection.
-	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	// http.DefaultClient would use the environment's proxy, and keep the connection.
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) {
+			return st.dial(ctx, address)
+		},
+	}}
 	response, err := client.Do(request)
 	if err != nil {
 		return "", fmt.Errorf("broker: asking the management API: %w", withoutURL(err))
@@ -85,37 +95,36 @@ func probe(ctx context.Context, st state) (version string, err error) {
 	return overview.Version, nil
 }
 
-// greetAMQP sends the AMQP protocol header and wants the method frame that a
-// server answers with, Connection.Start.
-func greetAMQP(ctx context.Context, port int) error {
-	answer, err := greet(ctx, port, "AMQP\x00\x00\x09\x01", 1)
+// greetAMQP sends the AMQP protocol header and expects the method frame with which a
+// server answers, connection.start.
+func greetAMQP(ctx context.Context, st state) error {
+	answer, err := greet(ctx, st, st.Ports.AMQP, "AMQP\x00\x00\x09\x01", 1)
 	if err == nil && answer[0] != 1 {
-		err = fmt.Errorf("broker: port %d doesn't speak AMQP", port)
+		err = fmt.Errorf("broker: port %d doesn't speak AMQP", st.Ports.AMQP)
 	}
 	return err
 }
 
-// greetStream says what a stream client says first, its PeerProperties (none),
-// and wants the server's (PROTOCOL.adoc PeerProperties): the listener of streams
-// belongs to a plugin, which may be a moment behind.
-func greetStream(ctx context.Context, port int) error {
+// greetStream sends a stream client's first command, PeerProperties without properties,
+// and expects the server's answer (PROTOCOL.adoc, PeerProperties). The stream listener
+// belongs to a plugin, which can start a moment later.
+func greetStream(ctx context.Context, st state) error {
 	const (
 		request = "\x00\x00\x00\x0c" + "\x00\x11\x00\x01" + "\x00\x00\x00\x01" + "\x00\x00\x00\x00"
 		header  = "\x80\x11\x00\x01" + "\x00\x00\x00\x01" + "\x00\x01" // after the size; code 1 is OK
 	)
-	answer, err := greet(ctx, port, request, 4+len(header))
+	answer, err := greet(ctx, st, st.Ports.Stream, request, 4+len(header))
 	if err == nil && string(answer[4:]) != header {
-		err = fmt.Errorf("broker: port %d doesn't speak the stream protocol", port)
+		err = fmt.Errorf("broker: port %d doesn't speak the stream protocol", st.Ports.Stream)
 	}
 	return err
 }
 
-// greet sends a greeting and returns the first n bytes of the answer.
-func greet(ctx context.Context, port int, greeting string, n int) ([]byte, error) {
-	var dialer net.Dialer
-	conn, err := dialer.DialContext(ctx, "tcp4", net.JoinHostPort(loopback, strconv.Itoa(port)))
+// greet sends a greeting to a port of the node and returns the first n bytes of the answer.
+func greet(ctx context.Context, st state, port int, greeting string, n int) ([]byte, error) {
+	conn, err := st.dial(ctx, net.JoinHostPort(loopback, strconv.Itoa(port)))
 	if err != nil {
-		return nil, fmt.Errorf("broker: greeting the node: %w", err)
+		return nil, fmt.Errorf("broker: greeting the node at port %d: %w", port, err)
 	}
 	defer conn.Close()
 	if deadline, ok := ctx.Deadline(); ok {
@@ -133,7 +142,7 @@ func greet(ctx context.Context, port int, greeting string, n int) ([]byte, error
 	return answer, nil
 }
 
-// withoutURL takes the URL, and so the password, out of an HTTP client's error.
+// withoutURL removes the URL, and so the password, from an HTTP client's error.
 func withoutURL(err error) error {
 	var withURL interface{ Unwrap() error }
 	if errors.As(err, &withURL) && withURL.Unwrap() != nil {

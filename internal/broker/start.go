@@ -7,22 +7,22 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
 
 const startTimeoutDefault = 2 * time.Minute
 
-// Start starts the node of o.Dir and returns once it serves AMQP, streams and
-// its management API. The node is in a session of its own: it outlives this process
-// and gets none of the terminal's signals; whoever wants it gone calls Stop.
+// Start starts the node of o.Dir and returns once it serves AMQP, streams and its
+// management API. The node is in a session of its own, gets none of the terminal's
+// signals, and runs until Stop; unless o says otherwise it outlives this process. Until
+// Start has returned it does not.
 //
-// Errors: ErrRunning, *NotFoundError, ctx's own, and else one that ends with the
-// last lines of the node's log. After an error nothing is left running.
+// The errors are ErrRunning, *ElsewhereError, *NotFoundError, ctx's own, and others, which
+// end with the last lines of the node's log. After an error no process of the node is
+// left, unless the error says which one could not be ended, and no folder of a temporary
+// one.
 func Start(ctx context.Context, o Options) (*Node, error) {
 	if o.StartTimeout == 0 {
 		o.StartTimeout = startTimeoutDefault
@@ -31,202 +31,208 @@ func Start(ctx context.Context, o Options) (*Node, error) {
 		fmt.Errorf("broker: the node did not serve within %v", o.StartTimeout))
 	defer cancel()
 
-	dir, script, err := o.resolve()
+	if err := checkProcesses(); err != nil {
+		return nil, err
+	}
+	dir, err := o.resolve()
 	if err != nil {
+		return nil, err
+	}
+	if !o.Temporary {
+		// takeOver asks again. But what a start takes, such as room on the disk, a node
+		// that runs already may have used up.
+		h, err := readHolder(dir)
+		if err == nil {
+			err = h.errorIfRunning(dir)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	script, err := findServer(o.Server, o.Chroot)
+	if err != nil {
+		return nil, err
+	}
+	if err := checkDisk(dir); err != nil {
 		return nil, err
 	}
 	account, err := serverAccount(o.Chroot)
 	if err != nil {
 		return nil, err
 	}
+	if !o.Temporary {
+		return startIn(ctx, dir, script, account, o, nil)
+	}
+	t, err := newTemporary(dir)
+	if err != nil {
+		return nil, err
+	}
+	node, err := startIn(ctx, t.dir, script, account, o, t)
+	if err != nil {
+		return nil, errors.Join(err, t.remove())
+	}
+	return node, nil
+}
+
+// startIn starts the node of dir. t is nil unless dir is a temporary node's.
+func startIn(ctx context.Context, dir, script string, account account, o Options, t *temporary) (*Node, error) {
 	if err := makeFolders(dir, account); err != nil {
 		return nil, err
 	}
-	unlock, err := lock(dir, ctx.Done())
-	if err != nil {
-		return nil, errors.Join(err, context.Cause(ctx))
-	}
-	defer unlock()
-
-	st, err := takeUp(dir)
+	unlock, err := lock(dir, func() error { return context.Cause(ctx) })
 	if err != nil {
 		return nil, err
 	}
-	st.Chroot, st.Script = o.Chroot, script
-	return startOnFreePorts(ctx, dir, st, account, o)
-}
+	defer unlock()
 
-// resolve returns the node's folder, absolute, and its start script.
-func (o Options) resolve() (dir, script string, err error) {
-	if o.Dir == "" {
-		return "", "", errors.New("broker: no folder given for the node")
+	var launched keeperOptions
+	if t != nil {
+		launched.lock, launched.alive = t.lock, t.alive
+	} else {
+		if launched.lock, err = takeOver(ctx, dir); err != nil {
+			return nil, err
+		}
+		defer launched.lock.release()
 	}
-	if dir, err = filepath.Abs(o.Dir); err != nil {
-		return "", "", fmt.Errorf("broker: finding the folder %s: %w", o.Dir, err)
-	}
-	if o.Chroot != "" && !strings.HasPrefix(dir, filepath.Clean(o.Chroot)+"/") {
-		return "", "", fmt.Errorf("broker: the node's folder %s is not inside its root %s", dir, o.Chroot)
-	}
-	if strings.ContainsAny(dir, " \t\n\"'\\") {
-		// RabbitMQ's scripts split such paths into words.
-		return "", "", fmt.Errorf("broker: RabbitMQ can't live in %q: the path has a space or a quote in it", dir)
-	}
-	script, err = findServer(o.Server, o.Chroot)
-	return dir, script, err
-}
-
-// takeUp returns the state that an earlier node left in dir, with none of its
-// processes alive, or a new one.
-func takeUp(dir string) (state, error) {
+	launched.account = account
 	st, err := readState(dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return newState(), nil
+		st, err = newState(), nil
 	}
 	if err != nil {
-		return st, err
+		return nil, err
 	}
-	if st.Server.alive() {
-		return st, fmt.Errorf("%w: process %d in %s", ErrRunning, st.Server.PID, dir)
+	st.Chroot, st.Script, st.Plugins, st.ExtraConfig = o.Chroot, script, o.Plugins, o.ExtraConfig
+	st.Attached = o.Attached || o.Temporary
+	node, err := startOnFreePorts(ctx, dir, st, launched)
+	if err == nil && !st.Attached {
+		if err = node.keeper.stay(); err != nil {
+			err = errors.Join(err, node.keeper.end(node.holder))
+		}
 	}
-	// The node was killed, or the machine was: its epmd may have outlived it.
-	st.EPMD.kill()
-	st.Server, st.EPMD = process{}, process{}
-	return st, nil
+	switch {
+	case errors.Is(err, errSurvives):
+		return nil, err // the record stays for Clean
+	case err != nil:
+		return nil, errors.Join(err, launched.lock.clear())
+	}
+	node.temporary = t
+	return node, nil
 }
 
-// startOnFreePorts starts the node, on other ports where somebody took one
-// between our look and the node's bind.
-func startOnFreePorts(ctx context.Context, dir string, st state, account account, o Options) (*Node, error) {
+// resolve returns the node's folder, absolute.
+func (o Options) resolve() (string, error) {
+	if o.Dir == "" {
+		return "", errors.New("broker: no folder given for the node")
+	}
+	dir, err := absolute(o.Dir)
+	if err != nil {
+		return "", err
+	}
+	if o.Chroot != "" && !strings.HasPrefix(dir, filepath.Clean(o.Chroot)+"/") {
+		return "", fmt.Errorf("broker: the node's folder %s is not inside its root %s", dir, o.Chroot)
+	}
+	if err := CheckDir(dir); err != nil {
+		return "", err
+	}
+	return dir, believe(dir)
+}
+
+// errorIfRunning returns ErrRunning if the node of dir, which is h's, runs here.
+func (h holder) errorIfRunning(dir string) error {
+	if h.elsewhere() || !h.Server.alive() {
+		return nil
+	}
+	return fmt.Errorf("%w: process %d in %s", ErrRunning, h.Server.PID, dir)
+}
+
+// takeOver takes the lock of a folder, and makes sure that no process is left of the node
+// that had it before.
+func takeOver(ctx context.Context, dir string) (*runningLock, error) {
+	// A node that was killed has the lock until its keeper has seen it.
+	const endingTimeout = 10 * time.Second
+	for begin := time.Now(); ; {
+		lock, err := tryRunningLock(dir)
+		if err != nil {
+			return nil, err
+		}
+		h, err := readHolder(dir)
+		if err == nil {
+			err = h.errorIfRunning(dir)
+		}
+		switch {
+		case err != nil:
+		case lock != nil:
+			if _, err = endLeftovers(h); err == nil {
+				return lock, nil
+			}
+		case h.elsewhere():
+			err = h.elsewhereError(dir)
+		case time.Since(begin) > endingTimeout:
+			err = fmt.Errorf("broker: another process has the lock of the folder %s, and doesn't say which", dir)
+		case ctx.Err() != nil:
+			err = fmt.Errorf("broker: waiting for the lock of the folder %s: %w", dir, context.Cause(ctx))
+		default:
+			time.Sleep(pollInterval)
+			continue
+		}
+		if lock != nil {
+			lock.release()
+		}
+		return nil, err
+	}
+}
+
+// startOnFreePorts starts the node. It tries again with other ports, and another password,
+// if another process took one between our check and the node's start.
+func startOnFreePorts(ctx context.Context, dir string, st state, launched keeperOptions) (*Node, error) {
 	const attempts = 5
+	taken := !st.Ports.free()
 	for attempt := 1; ; attempt++ {
-		if !st.Ports.free() {
-			picked, err := pickPorts()
-			if err != nil {
+		if taken {
+			if err := st.movePorts(); err != nil {
 				return nil, err
 			}
-			st.Ports = picked
 		}
-		node, err := startOnce(ctx, dir, st, account, o)
-		if err == nil || attempt == attempts || ctx.Err() != nil || st.Ports.free() {
+		node, err := startOnce(ctx, dir, st, launched)
+		taken = errors.Is(err, ErrStranger) || err != nil && (saysNameTaken(err) || !st.Ports.free())
+		if !taken || attempt == attempts || ctx.Err() != nil || errors.Is(err, errSurvives) {
 			return node, err
 		}
 	}
 }
 
-// startOnce starts epmd and the server and waits until they serve; on an error
-// it has killed both.
-func startOnce(ctx context.Context, dir string, st state, account account, o Options) (*Node, error) {
-	if err := writeConfig(dir, st, account, o); err != nil {
+// saysNameTaken reports whether RabbitMQ said that a node of its name runs already. None
+// does, since we have the folder's lock: somebody else has told the node's epmd so, as any
+// user may.
+func saysNameTaken(err error) bool {
+	return strings.Contains(err.Error(), "is already running on host")
+}
+
+// startOnce starts epmd and the server and waits until they serve. If that fails, it
+// kills both.
+func startOnce(ctx context.Context, dir string, st state, launched keeperOptions) (*Node, error) {
+	if err := writeConfig(dir, st, launched.account); err != nil {
 		return nil, err
 	}
-	server, err := launch(ctx, dir, &st, account)
+	if err := st.write(dir); err != nil {
+		return nil, err
+	}
+	keeper, h, err := launch(ctx, dir, st, launched)
 	if err != nil {
 		return nil, err
 	}
 	fail := func(err error) (*Node, error) {
-		if leftover := killServer(st, nil); leftover != nil {
-			return nil, errors.Join(err, leftover)
-		}
-		<-server
-		st.Server, st.EPMD = process{}, process{}
-		return nil, errors.Join(err, st.write(dir))
+		return nil, errors.Join(err, keeper.end(h))
+	}
+	st.Version, err = waitUntilServing(ctx, st, keeper.ended)
+	if err != nil {
+		return fail(withLogTail(err, dir, h.StartedAt))
 	}
 	if err := st.write(dir); err != nil {
 		return fail(err)
 	}
-	version, err := waitUntilServing(ctx, st, server)
-	if err != nil {
-		return fail(withLogTail(err, dir, st))
-	}
-	st.Version = version
-	if err := st.write(dir); err != nil {
-		return fail(err)
-	}
-	return newNode(dir, st, server), nil
-}
-
-// launch starts epmd and then the server and records both in st. The channel is
-// closed when the server has ended and been reaped.
-//
-// RabbitMQ would start epmd itself, as a daemon that nobody knows the pid of and
-// that outlives it. Where one answers on the node's port already it does not.
-func launch(ctx context.Context, dir string, st *state, account account) (<-chan struct{}, error) {
-	l := layout{insideChroot(dir, st.Chroot)}
-	epmd, err := findEPMD(st.Chroot)
-	if err != nil {
-		return nil, err
-	}
-	st.StartedAt = time.Now()
-	spawner := spawner{chroot: st.Chroot, dir: l.data(), account: account}
-	spawner.output = filepath.Join(dir, logDirName, "epmd.log")
-	spawner.env = erlangEnvironment(*st, l)
-	var epmdDone <-chan struct{}
-	st.EPMD, epmdDone, err = spawner.start(epmd, "-address", loopback, "-port", strconv.Itoa(st.Ports.EPMD))
-	if err != nil {
-		return nil, err
-	}
-	if err := waitForEPMD(ctx, st.Ports.EPMD, epmdDone); err != nil {
-		st.EPMD.kill()
-		<-epmdDone
-		return nil, err
-	}
-	spawner.output = startupLog(dir)
-	spawner.env = environment(*st, l)
-	var done <-chan struct{}
-	st.Server, done, err = spawner.start(st.Script)
-	if err != nil {
-		st.EPMD.kill()
-		<-epmdDone
-		return nil, err
-	}
-	return done, nil
-}
-
-// startupLog is the output of the start script: what it says before RabbitMQ has
-// a log.
-func startupLog(dir string) string { return filepath.Join(dir, logDirName, "startup.log") }
-
-// withLogTail adds to a start's error what the node's logs say of it. A cancelled
-// start needs no explanation.
-func withLogTail(err error, dir string, st state) error {
-	if errors.Is(err, context.Canceled) {
-		return err
-	}
-	var tail strings.Builder
-	for _, path := range []string{startupLog(dir), LogFile(dir)} {
-		text, found := tellingLines(path, st.StartedAt)
-		if text != "" {
-			tail.WriteString("\n" + filepath.Base(path) + ":\n" + text)
-		}
-		if found {
-			break
-		}
-	}
-	return fmt.Errorf("%w%s", err, tail.String())
-}
-
-// tellingLines returns the lines around RabbitMQ's notice that it can't start,
-// and whether there is one; else the last lines. It returns nothing of a log that
-// was not written to since the start.
-func tellingLines(path string, since time.Time) (text string, found bool) {
-	const bytesMax, before, after, last = 64 << 10, 10, 8, 15
-	file, err := os.Open(path)
-	if err != nil {
-		return "", false
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil || info.ModTime().Before(since.Add(-time.Second)) {
-		return "", false
-	}
-	data := make([]byte, bytesMax)
-	read, _ := file.ReadAt(data, max(0, info.Size()-bytesMax))
-	lines := strings.Split(strings.TrimSpace(string(data[:read])), "\n")
-	from, to := max(0, len(lines)-last), len(lines)
-	// A screenful of Erlang's own crash report comes after the notice.
-	notice := slices.IndexFunc(lines, func(line string) bool { return strings.Contains(line, "BOOT FAILED") })
-	if notice >= 0 {
-		from, to = max(0, notice-before), min(len(lines), notice+after)
-	}
-	return strings.TrimSpace(strings.Join(lines[from:to], "\n")), notice >= 0
+	node := newNode(dir, st, h)
+	node.keeper = keeper
+	return node, nil
 }

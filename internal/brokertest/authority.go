@@ -50,12 +50,12 @@ func NewAuthority(dir string) (*Authority, error) {
 	if err := os.WriteFile(ca.CAFile, ca.pem, 0o644); err != nil {
 		return nil, err
 	}
-	return ca, ca.issue(tlsUser, ca.ClientCertFile, ca.ClientKeyFile)
+	return ca, ca.issue(tlsUser, ca.ClientCertFile, ca.ClientKeyFile, 0o600)
 }
 
-// issue writes a certificate for name, and for 127.0.0.1, and its key. The files
-// are for everybody to read, RabbitMQ's user among them: their folder is not.
-func (ca *Authority) issue(name, certFile, keyFile string) error {
+// issue writes a certificate for name and 127.0.0.1, and its key, which keyMode says who
+// may read.
+func (ca *Authority) issue(name, certFile, keyFile string, keyMode os.FileMode) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
@@ -76,12 +76,13 @@ func (ca *Authority) issue(name, certFile, keyFile string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o644)
+	return os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), keyMode)
 }
 
-// certificate is what all certificates of a run have in common: a day's life.
+// certificate returns what all certificates of a run have in common. It is valid for a
+// day.
 func certificate(name string) *x509.Certificate {
-	serial, _ := rand.Int(rand.Reader, big.NewInt(1<<62)) // fails only with its reader, which never does
+	serial, _ := rand.Int(rand.Reader, big.NewInt(1<<62)) // fails only if its reader does, and this one never does
 	return &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: name},

@@ -1,6 +1,6 @@
-// Package brokertest gives tests real RabbitMQ nodes: the ones that
-// scripts/with-brokers has started, one per version, shared by all tests; and
-// nodes of a test's own, which it may kill, stop or fill up.
+// Package brokertest gives tests real RabbitMQ nodes: those that
+// scripts/with-brokers has started, one for each version, which all tests share; and
+// private nodes for one test, which it may kill, stop or fill.
 package brokertest
 
 import (
@@ -20,25 +20,25 @@ import (
 	"github.com/thumpmq/thump/internal/broker"
 )
 
-// The environment that scripts/with-brokers gives its command.
+// The environment variables that scripts/with-brokers sets for its command.
 const (
-	EnvBrokers     = "THUMP_TEST_BROKERS"      // NAME=AMQP-URL entries with blanks between them
-	EnvBrokersFile = "THUMP_TEST_BROKERS_FILE" // a JSON file with a []Broker: all there is to know of each
+	EnvBrokers     = "THUMP_TEST_BROKERS"      // NAME=AMQP-URL entries, separated by blanks
+	EnvBrokersFile = "THUMP_TEST_BROKERS_FILE" // the path of a JSON file with a []Broker
 )
 
-// Broker is a RabbitMQ to test against. Of one that was named in the environment
-// by hand only Name and URL are known.
+// Broker is a RabbitMQ to test against. One that somebody named in EnvBrokers by hand
+// has only Name and URL.
 type Broker struct {
 	Name    string `json:"name"`    // its release series, like "3.10"
-	Version string `json:"version"` // what it says it is, like "3.10.8"
+	Version string `json:"version"` // the version that it reports, like "3.10.8"
 
 	URL           string `json:"url"` // amqp, with an administrator's name and password
 	StreamURL     string `json:"stream_url"`
 	ManagementURL string `json:"management_url"` // http, with the same name and password
 
-	// The TLS listeners: their certificate is for localhost and 127.0.0.1, by the
-	// authority in CAFile. With the client certificate, EXTERNAL logs in as TLSUser,
-	// who has no password.
+	// The TLS listeners. The authority in CAFile signed their certificate, which is for
+	// localhost and 127.0.0.1. With the client certificate, the mechanism EXTERNAL logs
+	// in as TLSUser, who has no password.
 	TLSURL         string `json:"tls_url"`        // amqps, with name and password
 	StreamTLSURL   string `json:"stream_tls_url"` // rabbitmq-stream+tls, likewise
 	CAFile         string `json:"ca_file"`
@@ -47,11 +47,11 @@ type Broker struct {
 	TLSUser        string `json:"tls_user"`
 
 	Dir    string `json:"dir"`    // the node's folder, for broker.Open
-	Chroot string `json:"chroot"` // the tree that its RabbitMQ is in; empty for the installed one
+	Chroot string `json:"chroot"` // the tree with its RabbitMQ; empty for the installed one
 }
 
-// Each runs a subtest against each broker. It fails, and never skips, where there
-// is none.
+// Each runs a subtest against each broker. Without a broker the test fails; it is never
+// skipped.
 func Each(t *testing.T, test func(t *testing.T, b Broker)) {
 	t.Helper()
 	for _, b := range All(t) {
@@ -59,7 +59,8 @@ func Each(t *testing.T, test func(t *testing.T, b Broker)) {
 	}
 }
 
-// All returns the brokers to test against, one at least.
+// All returns the brokers to test against, at least one. Without a broker the test
+// fails.
 func All(t testing.TB) []Broker {
 	t.Helper()
 	entries := strings.Fields(os.Getenv(EnvBrokers))
@@ -93,8 +94,8 @@ func All(t testing.TB) []Broker {
 	return brokers
 }
 
-// Node opens the broker as a node: to run rabbitmqctl on it or to read its
-// processor time. Other tests use it at the same time: don't stop it.
+// Node opens the broker as a node, to run rabbitmqctl on it or to read its processor
+// time. Other tests use it at the same time: don't stop it.
 func (b Broker) Node(t testing.TB) *broker.Node {
 	t.Helper()
 	node, err := broker.Open(b.Dir)
@@ -104,17 +105,18 @@ func (b Broker) Node(t testing.TB) *broker.Node {
 	return node
 }
 
-// Private starts a node for this test alone, of the same version as b, and kills
-// it when the test ends. Dir and Chroot of o are set here.
+// Private starts a node of b's version for this test only, and kills it when the test
+// ends. It sets Dir and Chroot of o, and Attached: should the test process be killed, the
+// node goes with it.
 func (b Broker) Private(t testing.TB, o broker.Options) *broker.Node {
 	t.Helper()
 	dir, err := TempDir(b.Chroot)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Dir, o.Chroot = dir, b.Chroot
+	o.Dir, o.Chroot, o.Attached = dir, b.Chroot, true
 	t.Cleanup(func() {
-		// Opened anew: the test may have restarted it.
+		// The test may have restarted it, so this opens the one that runs now.
 		if node, err := broker.Open(dir); err == nil {
 			if err := node.Kill(); err != nil {
 				t.Errorf("stopping a private node: %v", err)
@@ -133,11 +135,11 @@ func (b Broker) Private(t testing.TB, o broker.Options) *broker.Node {
 	return node
 }
 
-// Restart starts the node of Private again, after a Stop or Kill, in its folder:
-// with its queues, its user and, where they are still free, its ports.
+// Restart starts a node of Private again after Stop or Kill. It has the queues and the
+// user that it had before, and the ports that are still free.
 func (b Broker) Restart(t testing.TB, node *broker.Node, o broker.Options) *broker.Node {
 	t.Helper()
-	o.Dir, o.Chroot = node.Dir, b.Chroot
+	o.Dir, o.Chroot, o.Attached = node.Dir, b.Chroot, true
 	again, err := broker.Start(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
@@ -145,8 +147,9 @@ func (b Broker) Restart(t testing.TB, node *broker.Node, o broker.Options) *brok
 	return again
 }
 
-// TempDir makes a folder for a node. t.TempDir won't do: RabbitMQ's user can't
-// enter it, nor is it inside a chroot.
+// TempDir makes a folder for a node, inside chroot unless that is empty. The caller
+// removes it. t.TempDir is no use here: RabbitMQ's user can't enter it, and it is not
+// inside a chroot.
 func TempDir(chroot string) (string, error) {
 	parent := os.TempDir()
 	if chroot != "" {
@@ -155,15 +158,15 @@ func TempDir(chroot string) (string, error) {
 	return os.MkdirTemp(parent, "thump-test-")
 }
 
-// QueueName returns a name that no other test uses, with the test's own in it.
+// QueueName returns a name that no other test uses and that contains the test's name.
 func QueueName(t testing.TB) string {
 	plain := regexp.MustCompile(`[^A-Za-z0-9.]+`).ReplaceAllString(t.Name(), "-")
 	return plain[:min(len(plain), 100)] + "-" + rand.Text()[:8]
 }
 
-// Manage asks a node's management API and returns the answer's body; the test
-// fails unless the status is 2xx. managementURL is a Broker's or a Node's, path
-// begins after "/api/", and body is sent as JSON unless it is nil.
+// Manage sends a request to a node's management API and returns the body of the
+// response. The test fails unless the status is 2xx. managementURL is that of a Broker
+// or a Node, path begins after "/api/", and body is sent as JSON unless it is nil.
 func Manage(t testing.TB, managementURL, method, path string, body any) []byte {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)

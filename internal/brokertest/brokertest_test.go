@@ -1,18 +1,12 @@
 package brokertest
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"net"
-	"net/url"
-	"os"
 	"os/exec"
 	"strconv"
 	"strings"
 	"testing"
-
-	amqp091 "github.com/rabbitmq/amqp091-go"
 
 	"github.com/thumpmq/thump/internal/broker"
 )
@@ -23,7 +17,6 @@ func TestBrokers(t *testing.T) {
 			t.Errorf("broker %q is of version %q", b.Name, b.Version)
 		}
 		t.Run("listens on loopback only", func(t *testing.T) { checkListeners(t, b.Node(t).PID) })
-		t.Run("serves TLS", func(t *testing.T) { checkTLS(t, b) })
 		t.Run("obeys rabbitmqctl", func(t *testing.T) {
 			output, err := b.Node(t).Ctl(t.Context(), "list_users", "--silent")
 			if err != nil || !strings.Contains(output, tlsUser) || strings.Contains(output, "guest") {
@@ -83,46 +76,5 @@ func checkListeners(t *testing.T, pid int) {
 	}
 	if found != 6 { // AMQP and stream, each also with TLS, management, Erlang
 		t.Errorf("ss shows %d of the node's listeners, want 6:\n%s", found, output)
-	}
-}
-
-func checkTLS(t *testing.T, b Broker) {
-	authority, err := os.ReadFile(b.CAFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(authority)
-	client, err := tls.LoadX509KeyPair(b.ClientCertFile, b.ClientKeyFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	address, err := url.Parse(b.TLSURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, host := range []string{"127.0.0.1", "localhost"} {
-		external := "amqps://" + net.JoinHostPort(host, address.Port()) + "/"
-		conn, err := amqp091.DialTLS_ExternalAuth(external, &tls.Config{
-			RootCAs: roots, Certificates: []tls.Certificate{client}, ServerName: host,
-		})
-		if err != nil {
-			t.Errorf("logging in to %s by certificate: %v", host, err)
-			continue
-		}
-		if err := conn.Close(); err != nil {
-			t.Errorf("closing: %v", err)
-		}
-	}
-	conn, err := amqp091.DialTLS(b.TLSURL, &tls.Config{RootCAs: roots})
-	if err != nil {
-		t.Errorf("logging in by password: %v", err)
-	} else {
-		if err := conn.Close(); err != nil {
-			t.Errorf("closing: %v", err)
-		}
-	}
-	if _, err := tls.Dial("tcp", address.Host, nil); err == nil {
-		t.Error("a client that doesn't know the authority trusts the broker")
 	}
 }

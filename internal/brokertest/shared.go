@@ -17,9 +17,10 @@ import (
 // tlsUser logs in by client certificate.
 const tlsUser = "thump-tls-client"
 
-// StartShared starts a node for scripts/with-brokers: the installed RabbitMQ, or
-// with a chroot the one in that tree, with TLS listeners of authority ca. After
-// an error nothing is left of it; else EndShared takes it away.
+// StartShared starts a node for scripts/with-brokers, with TLS listeners whose
+// certificate ca signs. chroot is a tree with a RabbitMQ in it; empty, it means the
+// installed one. After an error nothing is left of the node; otherwise the caller ends
+// it with EndShared. It ends with this process, too, however that ends.
 func StartShared(ctx context.Context, chroot string, ca *Authority) (b Broker, err error) {
 	dir, err := TempDir(chroot)
 	if err != nil {
@@ -46,6 +47,7 @@ func StartShared(ctx context.Context, chroot string, ca *Authority) (b Broker, e
 	node, err := broker.Start(ctx, broker.Options{
 		Dir:         dir,
 		Chroot:      chroot,
+		Attached:    true,
 		Plugins:     []string{"rabbitmq_auth_mechanism_ssl"},
 		ExtraConfig: config,
 	})
@@ -68,7 +70,8 @@ func StartShared(ctx context.Context, chroot string, ca *Authority) (b Broker, e
 	return b, addTLSUser(ctx, b)
 }
 
-// EndShared kills the node and removes its folder.
+// EndShared kills the node and removes its folder. It is not an error if the node has
+// ended already.
 func EndShared(b Broker) error {
 	node, err := broker.Open(b.Dir)
 	if err == nil {
@@ -79,15 +82,16 @@ func EndShared(b Broker) error {
 	return errors.Join(err, os.RemoveAll(b.Dir))
 }
 
-// tlsConfig writes the node's certificate and returns the lines of rabbitmq.conf
-// that use it.
+// tlsConfig writes the node's certificate and returns the lines of rabbitmq.conf for
+// its TLS listeners.
 func tlsConfig(dir, chroot string, port, streamPort int, ca *Authority) (string, error) {
 	folder := filepath.Join(dir, "tls")
 	if err := os.Mkdir(folder, 0o755); err != nil {
 		return "", err
 	}
 	cert, key := filepath.Join(folder, "server.pem"), filepath.Join(folder, "server-key.pem")
-	if err := ca.issue("localhost", cert, key); err != nil {
+	// RabbitMQ's user must read the key; others can't enter the folder.
+	if err := ca.issue("localhost", cert, key, 0o644); err != nil {
 		return "", err
 	}
 	authority := filepath.Join(folder, "ca.pem")

@@ -2,9 +2,9 @@
 // stream protocol, in the formats that the official clients write: gzip, the
 // framing format of snappy, LZ4 frames and zstd frames.
 //
-// What Decompress is given comes from a publisher that may be broken or hostile,
-// and the size it should have is a claim. No input makes it panic, or use memory
-// out of proportion to what really comes out.
+// Decompress reads what a publisher sent that may be broken or hostile, and the
+// uncompressed size is only a claim of that publisher. No input makes it panic, or use
+// much more memory than the uncompressed bytes need.
 package compress
 
 import (
@@ -12,7 +12,8 @@ import (
 	"strings"
 )
 
-// Codec is a way to compress, as the three bits of a batch's header number them.
+// Codec is a compression format. Its values are those of the three bits in a batch's
+// header.
 type Codec uint8
 
 // The codecs.
@@ -41,40 +42,38 @@ func (c Codec) String() string {
 	return fmt.Sprintf("compression %d", uint8(c))
 }
 
-// Parse is the codec of that name, in small or capital letters: none, gzip,
-// snappy, lz4 or zstd.
+// Parse returns the codec with that name: none, gzip, snappy, lz4 or zstd, in lower or
+// upper case.
 func Parse(name string) (Codec, error) {
 	for c := range Zstd + 1 {
 		if strings.EqualFold(name, c.String()) {
 			return c, nil
 		}
 	}
-	return None, fmt.Errorf("compress: unknown compression %q: it is none, gzip, snappy, lz4 or zstd", name)
+	return None, fmt.Errorf("unknown compression %q: it is none, gzip, snappy, lz4 or zstd", name)
 }
 
-// UnknownError is returned for a Codec that is none of the constants.
+// UnknownError is the error for a Codec that is not one of the constants.
 type UnknownError struct {
 	Codec Codec
 }
 
-// Error says which number it was.
 func (e *UnknownError) Error() string {
-	return fmt.Sprintf("compress: compression %d is unknown", uint8(e.Codec))
+	return fmt.Sprintf("compression %d is unknown", uint8(e.Codec))
 }
 
-// SizeError is returned where the data uncompressed is not as long as it should
-// be.
+// SizeError is the error for data that does not have the claimed size once it is
+// uncompressed.
 type SizeError struct {
 	Codec Codec
-	Want  int // bytes
-	Got   int // bytes; one more than Want stands for any number more
+	Want  int // bytes, as claimed
+	Got   int // bytes; Want+1 stands for any larger number
 }
 
-// Error says how long it should have been.
 func (e *SizeError) Error() string {
 	got := fmt.Sprintf("%d bytes", e.Got)
 	if e.Got > e.Want {
 		got = "more"
 	}
-	return fmt.Sprintf("compress: %v: %d bytes should come out, but there are %s", e.Codec, e.Want, got)
+	return fmt.Sprintf("%v: want %d bytes uncompressed, got %s", e.Codec, e.Want, got)
 }

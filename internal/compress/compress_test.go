@@ -15,6 +15,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/thumpmq/thump/internal/mutate"
 )
 
 // codecs are those that compress.
@@ -141,7 +143,7 @@ func TestCutAndChanged(t *testing.T) {
 			}
 		}
 		if _, err := Decompress(nil, c, append(bytes.Clone(packed), "garbage"...), len(src)); err == nil {
-			t.Errorf("%v with garbage behind it: no error", c)
+			t.Errorf("%v with garbage after it: no error", c)
 		}
 		// A reader that has seen an error is used again.
 		if got, err := Decompress(nil, c, packed, len(src)); err != nil || !bytes.Equal(got, src) {
@@ -166,8 +168,8 @@ func TestSizeErrors(t *testing.T) {
 		}
 	}
 	for want, err := range map[string]error{
-		"compress: lz4: 10 bytes should come out, but there are 9 bytes": &SizeError{LZ4, 10, 9},
-		"compress: lz4: 10 bytes should come out, but there are more":    &SizeError{LZ4, 10, 11},
+		"lz4: want 10 bytes uncompressed, got 9 bytes": &SizeError{LZ4, 10, 9},
+		"lz4: want 10 bytes uncompressed, got more":    &SizeError{LZ4, 10, 11},
 	} {
 		if got := err.Error(); got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
@@ -189,9 +191,9 @@ func TestBombs(t *testing.T) {
 			size  int
 			limit uint64
 		}{
-			// What comes out is stopped where it should have ended.
+			// Decompress stops where the data should have ended.
 			{"more than it says", bomb, 1000, 20 << 20},
-			// What is claimed is not believed before it is there.
+			// A claimed size is not believed until the bytes are there.
 			{"less than it says", []byte{}, 1 << 30, 20 << 20},
 		}
 		for _, test := range tests {
@@ -289,7 +291,7 @@ func FuzzDecompress(f *testing.F) {
 			f.Add(uint8(c), packed, size)
 		}
 	}
-	f.Fuzz(func(t *testing.T, c uint8, src []byte, size int) {
+	mutate.Fuzz(f, func(t *testing.T, c uint8, src []byte, size int) {
 		size = min(size, 1<<16)
 		got, err := Decompress([]byte("before"), Codec(c), src, size)
 		if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -14,15 +15,15 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
-// zstdWindowMax is the largest window, in bytes, that a zstd frame may ask for:
-// what RFC 8878 wants a decoder to have, and an encoder to stay within.
+// zstdWindowMax is the largest window, in bytes, that a zstd frame may ask for. RFC 8878
+// recommends it to decoders, and asks encoders not to exceed it.
 const zstdWindowMax = 8 << 20
 
-// firstRead is how many bytes the output is made ready for at once, whatever
-// size was claimed; more room is made as it fills.
+// firstRead is for how many bytes the output gets room at a time, whatever the claimed
+// size.
 const firstRead = 64 << 10
 
-//nolint:gochecknoglobals // pools hold nothing that anybody could see
+//nolint:gochecknoglobals // pools have no state that anyone sees
 var (
 	gzipReaders   = sync.Pool{New: func() any { return &decoder{r: new(gzip.Reader)} }}
 	snappyReaders = sync.Pool{New: func() any { return &decoder{r: snappyReader{snappy.NewReader(nil)}} }}
@@ -30,24 +31,24 @@ var (
 	zstdReaders   = sync.Pool{New: func() any { return &decoder{r: newZstdReader()} }}
 )
 
-// resetReader is what the libraries' readers have in common, or are made to.
+// resetReader is what the libraries' readers have in common, some with an adapter.
 type resetReader interface {
 	io.Reader
 	Reset(r io.Reader) error
 }
 
-// decoder is a reader with the source that it reads from.
+// decoder is a reader and the source that it reads.
 type decoder struct {
 	r    resetReader
 	in   bytes.Reader
-	more [1]byte // what comes behind the end, and should not
+	more [1]byte // for a byte after the end, where there should be none
 }
 
-// Decompress appends what src is compressed from to dst, which has to be exactly
-// size bytes, and keeps neither. It makes room for what comes out, not for what
-// size claims, and stops where more than size would. The errors are *SizeError,
-// *UnknownError and the libraries' own for what they can't read; then it returns
-// dst as it was. It is safe for concurrent use.
+// Decompress uncompresses src and appends the result to dst. It keeps neither. The
+// result must have exactly size bytes: Decompress stops after size bytes, but makes room
+// only for bytes that really come out. The errors are *SizeError, *UnknownError and the
+// libraries' own for data that they can't read; after an error dst is unchanged.
+// Decompress is safe for concurrent use.
 func Decompress(dst []byte, c Codec, src []byte, size int) ([]byte, error) {
 	if size < 0 {
 		return dst, &SizeError{Codec: c, Want: size}
@@ -70,19 +71,19 @@ func Decompress(dst []byte, c Codec, src []byte, size int) ([]byte, error) {
 	return dst, &UnknownError{c}
 }
 
-// decode appends size bytes through a reader of the pool.
+// decode uncompresses src with a reader from the pool.
 func decode(pool *sync.Pool, dst []byte, c Codec, src []byte, size int) ([]byte, error) {
 	d := pool.Get().(*decoder)
 	defer pool.Put(d)
 	d.in.Reset(src)
 	err := d.r.Reset(&d.in)
 	if err != nil {
-		return dst, fmt.Errorf("compress: %v: %w", c, err)
+		return dst, named(c, err)
 	}
 	out, err := d.readAll(dst, size)
-	d.in.Reset(nil) // src is the caller's
+	d.in.Reset(nil) // src belongs to the caller
 	if err != nil {
-		return dst, fmt.Errorf("compress: %v: %w", c, err)
+		return dst, named(c, err)
 	}
 	if got := len(out) - len(dst); got != size {
 		return dst, &SizeError{Codec: c, Want: size, Got: got}
@@ -90,7 +91,7 @@ func decode(pool *sync.Pool, dst []byte, c Codec, src []byte, size int) ([]byte,
 	return out, nil
 }
 
-// readAll appends what there is to dst, up to a byte more than size.
+// readAll appends what d reads to dst, at most size bytes and one more.
 func (d *decoder) readAll(dst []byte, size int) ([]byte, error) {
 	left := size
 	for left > 0 {
@@ -108,8 +109,8 @@ func (d *decoder) readAll(dst []byte, size int) ([]byte, error) {
 			return dst, err
 		}
 	}
-	// The library looks at its checksum, and at what follows, only where it is
-	// asked for more.
+	// The library checks its checksum, and what follows, only if it is asked for
+	// more.
 	n, err := io.ReadFull(d.r, d.more[:])
 	if errors.Is(err, io.EOF) {
 		err = nil
@@ -117,23 +118,23 @@ func (d *decoder) readAll(dst []byte, size int) ([]byte, error) {
 	return append(dst, d.more[:n]...), err
 }
 
-// snappyReader gives snappy's reader the Reset that the others have.
+// snappyReader adapts Reset of snappy's reader.
 type snappyReader struct {
 	*snappy.Reader
 }
 
-// Reset makes it read from r.
+// Reset makes it read r.
 func (s snappyReader) Reset(r io.Reader) error {
 	s.Reader.Reset(r)
 	return nil
 }
 
-// lz4Reader gives LZ4's reader the Reset that the others have.
+// lz4Reader adapts Reset of LZ4's reader.
 type lz4Reader struct {
 	*lz4.Reader
 }
 
-// Reset makes it read from r.
+// Reset makes it read r.
 func (l lz4Reader) Reset(r io.Reader) error {
 	l.Reader.Reset(r)
 	return nil
@@ -147,7 +148,7 @@ func newLZ4Reader() resetReader {
 	return lz4Reader{r}
 }
 
-// newZstdReader makes a reader without goroutines.
+// newZstdReader makes a reader that starts no goroutines.
 func newZstdReader() resetReader {
 	r, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true),
 		zstd.WithDecoderMaxWindow(zstdWindowMax))
@@ -155,4 +156,13 @@ func newZstdReader() resetReader {
 		panic("compress: internal: " + err.Error())
 	}
 	return r
+}
+
+// named is the error of a compression, which some of the packages that have them
+// begin with its name.
+func named(c Codec, err error) error {
+	if strings.HasPrefix(err.Error(), c.String()+": ") {
+		return err
+	}
+	return fmt.Errorf("%v: %w", c, err)
 }

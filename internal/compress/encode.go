@@ -1,7 +1,6 @@
 package compress
 
 import (
-	"fmt"
 	"io"
 	"sync"
 
@@ -11,9 +10,9 @@ import (
 	"github.com/pierrec/lz4/v4"
 )
 
-// Encoders are large (a zstd one has megabytes of tables), so they are kept.
+// Encoders are large (a zstd encoder has megabytes of tables), so they are reused.
 //
-//nolint:gochecknoglobals // pools hold nothing that anybody could see
+//nolint:gochecknoglobals // pools have no state that anyone sees
 var (
 	gzipWriters   = sync.Pool{New: func() any { return &encoder{w: gzip.NewWriter(nil)} }}
 	snappyWriters = sync.Pool{New: func() any { return &encoder{w: newSnappyWriter()} }}
@@ -27,20 +26,20 @@ type resetWriter interface {
 	Reset(w io.Writer)
 }
 
-// encoder is a writer with the slice that it appends to.
+// encoder is a writer and the slice to which it writes.
 type encoder struct {
 	w   resetWriter
 	out []byte
 }
 
-// Write appends p.
+// Write appends p to the slice.
 func (e *encoder) Write(p []byte) (int, error) {
 	e.out = append(e.out, p...)
 	return len(p), nil
 }
 
-// Compress appends src, compressed, to dst, and keeps neither. On an error, which
-// is an *UnknownError, it returns dst as it was. It is safe for concurrent use.
+// Compress compresses src and appends the result to dst. It keeps neither. The error is
+// *UnknownError, and leaves dst unchanged. Compress is safe for concurrent use.
 func Compress(dst []byte, c Codec, src []byte) ([]byte, error) {
 	switch c {
 	case None:
@@ -59,7 +58,7 @@ func Compress(dst []byte, c Codec, src []byte) ([]byte, error) {
 	return dst, &UnknownError{c}
 }
 
-// encode appends src through a writer of the pool.
+// encode compresses src with a writer from the pool.
 func encode(pool *sync.Pool, dst []byte, c Codec, src []byte) ([]byte, error) {
 	e := pool.Get().(*encoder)
 	e.out = dst
@@ -71,21 +70,20 @@ func encode(pool *sync.Pool, dst []byte, c Codec, src []byte) ([]byte, error) {
 	out := e.out
 	e.out = nil
 	if err != nil {
-		// Nothing it writes to can fail, so this is the library's own fault.
-		return dst, fmt.Errorf("compress: %v: %w", c, err)
+		// Write never fails, so this is a fault of the library.
+		return dst, named(c, err)
 	}
 	pool.Put(e)
 	return out, nil
 }
 
-// newSnappyWriter makes a writer of snappy's framing format. With the other
-// options it would have goroutines.
+// newSnappyWriter makes a writer of snappy's framing format that starts no goroutines.
 func newSnappyWriter() resetWriter {
 	return s2.NewWriter(nil, s2.WriterSnappyCompat(), s2.WriterConcurrency(1))
 }
 
-// newLZ4Writer makes a writer of LZ4 frames. A batch is hardly ever larger than a
-// block, and a larger one gains nothing: matches reach 64 KiB back at most.
+// newLZ4Writer makes a writer of LZ4 frames. Larger blocks would gain nothing: a batch
+// is hardly ever larger than one, and matches reach back 64 KiB at most.
 func newLZ4Writer() resetWriter {
 	w := lz4.NewWriter(nil)
 	if err := w.Apply(lz4.BlockSizeOption(lz4.Block256Kb), lz4.ConcurrencyOption(1)); err != nil {

@@ -129,6 +129,7 @@ func (s *stream) read(b []byte) (int, error) {
 			if len(s.bytes) == 0 {
 				s.bytes = s.room
 			}
+			s.release()
 			s.changed.Broadcast()
 			return n, nil
 		case s.readErr != nil:
@@ -179,7 +180,16 @@ func (s *stream) end(readErr, writeErr error) {
 			d.timer.Stop()
 		}
 	}
+	s.release()
 	s.changed.Broadcast()
+}
+
+// release lets the memory go once nothing more is read: a broker remembers every
+// connection that it had.
+func (s *stream) release() {
+	if errors.Is(s.readErr, net.ErrClosed) || s.readErr != nil && len(s.bytes) == 0 {
+		s.room, s.bytes = nil, nil
+	}
 }
 
 func (s *stream) discard() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"github.com/thumpmq/thump/internal/amqp10"
 	"github.com/thumpmq/thump/internal/compress"
 	"github.com/thumpmq/thump/internal/streamproto"
 )
@@ -43,6 +44,7 @@ type PublishedEntry struct {
 	Filter      string
 	Batched     bool
 	Compression compress.Codec
+	Data        []byte   // as it came: a message, or those of a batch, compressed
 	Bodies      []string // of its messages, which must be readable
 }
 
@@ -149,7 +151,7 @@ func parsePublished(f streamproto.Frame) (*Published, error) {
 		if !ok {
 			break
 		}
-		entry := PublishedEntry{ID: id, Filter: filter, Batched: e.Batched, Compression: compress.Codec(e.Compression)}
+		entry := PublishedEntry{ID: id, Filter: filter, Batched: e.Batched, Compression: compress.Codec(e.Compression), Data: e.Data}
 		if entry.Bodies, err = bodies(e); err != nil {
 			return nil, fmt.Errorf("entry %d, publishing id %d: %w", len(p.Entries), id, err)
 		}
@@ -170,7 +172,7 @@ func bodies(e streamproto.Entry) ([]string, error) {
 		body, err := messageBody(e.Data)
 		return []string{body}, err
 	}
-	data, err := compress.Decompress(nil, compress.Codec(e.Compression), e.Data, e.UncompressedSize)
+	data, err := compress.Decompress(nil, compress.Codec(e.Compression), e.Data, int(e.UncompressedSize))
 	if err != nil {
 		return nil, err
 	}
@@ -193,11 +195,11 @@ func bodies(e streamproto.Entry) ([]string, error) {
 }
 
 func messageBody(message []byte) (string, error) {
-	if body, ok := streamproto.Data(message); ok {
+	if body, ok := amqp10.Data(message); ok {
 		return string(body), nil
 	}
-	var m streamproto.Message
-	err := streamproto.ParseMessage(message, &m)
+	var m amqp10.Message
+	err := amqp10.ParseMessage(message, &m)
 	return string(m.Body), err
 }
 

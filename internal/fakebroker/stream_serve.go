@@ -173,7 +173,7 @@ func AddBatch(c *streamproto.Chunk, bodies ...string) {
 
 // AddCompressed adds an entry to a chunk: a batch that says of itself what the
 // arguments say.
-func AddCompressed(c *streamproto.Chunk, compression uint8, count, uncompressedSize int, data []byte) {
+func AddCompressed(c *streamproto.Chunk, compression uint8, count int, uncompressedSize uint32, data []byte) {
 	b := streamproto.AppendBatch(nil, 0, compression, count, uncompressedSize, data)
 	c.Data = append(c.Data, b[publishingIDSize:]...)
 	c.Entries++

@@ -13,32 +13,33 @@ const MinBodySize = 16
 // tutorialPrefix starts every body of the tutorial: "Message 1", "Message 2".
 const tutorialPrefix = "Message "
 
-// Class is what a body turned out to be.
+// Class says whose a body is.
 type Class uint8
 
 const (
-	// Ours is a body that is, byte for byte, that of a message of this run.
+	// Ours is the body of a message of this run, byte for byte. A sized body whose
+	// filler and checksum were both forged passes too.
 	Ours Class = iota
-	// Corrupted is a body that is one of this run's by its shape, and damaged.
+	// Corrupted is a damaged body that looks like one of this run's.
 	Corrupted
-	// Unexpected is a body that is no message of this run.
+	// Unexpected is a body of no message of this run.
 	Unexpected
 )
 
-// Format makes the bodies of a run and knows them again.
+// Format makes the bodies of a run and recognises them.
 //
-// A tutorial body is the text "Message N", and N is the identity. A sized body
-// is, big endian,
+// A tutorial body is the text "Message N", where N is the message's number. A
+// sized body is, big endian,
 //
 //	0       4           6          12        16
 //	+-------+-----------+----------+---------+-----------
 //	| run   | publisher | sequence | CRC-32C | filler ...
 //	+-------+-----------+----------+---------+-----------
 //
-// where sequence counts from 1 within the publisher's range and the checksum
-// is over every other byte.
+// where sequence counts from 1 within the publisher's range, and the checksum
+// covers every other byte.
 //
-// A Format is not changed by its methods and is safe for concurrent use.
+// A Format's methods do not change it. It is safe for concurrent use.
 type Format struct {
 	plan  Plan
 	sized *sized // nil for tutorial bodies
@@ -47,8 +48,8 @@ type Format struct {
 // Tutorial returns the format of the tutorial's bodies.
 func Tutorial(plan Plan) Format { return Format{plan: plan} }
 
-// Sized returns the format of bodies of size bytes. The run number tells the
-// bodies of one run from those of another.
+// Sized returns the format of bodies of size bytes, at least MinBodySize. The run
+// number tells the bodies of one run from those of another.
 func Sized(plan Plan, size int, run uint32) (Format, error) {
 	if size < MinBodySize {
 		return Format{}, fmt.Errorf("ledger: body of %d bytes, the smallest is %d", size, MinBodySize)
@@ -65,7 +66,7 @@ func (f *Format) MaxSize() int {
 	return len(tutorialPrefix) + len(strconv.AppendUint(digits[:0], f.plan.Count, 10))
 }
 
-// Append appends the body of message n, which must be in 1..Count, to dst.
+// Append appends the body of message n, from 1 to Count, to dst.
 func (f *Format) Append(dst []byte, n uint64) []byte {
 	if f.sized != nil {
 		h := f.header(n)
@@ -74,11 +75,10 @@ func (f *Format) Append(dst []byte, n uint64) []byte {
 	return strconv.AppendUint(append(dst, tutorialPrefix...), n, 10)
 }
 
-// AppendRun appends the bodies of the n messages from first on to dst, one
-// after the other, and to ends where in dst each of them ends. All must be in
-// the range of one publisher. It does what Append does n times, for a fraction
-// of the cost, and allocates nothing where dst has room for n bodies of MaxSize
-// and ends for n numbers.
+// AppendRun appends to dst the bodies of n messages, from message first on, and to
+// ends the offset in dst at which each body ends. All must be in the range of one
+// publisher. It costs a fraction of n calls of Append. It allocates nothing if dst
+// has room for n bodies of MaxSize and ends for n numbers.
 func (f *Format) AppendRun(dst []byte, first uint64, n int, ends []int) ([]byte, []int) {
 	if n <= 0 {
 		return dst, ends
@@ -113,7 +113,8 @@ func (f *Format) header(n uint64) header {
 	return header{id: id, sum: f.sized.checksum(id)}
 }
 
-// Parse says what body is, and which message when it is Ours.
+// Parse says whose body it is, and of which message if it is Ours. The body is not
+// kept.
 func (f *Format) Parse(body []byte) (n uint64, class Class) {
 	if f.sized != nil {
 		return f.parseSized(body)
@@ -123,7 +124,7 @@ func (f *Format) Parse(body []byte) (n uint64, class Class) {
 	case ok && n <= f.plan.Count:
 		return n, Ours
 	case !ok && len(body) > 0 && body[0] == tutorialPrefix[0]:
-		// There is no checksum to go by. What begins as ours does is more
+		// There is no checksum to decide it. A body that begins like ours is more
 		// likely damaged than foreign.
 		return 0, Corrupted
 	default:

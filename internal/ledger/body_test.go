@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"math"
 	"testing"
+
+	"github.com/thumpmq/thump/internal/mutate"
 )
 
 func mustSized(t testing.TB, plan Plan, size int) Format {
@@ -102,7 +104,7 @@ func FuzzTutorialBody(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	format := Tutorial(Plan{Count: MaxCount, Publishers: 7})
-	f.Fuzz(func(t *testing.T, body []byte) {
+	mutate.Fuzz(f, func(t *testing.T, body []byte) {
 		n, class := format.Parse(body)
 		if class == Ours && (n < 1 || n > MaxCount || !bytes.Equal(format.Append(nil, n), body)) {
 			t.Errorf("%q parses as %d", body, n)
@@ -119,7 +121,7 @@ func FuzzSizedBody(f *testing.F) {
 	f.Add(format.Append(nil, 1000))
 	f.Add(format.Append(nil, 1)[:20])
 	f.Add([]byte{})
-	f.Fuzz(func(t *testing.T, body []byte) {
+	mutate.Fuzz(f, func(t *testing.T, body []byte) {
 		n, class := format.Parse(body)
 		if class != Ours {
 			return

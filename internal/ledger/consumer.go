@@ -1,76 +1,82 @@
 package ledger
 
-// Consumer is one consumer's way into a Ledger. Its order is judged by itself,
+// Consumer records what one consumer receives. It judges order for itself,
 // because RabbitMQ promises no order between consumers. It is not safe for
 // concurrent use.
 //
-// Messages that come in order, each publisher's for itself, cost a comparison
-// with the body that is expected next, and Commit costs nothing for them but
-// once for each run of them.
+// A message in its publisher's order costs one comparison, with the body that is
+// expected next. Commit enters messages by spans of consecutive numbers, so its
+// cost does not grow with the length of a span.
 type Consumer struct {
 	ledger  *Ledger
-	cursors []*cursor // by publisher; nil as long as nothing of it has come
+	cursors []*cursor // by publisher; nil until one of its messages has come
 	current *cursor   // the cursor of the latest message
 
-	// What has come since the last Commit: runs that have ended, in order, then
-	// those of the cursors under way.
-	ended    []run
-	underWay []*cursor
-	bad      Totals // bodies without a number
+	// The deliveries since the last Commit: spans that have ended, in the order of
+	// their end; the cursors whose span may still be open; bodies without a number.
+	ended  []span
+	active []*cursor
+	bad    Totals
 }
 
-// run is messages of one publisher that came one after the other, in order, by
-// their places in its range, from 0.
-type run struct {
+// span is messages of one publisher that came in order, one after another. They
+// are numbered from 0 here, by their places in the publisher's range.
+type span struct {
 	of          *cursor
 	first, last uint64
 	redelivered bool // the broker said that it may have delivered them before
 }
 
-// cursor is where a consumer is within one publisher's messages.
+// cursor is where a consumer is in one publisher's messages, which are own:
+//
+//	own.First        first                next               own.Last
+//	    |--------------|====================|- - - - - - - - - - |
+//	                       the open span         expected
+//
+// The open span is first to next-1, and empty while the two are equal. From its
+// second message on, the cursor holds the body of next to compare with.
 type cursor struct {
-	// The run under way is first to next-1, and empty when they are equal.
 	first, next uint64
-	// Up to this number, text or header, whichever the format has, is the body
-	// of next. It is 0 where none has been made.
+	// expectedTo is the last number whose body is worth comparing with text or
+	// header, whichever the format has: own.Last, or 0 while neither holds the
+	// body of next.
 	expectedTo uint64
 	text       text
 	header     header
 
-	own      Range
-	stream   *stream // the ledger's; under its lock
-	underWay bool    // it is among the consumer's underWay
+	own    Range
+	books  *publisherBooks // the ledger's; guarded by its lock
+	active bool            // it is in the consumer's active
 
-	// highest is one more than the place of the latest message that has come
-	// here for the first time.
+	// highest is one more than the place of the latest message that came here
+	// for the first time.
 	highest uint64
-	// follower is the cursor that had the message after this one's latest run.
-	// Where publishers take turns it will have the next one as well.
-	follower *cursor
+	// successor is the cursor of the message that followed this one's latest span.
+	// Where publishers take turns, it has the message after the next span too.
+	successor *cursor
 }
 
 // Consumer returns a new consumer of the ledger.
 func (l *Ledger) Consumer() *Consumer {
 	c := &Consumer{ledger: l, cursors: make([]*cursor, l.format.plan.Publishers)}
-	c.turnTo(c.cursor(0))
+	c.switchTo(c.cursor(0))
 	return c
 }
 
-// Add reads one delivery. It counts from the next Commit on. The body is not
-// kept.
+// Add reads one delivery. The next Commit counts it. Add does not keep the body.
 func (c *Consumer) Add(body []byte, redelivered bool) {
-	// This is expects and advance, written out: calling them would cost a
-	// third of what an expected message does.
-	if e := c.current; !redelivered && e.next <= e.expectedTo {
+	// This is expects and advance, written out: calling them would cost a third of
+	// what an expected message costs.
+	if k := c.current; !redelivered && k.next <= k.expectedTo {
 		if s := c.ledger.format.sized; s == nil {
-			if e.text.matches(body) {
-				e.next++
-				e.text.advance(e.next)
+			if k.text.matches(body) {
+				k.next++
+				k.text.advance(k.next)
 				return
 			}
-		} else if s.matches(&e.header, body) {
-			e.next++
-			e.header.advance(s)
+		} else if s.matches(&k.header, body) {
+			k.next++
+			k.header.advance(s)
 			return
 		}
 	}
@@ -80,9 +86,9 @@ func (c *Consumer) Add(body []byte, redelivered bool) {
 // add is Add for a body that the current cursor does not expect.
 func (c *Consumer) add(body []byte, redelivered bool) {
 	f := &c.ledger.format
-	if e := c.current.follower; e != nil && !redelivered && e.expects(f.sized, body) {
-		c.turnTo(e)
-		e.advance(f.sized)
+	if k := c.current.successor; k != nil && !redelivered && k.expects(f.sized, body) {
+		c.switchTo(k)
+		k.advance(f.sized)
 		return
 	}
 	n, class := f.Parse(body)
@@ -96,100 +102,101 @@ func (c *Consumer) add(body []byte, redelivered bool) {
 	}
 }
 
-// expects reports whether body is that of the publisher's next message and one
-// that was expected.
-func (e *cursor) expects(s *sized, body []byte) bool {
+// expects reports whether body is the publisher's next message, and the cursor
+// holds it to compare with.
+func (k *cursor) expects(s *sized, body []byte) bool {
 	switch {
-	case e.next > e.expectedTo:
+	case k.next > k.expectedTo:
 		return false
 	case s != nil:
-		return s.matches(&e.header, body)
+		return s.matches(&k.header, body)
 	default:
-		return e.text.matches(body)
+		return k.text.matches(body)
 	}
 }
 
-// advance goes on to the next message.
-func (e *cursor) advance(s *sized) {
-	e.next++
+// advance adds the expected message to the open span, and makes the body of the
+// one after it.
+func (k *cursor) advance(s *sized) {
+	k.next++
 	if s != nil {
-		e.header.advance(s)
+		k.header.advance(s)
 	} else {
-		e.text.advance(e.next)
+		k.text.advance(k.next)
 	}
 }
 
-// place enters message n, whose body is given.
+// place enters message n, which came as body.
 func (c *Consumer) place(n uint64, body []byte, redelivered bool) {
-	e := c.current
-	if n < e.own.First || n > e.own.Last {
-		e = c.cursor(c.ledger.format.plan.owner(n))
-		c.current.follower = e
-		c.turnTo(e)
+	k := c.current
+	if n < k.own.First || n > k.own.Last {
+		k = c.cursor(c.ledger.format.plan.owner(n))
+		c.current.successor = k
+		c.switchTo(k)
 	}
 	switch {
 	case redelivered:
-		// It says nothing of what comes next.
-		c.end(e)
-		c.ended = append(c.ended, run{of: e, first: n - e.own.First, last: n - e.own.First, redelivered: true})
-	case n != e.next:
-		// Whether a run begins here is seen when its second message comes.
-		c.end(e)
-		e.first, e.next, e.expectedTo = n, n+1, 0
+		// A redelivery says nothing about what comes next.
+		c.endSpan(k)
+		c.ended = append(c.ended, span{of: k, first: n - k.own.First, last: n - k.own.First, redelivered: true})
+	case n != k.next:
+		// A jump. Whether a span begins here shows with its second message.
+		c.endSpan(k)
+		k.first, k.next, k.expectedTo = n, n+1, 0
 	default:
-		e.expectedTo = e.own.Last
+		k.expectedTo = k.own.Last
 		s := c.ledger.format.sized
 		if s != nil {
-			// Not the checksum of the body, whose filler need not be ours.
-			e.header.id = readHeader(body).id
-			e.header.sum = s.checksum(e.header.id)
+			// Not the body's own checksum: a forged filler may have changed it.
+			k.header.id = readHeader(body).id
+			k.header.sum = s.checksum(k.header.id)
 		} else {
-			e.text.set(body)
+			k.text.set(body)
 		}
-		e.advance(s)
+		k.advance(s)
 	}
 }
 
-// cursor returns the cursor of publisher, made if it is not there.
+// cursor returns the publisher's cursor. It makes one if there is none.
 func (c *Consumer) cursor(publisher int) *cursor {
-	e := c.cursors[publisher]
-	if e == nil {
-		s := &c.ledger.streams[publisher]
-		e = &cursor{own: s.own, stream: s, first: s.own.First, next: s.own.First}
-		c.cursors[publisher] = e
+	k := c.cursors[publisher]
+	if k == nil {
+		b := &c.ledger.publishers[publisher]
+		k = &cursor{own: b.own, books: b, first: b.own.First, next: b.own.First}
+		c.cursors[publisher] = k
 	}
-	return e
+	return k
 }
 
-// turnTo makes e the current cursor.
-func (c *Consumer) turnTo(e *cursor) {
-	c.current = e
-	if !e.underWay {
-		e.underWay = true
-		c.underWay = append(c.underWay, e)
+// switchTo makes k the current cursor.
+func (c *Consumer) switchTo(k *cursor) {
+	c.current = k
+	if !k.active {
+		k.active = true
+		c.active = append(c.active, k)
 	}
 }
 
-// end ends the run of e that is under way, if there is one.
-func (c *Consumer) end(e *cursor) {
-	if e.first == e.next {
+// endSpan ends the open span of k, unless it is empty.
+func (c *Consumer) endSpan(k *cursor) {
+	if k.first == k.next {
 		return
 	}
-	c.ended = append(c.ended, run{of: e, first: e.first - e.own.First, last: e.next - 1 - e.own.First})
-	e.first = e.next
+	c.ended = append(c.ended, span{of: k, first: k.first - k.own.First, last: k.next - 1 - k.own.First})
+	k.first = k.next
 }
 
-// Commit records the deliveries added since the last one, and returns how many
+// Commit records the deliveries since the last Commit. It returns how many
 // messages of the plan have come at least once, to any consumer.
 func (c *Consumer) Commit() (unique uint64) {
-	// Publishers have nothing to do with each other's order, so what is still
-	// under way may come last.
-	for _, e := range c.underWay {
-		c.end(e)
-		e.underWay = false
+	// The order of one publisher's messages is independent of another's, so the
+	// spans that are still open may be entered last.
+	for _, k := range c.active {
+		c.endSpan(k)
+		k.active = false
 	}
-	c.underWay = c.underWay[:0]
-	c.turnTo(c.current)
+	c.active = c.active[:0]
+	c.switchTo(c.current)
 
 	l := c.ledger
 	l.mu.Lock()
@@ -199,42 +206,44 @@ func (c *Consumer) Commit() (unique uint64) {
 	t.Corrupted += c.bad.Corrupted
 	t.Unexpected += c.bad.Unexpected
 	for i := range c.ended {
-		l.record(&c.ended[i])
+		l.enter(&c.ended[i])
 	}
 	c.ended = c.ended[:0]
 	c.bad = Totals{}
 	return t.Unique
 }
 
-// record enters a run. The caller holds the lock.
-func (l *Ledger) record(r *run) {
-	t, e, received := &l.totals, r.of, &r.of.stream.received
-	n := r.last - r.first + 1
+// enter counts a span. The caller holds the lock.
+func (l *Ledger) enter(s *span) {
+	t, k, received := &l.totals, s.of, &s.of.books.received
+	n := s.last - s.first + 1
 	t.Received += n
-	if r.redelivered {
-		// A message of it may have been on its way here or elsewhere before:
-		// neither its own place nor its successors' can be judged by it.
-		fresh, _ := received.addRange(r.first, r.last)
+	if s.redelivered {
+		// Its messages may have been on their way before, to this consumer or to
+		// another: their order says nothing, for them and for what follows them.
+		fresh, _ := received.addRange(s.first, s.last)
 		t.Unique += fresh.n
 		t.Duplicated += n - fresh.n
-		t.Redelivered += n - fresh.n
+		t.Redelivered += n - fresh.n // which Totals explains
 		return
 	}
 	var unique uint64
-	if r.first < e.highest {
-		late, _ := received.addRange(r.first, min(r.last, e.highest-1))
+	if s.first < k.highest {
+		late, _ := received.addRange(s.first, min(s.last, k.highest-1))
 		if late.n > 0 {
 			t.Reordered += late.n
-			t.FarthestReorder = max(t.FarthestReorder, e.highest-1-late.first)
+			t.FarthestReorder = max(t.FarthestReorder, k.highest-1-late.first)
 		}
 		unique += late.n
+		l.repeated(s.of.books)
 	}
-	if r.last >= e.highest {
-		fresh, _ := received.addRange(max(r.first, e.highest), r.last)
+	if s.last >= k.highest {
+		fresh, _ := received.addRange(max(s.first, k.highest), s.last)
 		if fresh.n > 0 {
-			e.highest = fresh.last + 1
+			k.highest = fresh.last + 1
 		}
 		unique += fresh.n
+		l.repeated(s.of.books)
 	}
 	t.Unique += unique
 	t.Duplicated += n - unique

@@ -2,16 +2,15 @@ package ledger
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
-	"hash/crc32"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"testing"
 )
 
-// model is the ledger in the plainest way: a map of what has come, and a look
-// at every delivery by itself.
+// model is the ledger in its plainest form: a map of what has come, and a look at
+// every delivery by itself.
 type model struct {
 	format      Format
 	totals      Totals
@@ -19,6 +18,12 @@ type model struct {
 	unconfirmed map[uint64]bool
 	published   []uint64
 	consumers   []modelConsumer
+
+	lost   bool
+	before map[uint64]bool // had come at the latest loss
+	again  map[uint64]bool // and came once more
+	copies map[uint64]int  // came again unmarked, and nothing else explains that
+	resent map[uint64]bool
 }
 
 type modelConsumer struct {
@@ -32,7 +37,10 @@ type modelDelivery struct {
 }
 
 func newModel(format Format, consumers int) *model {
-	m := &model{format: format, came: map[uint64]bool{}, unconfirmed: map[uint64]bool{}, consumers: make([]modelConsumer, consumers)}
+	m := &model{
+		format: format, came: map[uint64]bool{}, unconfirmed: map[uint64]bool{}, consumers: make([]modelConsumer, consumers),
+		copies: map[uint64]int{}, resent: map[uint64]bool{},
+	}
 	m.published = make([]uint64, format.plan.Publishers)
 	for i := range m.consumers {
 		m.consumers[i].highest = map[int]uint64{}
@@ -40,46 +48,12 @@ func newModel(format Format, consumers int) *model {
 	return m
 }
 
-// parse is Format.Parse by the book.
-func (m *model) parse(body []byte) (uint64, Class) {
-	plan := m.format.plan
-	if m.format.sized == nil {
-		n, ok := plainNumbered(body)
-		switch {
-		case ok && n <= plan.Count:
-			return n, Ours
-		case !ok && bytes.HasPrefix(body, []byte("M")):
-			return 0, Corrupted
-		}
-		return 0, Unexpected
-	}
-	if len(body) < 16 {
-		return 0, Unexpected
-	}
-	ours := binary.BigEndian.Uint32(body) == m.format.sized.run
-	if len(body) != m.format.MaxSize() {
-		if ours {
-			return 0, Corrupted
-		}
-		return 0, Unexpected
-	}
-	summed := append(bytes.Clone(body[:12]), body[16:]...)
-	if crc32.Checksum(summed, crc32.MakeTable(crc32.Castagnoli)) != binary.BigEndian.Uint32(body[12:]) {
-		return 0, Corrupted
-	}
-	publisher, sequence := int(binary.BigEndian.Uint16(body[4:])), binary.BigEndian.Uint64(body[4:])<<16>>16
-	if !ours || publisher >= plan.Publishers || sequence < 1 || sequence > plan.Range(publisher).Len() {
-		return 0, Unexpected
-	}
-	return plan.Range(publisher).First + sequence - 1, Ours
-}
-
 func (m *model) commit(consumer int) {
 	c := &m.consumers[consumer]
 	t := &m.totals
 	for _, d := range c.pending {
 		t.Received++
-		n, class := m.parse(d.body)
+		n, class := plainParse(&m.format, d.body)
 		if class == Corrupted {
 			t.Corrupted++
 		}
@@ -93,8 +67,14 @@ func (m *model) commit(consumer int) {
 		switch highest := c.highest[publisher]; {
 		case m.came[n]:
 			t.Duplicated++
-			if d.redelivered {
+			switch {
+			case d.redelivered:
 				t.Redelivered++
+			case m.before[n] && !m.again[n]:
+				t.DeliveredAgain++
+				m.again[n] = true
+			default:
+				m.copies[n]++
 			}
 			continue
 		case d.redelivered:
@@ -125,7 +105,22 @@ func (m *model) final() (t Totals, missing uint64) {
 	for _, published := range m.published {
 		missing += published
 	}
+	for n, copies := range m.copies {
+		if m.resent[n] {
+			t.SentAgain += uint64(min(copies, copiesMost))
+		}
+	}
+	if m.lost {
+		t.DeliveredAgain += t.Redelivered
+	}
 	return t, missing - uint64(len(m.unconfirmed))
+}
+
+// lose is Ledger.Lost.
+func (m *model) lose(unmarked bool) {
+	if m.lost = true; unmarked {
+		m.before, m.again = maps.Clone(m.came), map[uint64]bool{}
+	}
 }
 
 // missingRanges is for plans of few messages.
@@ -179,7 +174,7 @@ func (tr *trial) step() {
 	if r.IntN(3) == 0 {
 		tr.consumer = r.IntN(len(tr.consumers))
 	}
-	publisher := r.IntN(min(plan.Publishers, int(plan.Count)))
+	publisher := r.IntN(int(min(uint64(plan.Publishers), plan.Count)))
 	own := plan.Range(publisher)
 	length, stride, publishers := uint64(r.IntN(40)), uint64(1), 1
 	redelivered := []float64{0, 0, 0, 0, 0.5, 1}[r.IntN(6)]
@@ -250,6 +245,23 @@ func (tr *trial) end() {
 	tr.ledger.Unconfirmed(append(numbers, plan.Count+1, plan.Count+2))
 }
 
+// resend says that some of what came, and of what did not, was sent again.
+func (tr *trial) resend() {
+	numbers := []uint64{0, tr.format.plan.Count + 1}
+	for range 3 {
+		n := tr.place(tr.random.IntN(int(min(uint64(tr.format.plan.Publishers), tr.format.plan.Count))))
+		for range tr.random.IntN(300) {
+			if n <= tr.format.plan.Count {
+				numbers = append(numbers, n)
+				tr.model.resent[n] = true
+			}
+			n++
+		}
+	}
+	slices.Sort(numbers)
+	tr.ledger.Resent(numbers)
+}
+
 // TestLedgerAgainstModel delivers at random, in order for the most part, and
 // wants every total to be what the model says after every commit.
 func TestLedgerAgainstModel(t *testing.T) {
@@ -267,6 +279,7 @@ func TestLedgerAgainstModel(t *testing.T) {
 func againstModel(t *testing.T, format Format, random *rand.Rand) {
 	t.Helper()
 	const consumers = 3
+	losses := random.IntN(4) > 0
 	tr := &trial{random: random, format: format, ledger: New(format), model: newModel(format, consumers)}
 	for range consumers {
 		tr.consumers = append(tr.consumers, tr.ledger.Consumer())
@@ -285,6 +298,14 @@ func againstModel(t *testing.T, format Format, random *rand.Rand) {
 		tr.step()
 		if random.IntN(3) == 0 {
 			commit(random.IntN(consumers))
+		}
+		if losses && random.IntN(30) == 0 {
+			unmarked := random.IntN(4) > 0
+			tr.ledger.Lost(unmarked)
+			tr.model.lose(unmarked)
+		}
+		if losses && random.IntN(30) == 0 {
+			tr.resend()
 		}
 	}
 	for i := range consumers {

@@ -2,23 +2,23 @@ package ledger
 
 import "fmt"
 
-// MaxCount is the largest number of messages that a Plan may have: what the
-// 48-bit sequence field of a sized body can number.
+// MaxCount is the largest number of messages of a Plan: the sequence field of a
+// sized body has 48 bits.
 const MaxCount = 1<<48 - 1
 
-// MaxPublishers is the largest number of publishers that a Plan may have: what
-// the 16-bit publisher field of a sized body can tell apart.
+// MaxPublishers is the largest number of publishers of a Plan: the publisher field
+// of a sized body has 16 bits.
 const MaxPublishers = 1<<16 - 1
 
-// Plan says who publishes what: messages are numbered from 1 to Count, and each
-// of the publishers, counted from 0, owns a contiguous range of the numbers.
-// The first publishers own one message more where Count does not divide evenly.
+// Plan says who publishes what. Messages are numbered from 1 to Count, and each of
+// the publishers, counted from 0, owns a contiguous range of the numbers. If Count
+// does not divide evenly, the first publishers own one message more.
 type Plan struct {
 	Count      uint64
 	Publishers int
 }
 
-// Validate says what is wrong with the plan, or nil.
+// Validate returns an error if Count or Publishers is out of bounds.
 func (p Plan) Validate() error {
 	if p.Count < 1 || p.Count > MaxCount {
 		return fmt.Errorf("ledger: %d messages, want 1 to %d", p.Count, uint64(MaxCount))
@@ -29,8 +29,8 @@ func (p Plan) Validate() error {
 	return nil
 }
 
-// Range is the messages First to Last, both included. It is empty when Last is
-// below First.
+// Range is the messages First to Last, both included. It is empty if Last is below
+// First.
 type Range struct {
 	First, Last uint64
 }
@@ -43,7 +43,7 @@ func (r Range) Len() uint64 {
 	return r.Last - r.First + 1
 }
 
-// String returns the range as people write it: "17" or "17-20".
+// String returns "17" or "17-20".
 func (r Range) String() string {
 	if r.First == r.Last {
 		return fmt.Sprint(r.First)
@@ -51,8 +51,8 @@ func (r Range) String() string {
 	return fmt.Sprintf("%d-%d", r.First, r.Last)
 }
 
-// Range returns the numbers that publisher owns, which is empty when there are
-// more publishers than messages.
+// Range returns the numbers that a publisher owns. It is empty for some if there
+// are more publishers than messages.
 func (p Plan) Range(publisher int) Range {
 	share, more := p.Count/uint64(p.Publishers), p.Count%uint64(p.Publishers)
 	i := uint64(publisher)
@@ -63,7 +63,7 @@ func (p Plan) Range(publisher int) Range {
 	return Range{First: first, Last: first + share - 1}
 }
 
-// owner returns the publisher whose range holds n, which must be in 1..Count.
+// owner returns the publisher whose range holds n, from 1 to Count.
 func (p Plan) owner(n uint64) int {
 	share, more := p.Count/uint64(p.Publishers), p.Count%uint64(p.Publishers)
 	i := n - 1

@@ -15,9 +15,9 @@ type page struct {
 	n     int // bits set
 }
 
-// set is a set of numbers from 0, made for numbers that come in order or nearly
-// so: in order it needs one page whatever the numbers, and at worst one bit for
-// every number up to the largest.
+// set is a set of numbers from 0, made for numbers that come more or less in
+// order: in order it needs one page, however many they are, and at worst one bit
+// for every number up to the largest.
 //
 // Pages below floor are full and not stored. A full page at or above floor is
 // stored as nil. The zero value is an empty set.
@@ -26,20 +26,23 @@ type set struct {
 	floor uint64
 	len   uint64
 
-	// The page of the latest add, because the next is nearly always on it.
+	// The page of the latest add: the next number is nearly always on it.
 	at    *page
 	atKey uint64
 
 	spare *page // an emptied page, so that in-order adds allocate nothing
-	limit int   // most pages in memory; 0 for no limit
+
+	// repeated are the numbers of the latest addRange that were there before it.
+	repeated []Range
+	limit    int // the most pages in memory; 0 for no limit
 }
 
-// add puts i into the set. added is false when it was there already; ok is
-// false when there is no room for another page.
+// add puts i into the set. added is false if it was there already; ok is false
+// if there is no room for another page.
 func (s *set) add(i uint64) (added, ok bool) {
 	p, ok := s.at, true
 	if key := i >> pageShift; p == nil || key != s.atKey {
-		p, ok = s.turnTo(key)
+		p, ok = s.openPage(key)
 	}
 	if p == nil {
 		return false, ok
@@ -53,32 +56,38 @@ func (s *set) add(i uint64) (added, ok bool) {
 	return true, true
 }
 
-// fresh is what an addRange has added: so many numbers, and the least and the
-// greatest of them where there are any.
+// fresh is what an addRange has added: n numbers, and the least and the greatest
+// of them if n is not 0.
 type fresh struct {
 	n, first, last uint64
 }
 
-// addRange puts first to last into the set and returns those that were not
-// there. ok is false when there was no room for all; some may have been added.
+// addRange puts first to last into the set and returns those that were not there
+// before; the others are in repeated. ok is false if there was no room for all; some may
+// have been added.
 func (s *set) addRange(first, last uint64) (f fresh, ok bool) {
+	s.repeated = s.repeated[:0]
 	if first == last {
 		added, ok := s.add(first)
 		if added {
 			f = fresh{n: 1, first: first, last: first}
+		} else if ok {
+			s.repeated = append(s.repeated, Range{first, first})
 		}
 		return f, ok
 	}
 	for w := first / wordBits; w <= last/wordBits; w++ {
 		p, ok := s.at, true
 		if key := w / pageWords; p == nil || key != s.atKey {
-			p, ok = s.turnTo(key)
+			p, ok = s.openPage(key)
 		}
 		if !ok {
 			return f, false
 		}
 		if p == nil {
+			from := w * wordBits
 			w |= pageWords - 1 // full, on to the next page
+			s.repeat(max(first, from), min(last, w*wordBits+wordBits-1))
 			continue
 		}
 		mask := ^uint64(0)
@@ -88,7 +97,10 @@ func (s *set) addRange(first, last uint64) (f fresh, ok bool) {
 		if w == last/wordBits {
 			mask &= ^uint64(0) >> (wordBits - 1 - last%wordBits)
 		}
-		mask &^= p.words[w%pageWords]
+		if there := mask & p.words[w%pageWords]; there != 0 {
+			s.repeatBits(w*wordBits, there)
+			mask &^= there
+		}
 		if mask == 0 {
 			continue
 		}
@@ -104,9 +116,40 @@ func (s *set) addRange(first, last uint64) (f fresh, ok bool) {
 	return f, true
 }
 
-// turnTo makes the page called key, which may have to be made, the latest and
-// returns it, or nil when it is full; ok is false when there is no room for it.
-func (s *set) turnTo(key uint64) (p *page, ok bool) {
+// repeat notes that first to last were there.
+func (s *set) repeat(first, last uint64) {
+	if n := len(s.repeated); n > 0 && s.repeated[n-1].Last+1 == first {
+		s.repeated[n-1].Last = last
+		return
+	}
+	s.repeated = append(s.repeated, Range{first, last})
+}
+
+// repeatBits notes that the numbers were there that are set in there, from base on.
+func (s *set) repeatBits(base, there uint64) {
+	for there != 0 {
+		from := bits.TrailingZeros64(there)
+		n := bits.TrailingZeros64(^(there >> from))
+		s.repeat(base+uint64(from), base+uint64(from+n-1))
+		there &^= (1<<n - 1) << from
+	}
+}
+
+// clone returns a set of the same numbers.
+func (s *set) clone() set {
+	c := set{floor: s.floor, len: s.len, limit: s.limit, pages: make(map[uint64]*page, len(s.pages))}
+	for key, p := range s.pages {
+		if p != nil {
+			p = new(*p)
+		}
+		c.pages[key] = p
+	}
+	return c
+}
+
+// openPage makes the page called key the latest and returns it, or nil if it is
+// full. It makes a page that is not there; ok is false if there is no room for it.
+func (s *set) openPage(key uint64) (p *page, ok bool) {
 	if key < s.floor {
 		return nil, true
 	}
@@ -137,8 +180,8 @@ func (s *set) count(p *page, n int) {
 	}
 }
 
-// retire collapses a page that has become full, and moves the floor past it
-// and past full pages that were waiting for it.
+// retire drops the words of a page that has become full. If nothing below it is
+// missing, it moves the floor past it and past the full pages that follow.
 func (s *set) retire(key uint64, p *page) {
 	s.at = nil
 	*p = page{}
@@ -190,8 +233,8 @@ func (s *set) common(other *set) uint64 {
 	if s.floor > other.floor {
 		s, other = other, s
 	}
-	// Below the lower floor both are full, and from there on only what s has
-	// stored can be in both.
+	// Below the lower floor both are full. From there on, only what s has stored
+	// can be in both.
 	n := s.floor << pageShift
 	for key, p := range s.pages {
 		q, there := other.pages[key]
@@ -227,8 +270,7 @@ func (s *set) from(i uint64) uint64 {
 	return n
 }
 
-// count counts the numbers of a page from its number i on; of a nil page, which
-// is full, as well.
+// count counts the numbers of a page from its number i on. A nil page is full.
 func (p *page) count(i uint64) uint64 {
 	if p == nil {
 		return pageLen - i

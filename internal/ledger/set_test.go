@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"math/rand/v2"
+	"slices"
 	"testing"
 )
 
@@ -30,8 +31,10 @@ func TestSetAgainstBools(t *testing.T) {
 			last = min(last, first+random.Uint64N(100))
 		}
 		var want fresh
+		var repeated []Range
 		for n := first; n <= last; n++ {
 			if plain[i][n] {
+				repeated = appendRange(repeated, Range{n, n})
 				continue
 			}
 			plain[i][n] = true
@@ -42,6 +45,12 @@ func TestSetAgainstBools(t *testing.T) {
 		}
 		if got, ok := sets[i].addRange(first, last); got != want || !ok {
 			t.Fatalf("%d to %d: added %+v, want %+v", first, last, got, want)
+		}
+		if !slices.Equal(sets[i].repeated, repeated) {
+			t.Fatalf("%d to %d: there were %v, want %v", first, last, sets[i].repeated, repeated)
+		}
+		if random.IntN(4) == 0 {
+			sets[i] = sets[i].clone()
 		}
 		compareSets(t, &sets, &plain, border())
 	}

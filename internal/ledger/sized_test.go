@@ -3,18 +3,8 @@ package ledger
 import (
 	"bytes"
 	"encoding/binary"
-	"hash/crc32"
 	"testing"
 )
-
-// plainSized makes the body of a sized format's message by the book.
-func plainSized(f *Format, publisher int, sequence uint64) []byte {
-	body := binary.BigEndian.AppendUint32(nil, f.sized.run)
-	body = binary.BigEndian.AppendUint64(body, uint64(publisher)<<48|sequence)
-	table := crc32.MakeTable(crc32.Castagnoli)
-	crc := crc32.Checksum(append(bytes.Clone(body), f.sized.filler...), table)
-	return append(binary.BigEndian.AppendUint32(body, crc), f.sized.filler...)
-}
 
 func TestSizedChecksumIsCRC32C(t *testing.T) {
 	plans := []Plan{{Count: 100, Publishers: 1}, {Count: MaxCount, Publishers: 1}, {Count: MaxCount, Publishers: MaxPublishers}}
@@ -25,7 +15,7 @@ func TestSizedChecksumIsCRC32C(t *testing.T) {
 				own := plan.Range(publisher)
 				for sequence := uint64(1); sequence <= own.Len(); sequence = sequence*3 + 1 {
 					n := own.First + sequence - 1
-					got, want := f.Append(nil, n), plainSized(&f, publisher, sequence)
+					got, want := f.Append(nil, n), plainAppend(nil, &f, n)
 					if !bytes.Equal(got, want) {
 						t.Fatalf("%d bytes, %+v, %d\n got %x\nwant %x", size, plan, n, got, want)
 					}

@@ -5,9 +5,9 @@ import "sync"
 // tallyPages bounds what a Tally remembers: 4096 pages of 8 KiB, 32 MiB.
 const tallyPages = 4096
 
-// Tally looks at deliveries of which nobody said beforehand what they should
-// be. It counts all of them, and of those that carry the tutorial's "Message N"
-// it knows which numbers came. It is safe for concurrent use.
+// Tally counts deliveries without a plan: it does not know what they should be. It
+// remembers the numbers of those whose body is the tutorial's "Message N". It is
+// safe for concurrent use.
 type Tally struct {
 	mu     sync.Mutex
 	seen   set
@@ -16,31 +16,33 @@ type Tally struct {
 
 // TallyCounts is what a Tally has seen.
 type TallyCounts struct {
-	Received uint64 // deliveries in all
-	Numbered uint64 // of them, with a tutorial body
-	Repeated uint64 // of the numbered, with a number that had come already
+	Received uint64 // all deliveries
+	Numbered uint64 // deliveries with a tutorial body
+	Repeated uint64 // numbered deliveries whose number had come already
 	Highest  uint64 // the largest number that came
-	// Partial says that the numbers were too scattered to remember all of
-	// them: Repeated and Missing are then not known.
+	// Partial says that the numbers were too scattered to remember all of them.
+	// Repeated and Missing are not known then.
 	Partial bool
 }
 
 // Missing is how many numbers from 1 to Highest have not come.
 func (c TallyCounts) Missing() uint64 { return c.Highest - (c.Numbered - c.Repeated) }
 
-// TallyConsumer is one consumer's way into a Tally. Numbers that count up cost
-// a comparison each, and Commit once for each run of them. It is not safe for
-// concurrent use.
+// TallyConsumer records what one consumer receives. Numbers that count up cost a
+// comparison each, and Commit enters each span of them at once. It is not safe
+// for concurrent use.
 type TallyConsumer struct {
 	tally *Tally
 
-	// The run under way is first to next-1, and empty when they are equal;
-	// text is the body of next.
+	// The open span is first to next-1, and empty while the two are equal. text is
+	// the body of next.
 	first, next uint64
 	text        text
 
-	ended   []Range // the runs since the last Commit that have ended
-	foreign uint64  // deliveries without a number since the last Commit
+	// The deliveries since the last Commit: spans that have ended, and how many
+	// had no number.
+	ended   []Range
+	foreign uint64
 }
 
 // NewTally returns an empty tally.
@@ -53,8 +55,7 @@ func (t *Tally) Consumer() *TallyConsumer {
 	return c
 }
 
-// Add reads one delivery. It counts from the next Commit on. The body is not
-// kept.
+// Add reads one delivery. The next Commit counts it. Add does not keep the body.
 func (c *TallyConsumer) Add(body []byte) {
 	if !c.text.matches(body) {
 		n, ok := parseNumbered(body)
@@ -63,26 +64,26 @@ func (c *TallyConsumer) Add(body []byte) {
 			return
 		}
 		if n != c.next {
-			c.end()
+			c.endSpan()
 			c.first, c.next = n, n
 		}
 		c.text.set(body)
 	}
-	c.next++ // to 0 from the greatest number there is
+	c.next++ // 0 after the greatest number there is
 	c.text.advance(c.next)
 }
 
-// end ends the run that is under way, if there is one.
-func (c *TallyConsumer) end() {
+// endSpan ends the open span, unless it is empty.
+func (c *TallyConsumer) endSpan() {
 	if c.first != c.next {
 		c.ended = append(c.ended, Range{First: c.first, Last: c.next - 1})
 		c.first = c.next
 	}
 }
 
-// Commit records the deliveries added since the last one.
+// Commit records the deliveries since the last Commit.
 func (c *TallyConsumer) Commit() {
-	c.end()
+	c.endSpan()
 	t := c.tally
 	t.mu.Lock()
 	defer t.mu.Unlock()

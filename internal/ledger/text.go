@@ -1,21 +1,27 @@
 package ledger
 
+// This file makes and reads the tutorial's bodies eight bytes at a time. Measured
+// beside the plain forms, which format and parse every number (BenchmarkPlain): to
+// make a body takes 3 ns instead of 11, to recognise the expected one 4 ns instead of
+// 43, to parse any other 6 ns instead of 43. FuzzPlain and FuzzExpectedBody hold it
+// to the plain forms.
+
 import (
 	"encoding/binary"
 	"strconv"
 )
 
-// textMaxBytes is the longest body that a text can be: three words.
+// textMaxBytes is the size of the longest body that a text can hold: three words.
 const textMaxBytes = 24
 
 // prefixWord is tutorialPrefix as a word.
 const prefixWord = 'M'<<56 | 'e'<<48 | 's'<<40 | 's'<<32 | 'a'<<24 | 'g'<<16 | 'e'<<8 | ' '
 
-// maxDigits is how many digits the greatest number has, 1<<64-1.
+// maxDigits is the number of digits of the greatest number, 1<<64-1.
 const maxDigits = 20
 
-// parseNumbered returns N of a body that is exactly "Message N" with N from 1,
-// in decimal without sign or leading zeros.
+// parseNumbered returns N if body is exactly "Message N": N is 1 or more, in
+// decimal, without sign or leading zeros.
 func parseNumbered(body []byte) (n uint64, ok bool) {
 	digits := len(body) - len(tutorialPrefix)
 	if digits < 1 || digits > maxDigits || binary.BigEndian.Uint64(body) != prefixWord || body[len(tutorialPrefix)] == '0' {
@@ -28,17 +34,17 @@ func parseNumbered(body []byte) (n uint64, ok bool) {
 		}
 		n += part * unit
 	}
-	// 1<<64 begins with 1, and what begins so and is past it has come round to
-	// less than any number of twenty digits.
+	// Of the numbers of twenty digits, those below 1<<64 begin with 1. One that
+	// begins with 1 and is larger has overflowed, to less than 1e19.
 	if digits == maxDigits && (body[len(tutorialPrefix)] != '1' || n < 1e19) {
 		return 0, false
 	}
 	return n, true
 }
 
-// parseWord returns the number that is the last digits of eight bytes, which
-// are a little-endian word. It works on all of them at once: the digits become
-// numbers to 9, then pairs to 99, and so on.
+// parseWord returns the number that the last digits of eight bytes spell; word is
+// the bytes, little endian. It works on all of them at once: first they become
+// numbers up to 9, then pairs of them up to 99, and so on.
 func parseWord(word uint64, digits int) (n uint64, ok bool) {
 	const each = 0x0101010101010101
 	others := uint(8*(8-digits)) % 64
@@ -51,25 +57,25 @@ func parseWord(word uint64, digits int) (n uint64, ok bool) {
 	return (word&pairs*(100+1000000<<32) + word>>16&pairs*(1+10000<<32)) >> 32, true
 }
 
-// text is a tutorial body of up to 16 digits that is counted up in the text
-// itself, which costs less than to make the next from its number. It is kept as
-// big-endian words that overlap, because to compare or write three words costs
-// less than a call that takes any length:
+// text is a tutorial body of up to 16 digits. It counts up its own digits, which
+// costs less than to format the next number. It is three big-endian words, which
+// overlap, because to compare or write three words costs less than a call that
+// takes any length:
 //
 //	Message 1234567890
 //	|------|            tutorialPrefix, the same in all
-//	        |------|    middle; where there are not so many bytes, the prefix
+//	        |------|    middle; of a body of up to 16 bytes, the prefix again
 //	          |------|  tail
 //
 // The zero value is no body.
 type text struct {
 	size         int // in bytes; 0 for no body
-	middleAt     int // where in the body middle is
+	middleAt     int // the offset of middle in the body
 	middle, tail uint64
 }
 
-// set makes t the given body, which parseNumbered must have accepted, or none
-// where that is too long.
+// set makes t the given body, which parseNumbered must have accepted. t becomes
+// no body if that is too long.
 func (t *text) set(body []byte) {
 	if len(body) > textMaxBytes {
 		*t = text{}
@@ -82,13 +88,13 @@ func (t *text) set(body []byte) {
 	t.tail = binary.BigEndian.Uint64(body[len(body)-8:])
 }
 
-// setNumber makes t the body of number n, or none where that is too long.
+// setNumber makes t the body of number n, or no body if that is too long.
 func (t *text) setNumber(n uint64) {
 	var body [len(tutorialPrefix) + maxDigits]byte
 	t.set(strconv.AppendUint(append(body[:0], tutorialPrefix...), n, 10))
 }
 
-// matches reports whether body is t.
+// matches reports whether body is t, in every byte.
 func (t *text) matches(body []byte) bool {
 	return len(body) == t.size && len(body) > 8 &&
 		binary.BigEndian.Uint64(body[len(body)-8:]) == t.tail &&
@@ -96,7 +102,7 @@ func (t *text) matches(body []byte) bool {
 		binary.BigEndian.Uint64(body[t.middleAt:]) == t.middle
 }
 
-// put writes t to body, which has its size.
+// put writes t to body, which must have t's size.
 func (t *text) put(body []byte) {
 	binary.BigEndian.PutUint64(body, prefixWord)
 	binary.BigEndian.PutUint64(body[t.middleAt:], t.middle)
@@ -105,7 +111,8 @@ func (t *text) put(body []byte) {
 
 // advance makes t the body of number next, which must be one more than its own.
 func (t *text) advance(next uint64) {
-	// Nine times out of ten it is the last digit alone, which middle has not.
+	// Nine times out of ten only the last digit changes, and middle has no part of
+	// it.
 	if byte(t.tail) != '9' {
 		t.tail++
 		return
@@ -119,7 +126,7 @@ func (t *text) carry(next uint64) {
 		if byte(tail>>(8*i)) != '9' {
 			t.tail = tail + 1<<(8*i)
 			if t.middleAt > 0 {
-				// What middle has of the tail's bytes follows the tail.
+				// Copy the bytes that middle shares with the tail.
 				own := 8 * (t.size - 16)
 				t.middle = t.middle>>(64-own)<<(64-own) | t.tail>>own
 			}

@@ -4,8 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"math"
-	"strconv"
 	"testing"
+
+	"github.com/thumpmq/thump/internal/mutate"
 )
 
 func TestTextCountsUp(t *testing.T) {
@@ -54,13 +55,6 @@ func TestTextSeesEveryFlippedBit(t *testing.T) {
 	}
 }
 
-// plainNumbered is parseNumbered by the book.
-func plainNumbered(body []byte) (uint64, bool) {
-	digits, ok := bytes.CutPrefix(body, []byte(tutorialPrefix))
-	n, err := strconv.ParseUint(string(digits), 10, 64)
-	return n, ok && err == nil && n > 0 && strconv.FormatUint(n, 10) == string(digits)
-}
-
 func TestParseNumbered(t *testing.T) {
 	bodies := []string{"", "Message", "Message ", "Message 0", "message 1", "Message 19999999999999999999", "Message 99999999999999999999", "Message 100000000000000000000"}
 	numbers := []uint64{math.MaxUint64, math.MaxUint64 - 1, 1e19, 1e19 - 1, 12345678901234567890}
@@ -87,8 +81,8 @@ func TestParseNumbered(t *testing.T) {
 	}
 }
 
-// FuzzExpectedBody holds what a consumer that expects message n makes of a body
-// against what Parse, which expects nothing, says.
+// FuzzExpectedBody compares what a consumer that expects message n makes of a body
+// with what Parse says, which expects nothing.
 func FuzzExpectedBody(f *testing.F) {
 	plan := Plan{Count: 100_000_000_000, Publishers: 7}
 	formats := []Format{Tutorial(plan), mustSized(f, plan, 16), mustSized(f, plan, 40)}
@@ -98,7 +92,7 @@ func FuzzExpectedBody(f *testing.F) {
 		}
 		f.Add(n, []byte{})
 	}
-	f.Fuzz(func(t *testing.T, n uint64, body []byte) {
+	mutate.Fuzz(f, func(t *testing.T, n uint64, body []byte) {
 		if n < 1 || n > plan.Count {
 			return
 		}

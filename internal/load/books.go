@@ -8,32 +8,30 @@ import (
 	"github.com/thumpmq/thump/internal/ledger"
 )
 
-// books are the ledgers of a run: one for a queue, whose consumers share the
-// messages; one for each consumer of a stream, who gets them all.
-type books struct {
-	ledgers []*ledger.Ledger
-}
+// books are the ledgers of a run: one for each reader of a message. The consumers
+// of a queue share one ledger, because they share the messages. Each consumer of a
+// stream has its own, because it receives all of them.
+type books []*ledger.Ledger
 
-func newBooks(format ledger.Format, cfg Config) *books {
-	n := 1
-	if cfg.To.Streams() {
-		n = cfg.Consumers
-	}
-	b := &books{ledgers: make([]*ledger.Ledger, n)}
-	for i := range b.ledgers {
-		b.ledgers[i] = ledger.New(format)
+func newBooks(format ledger.Format, cfg *RunConfig) books {
+	b := make(books, cfg.To.Readers(cfg.Consumers))
+	for i := range b {
+		b[i] = ledger.New(format)
 	}
 	return b
 }
 
-// sink makes a sink for what consumer i gets of one stream, or of the queue. A
-// super stream keeps the order of messages within each of its streams, so that
-// each gets a sink of its own, which judges order for itself.
-func (b *books) sink(i int) sink {
-	return &ledgerSink{b.ledgers[min(i, len(b.ledgers)-1)].Consumer()}
+// sink makes a sink for what consumer i receives from the queue, or from one
+// stream. The streams of a super stream get one each: order is within a stream.
+func (b books) sink(i int, stream string) sink {
+	s := &ledgerSink{b[min(i, len(b)-1)].Consumer()}
+	if stream != "" {
+		return &streamSink{ledgerSink: s}
+	}
+	return s
 }
 
-// ledgerSink records deliveries with a ledger's consumer.
+// ledgerSink records deliveries in a ledger.
 type ledgerSink struct{ consumer *ledger.Consumer }
 
 func (s *ledgerSink) record(deliveries []thump.Delivery) {
@@ -44,47 +42,82 @@ func (s *ledgerSink) record(deliveries []thump.Delivery) {
 	s.consumer.Commit()
 }
 
-// unconfirmed hears of messages that were published and not confirmed.
-func (b *books) unconfirmed(numbers []uint64) {
-	for _, l := range b.ledgers {
+// streamSink is a ledgerSink for one stream. What has come from an offset before is the
+// same message, which is delivered again.
+type streamSink struct {
+	*ledgerSink
+	next uint64 // the offset after the last that has come
+}
+
+func (s *streamSink) record(deliveries []thump.Delivery) {
+	for i := range deliveries {
+		d := &deliveries[i]
+		if d.Offset >= s.next {
+			s.ledgerSink.record(deliveries[i:])
+			s.next = deliveries[len(deliveries)-1].Offset + 1
+			return
+		}
+		s.consumer.Add(d.Body, true)
+	}
+	s.consumer.Commit()
+}
+
+// unconfirmed notes messages that were published and not confirmed.
+func (b books) unconfirmed(numbers []uint64) {
+	for _, l := range b {
 		l.Unconfirmed(numbers)
 	}
 }
 
-// published hears how many messages each publisher has published.
-func (b *books) published(counts []uint64) {
-	for _, l := range b.ledgers {
+// resent notes messages that were sent again, or may have been.
+func (b books) resent(numbers []uint64) {
+	for _, l := range b {
+		l.Resent(numbers)
+	}
+}
+
+// lost notes that a consumer has lost its connection, or has one again; unmarked is the
+// ledger's.
+func (b books) lost(unmarked bool) {
+	for _, l := range b {
+		l.Lost(unmarked)
+	}
+}
+
+// published notes how many messages each publisher has published.
+func (b books) published(counts []uint64) {
+	for _, l := range b {
 		for i, n := range counts {
 			l.Published(i, n)
 		}
 	}
 }
 
-// came says whether everything has come, which is goal deliveries at least.
-// Missing looks closely and Unique is one number: it asks for the former only
-// when there is a chance.
-func (b *books) came(goal uint64) bool {
+// allReceived reports whether every message has come; expected is how many
+// deliveries that takes at least. Missing compares sets and Unique reads a number,
+// so it asks for Missing only if enough have come.
+func (b books) allReceived(expected uint64) bool {
 	var unique uint64
-	for _, l := range b.ledgers {
+	for _, l := range b {
 		unique += l.Unique()
 	}
-	return unique >= goal && b.missing() == 0
+	return unique >= expected && b.missing() == 0
 }
 
-// missing is how many messages have not come, over all ledgers.
-func (b *books) missing() uint64 {
+// missing is how many messages have not come, summed over the ledgers.
+func (b books) missing() uint64 {
 	var n uint64
-	for _, l := range b.ledgers {
+	for _, l := range b {
 		n += l.Missing()
 	}
 	return n
 }
 
-// missingRanges are the first ranges of the messages that have not come, to
-// whichever consumer; at most limit of them.
-func (b *books) missingRanges(limit int) []ledger.Range {
+// missingRanges are the first ranges of messages that are missing from any of the
+// ledgers, at most limit of them.
+func (b books) missingRanges(limit int) []ledger.Range {
 	var all []ledger.Range
-	for _, l := range b.ledgers {
+	for _, l := range b {
 		all = append(all, l.MissingRanges(limit)...)
 	}
 	slices.SortFunc(all, func(a, b ledger.Range) int {
@@ -94,10 +127,10 @@ func (b *books) missingRanges(limit int) []ledger.Range {
 	return all[:min(limit, len(all))]
 }
 
-// totals are the sums over all ledgers.
-func (b *books) totals() ledger.Totals {
+// totals are the sums over the ledgers.
+func (b books) totals() ledger.Totals {
 	var sum ledger.Totals
-	for _, l := range b.ledgers {
+	for _, l := range b {
 		t := l.Totals()
 		sum.Received += t.Received
 		sum.Unique += t.Unique
@@ -106,6 +139,8 @@ func (b *books) totals() ledger.Totals {
 		sum.Corrupted += t.Corrupted
 		sum.Unexpected += t.Unexpected
 		sum.Redelivered += t.Redelivered
+		sum.DeliveredAgain += t.DeliveredAgain
+		sum.SentAgain += t.SentAgain
 		sum.FarthestReorder = max(sum.FarthestReorder, t.FarthestReorder)
 	}
 	return sum

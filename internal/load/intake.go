@@ -12,60 +12,84 @@ import (
 
 // sink records deliveries: a ledger's consumer, or a tally's.
 type sink interface {
-	// record enters deliveries, and comes before their ack. The bodies are not
-	// kept.
+	// record is called before the deliveries are acked. It must not keep the bodies.
 	record(deliveries []thump.Delivery)
 }
 
 // intakeConfig says how to consume.
 type intakeConfig struct {
 	consumers int
-	// consumer says how consumer i consumes.
-	consumer func(i int) thump.ConsumerConfig
-	// sink makes a sink for consumer i. It is called again for each further
-	// stream that the consumer gets deliveries of: order is within a stream.
-	sink func(i int) sink
-	// hold, where set, lets the consumers take nothing before it is closed.
+	// consumer is how consumer i of several consumes.
+	consumer func(i, of int) thump.ConsumerConfig
+	// sink makes a sink for consumer i. Another is made for each further stream that
+	// the consumer gets deliveries from: order is within a stream.
+	sink func(i int, stream string) sink
+	// recovers says that it does not matter where a connection is lost while its consumer
+	// closes: what is left comes to others.
+	recovers bool
+	// hold, if set, keeps the consumers from taking anything until it is closed.
 	hold     <-chan struct{}
-	autoAck  bool // deliveries are not to be acked
 	progress *Progress
 
-	// count, where set, is how many deliveries are taken: by all consumers
-	// together of a queue, by each of a stream's.
+	// count, if not 0, is how many deliveries to take: all consumers together, or, if
+	// each is set, every consumer.
 	count uint64
 	each  bool
 
-	// reached gets a value, where it has room, after each batch from which on
-	// progress has counted goal deliveries or more: whoever waits for the end
-	// is not woken for every batch before.
-	reached chan<- struct{}
-	goal    *atomic.Uint64
+	// expectedSeen gets a value, if it has room, after each batch with which the
+	// deliveries that progress counts are expected or more. So whoever waits for the
+	// end is not woken for every batch before.
+	expectedSeen chan<- struct{}
+	expected     *atomic.Uint64
 }
 
-// intake is a number of consumers that run until close, or to their end.
+// intake is a number of consumers. They run until close is called, or until each
+// has come to its end.
 type intake struct {
-	cfg       intakeConfig
-	cancel    context.CancelFunc
-	consumers []*taker
-	wg        sync.WaitGroup
-	failed    chan struct{} // closed at the first error
-	ended     chan struct{} // closed when every consumer has come to its end
+	cfg    intakeConfig
+	cancel context.CancelFunc
+	takers []*taker
+	wg     sync.WaitGroup
+	failed chan struct{} // closed at the first error
+	cut    atomic.Bool   // a connection was lost while its consumer closed
+	ended  chan struct{} // closed when every consumer has come to its end
 
 	mu          sync.Mutex
 	err         error
-	first, last time.Time
+	first, last time.Time // when the first and the last delivery came, or zero
 }
 
 // taker is one consumer of an intake.
 type taker struct {
 	con     *thump.Consumer
-	newSink func() sink
-	sinks   map[string]sink // by stream
+	autoAck bool // deliveries need no ack
+	newSink func(stream string) sink
+	sinks   map[string]sink // by stream; "" for a queue
 	tickets *atomic.Int64   // how many more deliveries may be taken; nil for any number
 
-	// read is, for each stream, the offset behind the latest delivery. Guarded by
-	// intake.mu.
+	// read is, by stream, the offset after the latest delivery. intake.mu guards it.
 	read map[string]uint64
+
+	stop chan struct{}  // closed when it is to take no more
+	over chan struct{}  // closed when it takes no more; nil before it has begun
+	rest []*thump.Batch // what was not to be taken is unsettled
+}
+
+// finish lets a taker come to the end of what has come, and gives back the rest.
+func (t *taker) finish(ctx context.Context) {
+	t.con.Stop()
+	close(t.stop)
+	if t.over == nil {
+		return
+	}
+	select {
+	case <-t.over:
+	case <-ctx.Done():
+		return
+	}
+	for _, batch := range t.rest {
+		_ = batch.Release() // it goes back in any case
+	}
 }
 
 // openIntake connects the consumers and starts them.
@@ -74,21 +98,28 @@ func openIntake(ctx context.Context, client *thump.Client, cfg intakeConfig) (*i
 	in := &intake{cfg: cfg, cancel: cancel, failed: make(chan struct{}), ended: make(chan struct{})}
 	tickets := in.newTickets()
 	for i := range cfg.consumers {
-		con, err := client.Consumer(ctx, cfg.consumer(i))
+		how := cfg.consumer(i, cfg.consumers)
+		how.ReuseBuffers = true // a sink keeps no body
+		con, err := client.Consumer(ctx, how)
 		if err != nil {
-			in.end(err)
-			return nil, in.close(ctx)
+			in.fail(err)
+			return nil, in.close(ctx, closeTimeout)
 		}
 		if i > 0 && cfg.each {
 			tickets = in.newTickets()
 		}
-		in.consumers = append(in.consumers, &taker{
-			con: con, newSink: func() sink { return cfg.sink(i) }, sinks: make(map[string]sink),
-			tickets: tickets, read: make(map[string]uint64),
+		in.takers = append(in.takers, &taker{
+			con: con, autoAck: how.AutoAck, newSink: func(stream string) sink { return cfg.sink(i, stream) }, sinks: make(map[string]sink),
+			tickets: tickets, read: make(map[string]uint64), stop: make(chan struct{}),
 		})
 	}
-	for _, t := range in.consumers {
-		in.wg.Go(func() { in.end(in.consume(ctx, t)) })
+	cfg.progress.consumersOpened()
+	for _, t := range in.takers {
+		t.over = make(chan struct{})
+		in.wg.Go(func() {
+			defer close(t.over)
+			in.fail(in.consume(ctx, t))
+		})
 	}
 	go func() {
 		in.wg.Wait()
@@ -106,8 +137,8 @@ func (in *intake) newTickets() *atomic.Int64 {
 	return tickets
 }
 
-// end notes why a consumer ended.
-func (in *intake) end(err error) {
+// fail notes why a consumer ended, unless err is nil.
+func (in *intake) fail(err error) {
 	if err == nil {
 		return
 	}
@@ -119,19 +150,25 @@ func (in *intake) end(err error) {
 	}
 }
 
-// close ends the consumers in order: no more is delivered, everything that has
-// come is recorded and acked, and the broker has read every ack. Afterwards
-// nothing is on its way to this process. When ctx ends first the connections
-// are dropped. The error is why a consumer failed, now or before.
-func (in *intake) close(ctx context.Context) error {
+// close ends the consumers in order: nothing more is delivered, everything that has
+// come is recorded and acked, and the broker has read every ack. After that nothing
+// is on its way to this process. If ctx ends first, or the time is over, it drops the
+// connections. The error is why a consumer failed, now or before.
+func (in *intake) close(ctx context.Context, timeout time.Duration) error {
 	defer in.cancel()
-	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var wg sync.WaitGroup
-	for _, t := range in.consumers {
+	for _, t := range in.takers {
 		wg.Go(func() {
-			if err := t.con.Close(ctx); err != nil && !errors.Is(err, thump.ErrClosed) {
-				in.end(err)
+			t.finish(ctx)
+			err := t.con.Close(ctx)
+			switch {
+			case err == nil || errors.Is(err, thump.ErrClosed):
+			case in.cfg.recovers && thump.Temporary(err) && ctx.Err() == nil:
+				in.cut.Store(true)
+			default:
+				in.fail(err)
 			}
 		})
 	}
@@ -143,7 +180,7 @@ func (in *intake) close(ctx context.Context) error {
 	return in.err
 }
 
-// times returns when the first and the last delivery so far came.
+// times returns when the first and the last delivery so far came, or zero.
 func (in *intake) times() (first, last time.Time) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -151,12 +188,12 @@ func (in *intake) times() (first, last time.Time) {
 }
 
 // leastRead is the offset of a stream below which every consumer has read
-// everything; 0 where one of them has read nothing yet.
+// everything; 0 if one of them has read nothing yet.
 func (in *intake) leastRead(stream string) uint64 {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	least := in.consumers[0].read[stream]
-	for _, t := range in.consumers {
+	least := in.takers[0].read[stream]
+	for _, t := range in.takers {
 		least = min(least, t.read[stream])
 	}
 	return least
@@ -166,11 +203,13 @@ func (in *intake) consume(ctx context.Context, t *taker) error {
 	if in.cfg.hold != nil {
 		select {
 		case <-in.cfg.hold:
+		case <-t.stop:
+			return nil
 		case <-ctx.Done():
 			return nil
 		}
 	}
-	// Not Receive: Close lets a loop over Batches take what has already come.
+	// Stop ends the loop; with AutoAck once it has taken what has already come.
 	for batch, err := range t.con.Batches(ctx) {
 		if err != nil && ctx.Err() != nil {
 			return nil
@@ -181,9 +220,15 @@ func (in *intake) consume(ctx context.Context, t *taker) error {
 		now := time.Now()
 		n := t.take(len(batch.Deliveries))
 		t.sink(batch.Stream).record(batch.Deliveries[:n])
-		in.note(t, batch, now, n)
-		if err := in.settle(batch, n); err != nil {
+		in.count(t, batch, now, n)
+		switch err := t.ack(batch, n); {
+		case errors.Is(err, thump.ErrStale): // it comes again; if nothing does, the loop says why
+			in.cfg.progress.stale()
+		case err != nil:
 			return err
+		}
+		if n < len(batch.Deliveries) && !t.autoAck {
+			t.rest = append(t.rest, batch)
 		}
 	}
 	return nil
@@ -193,13 +238,13 @@ func (in *intake) consume(ctx context.Context, t *taker) error {
 func (t *taker) sink(stream string) sink {
 	s, there := t.sinks[stream]
 	if !there {
-		s = t.newSink()
+		s = t.newSink(stream)
 		t.sinks[stream] = s
 	}
 	return s
 }
 
-// take returns how many of n deliveries this process is to have.
+// take returns how many of n deliveries this process may take.
 func (t *taker) take(n int) int {
 	if t.tickets == nil {
 		return n
@@ -211,33 +256,35 @@ func (t *taker) take(n int) int {
 	return max(0, n+int(left))
 }
 
-// note counts the first n deliveries of a batch that came at the given time.
-func (in *intake) note(t *taker, batch *thump.Batch, now time.Time, n int) {
+// count counts the first n deliveries of a batch, which came at the given time.
+func (in *intake) count(t *taker, batch *thump.Batch, now time.Time, n int) {
 	if n > 0 {
 		in.mu.Lock()
-		if in.first.IsZero() {
+		if in.first.IsZero() || now.Before(in.first) { // another taker may have been quicker
 			in.first = now
 		}
-		in.last = now
+		if now.After(in.last) {
+			in.last = now
+		}
 		if batch.Stream != "" {
-			t.read[batch.Stream] = batch.Deliveries[n-1].Offset + 1
+			t.read[batch.Stream] = max(t.read[batch.Stream], batch.Deliveries[n-1].Offset+1)
 		}
 		in.mu.Unlock()
 	}
-	if in.cfg.progress.received.Add(uint64(n)) < in.cfg.goal.Load() {
+	if in.cfg.progress.received.Add(uint64(n)) < in.cfg.expected.Load() {
 		return
 	}
 	select {
-	case in.cfg.reached <- struct{}{}:
+	case in.cfg.expectedSeen <- struct{}{}:
 	default:
 	}
 }
 
-// settle acks the first n deliveries of the batch. The others stay unsettled,
-// which makes the broker keep to the prefetch, and go back to the queue when
-// the consumer closes; given back now they would come again at once.
-func (in *intake) settle(batch *thump.Batch, n int) error {
-	if in.cfg.autoAck {
+// ack acks the first n deliveries of the batch. The others stay unsettled, so that
+// the prefetch keeps the broker from sending more. They go back to the queue when
+// the consumer closes: given back now, they would come again at once.
+func (t *taker) ack(batch *thump.Batch, n int) error {
+	if t.autoAck {
 		return nil
 	}
 	if n == len(batch.Deliveries) {

@@ -1,39 +1,47 @@
 package load
 
-import "github.com/thumpmq/thump"
-
-// Place is where messages go to and come from.
-type Place struct {
-	Kind PlaceKind
-	Name string
-}
-
-// PlaceKind is a kind of Place.
-type PlaceKind uint8
-
-const (
-	// Queue is a classic or quorum queue: it hands each message to one consumer,
-	// and forgets it.
-	Queue PlaceKind = iota
-	// Stream is a stream: it keeps its messages, and every consumer reads all of
-	// them.
-	Stream
-	// SuperStream is a super stream: several streams under one name, each message
-	// in one of them.
-	SuperStream
+import (
+	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/internal/result"
 )
 
-// Streams reports whether the place is a stream or a super stream.
-func (p Place) Streams() bool { return p.Kind != Queue }
+// Place is where messages go and come from: a Queue, a Stream or a SuperStream.
+// Whatever a run does differently for one of them is a method here.
+type Place interface {
+	// Target is the place as package thump names it.
+	Target() thump.Target
+	// String is the place as people name it: "queue hello", "super stream orders".
+	String() string
+	// Readers is how many of the given number of consumers receive each message.
+	Readers(consumers int) int
+	// Confirms reports whether the broker is to confirm what is published.
+	Confirms() bool
 
-// target is the place as package thump has it.
-func (p Place) target() thump.Target {
-	switch p.Kind {
-	case Stream:
-		return thump.Stream(p.Name)
-	case SuperStream:
-		return thump.SuperStream(p.Name)
-	default:
-		return thump.Queue(p.Name)
-	}
+	// publisher is how publisher i, counted from 0, of several publishes.
+	publisher(i, of int) thump.PublisherConfig
+	// batchMessages is the most messages of one call of Publish.
+	batchMessages() int
+	// routingKeys are the keys that the messages have in turn, by their number; none
+	// for no key.
+	routingKeys() []string
+	// transient reports whether messages are published as transient.
+	transient() bool
+
+	// consumer is how consumer i, counted from 0, of several consumes.
+	consumer(i, of int) thump.ConsumerConfig
+	// source is the place as the source of a run's messages.
+	source(client *thump.Client) source
+
+	// sending and receiving note the settings of this kind of place.
+	sending(s *result.Settings)
+	receiving(s *result.Settings)
 }
+
+// The most messages of one call of Publish, for a queue and for a stream: enough that
+// the cost of the call itself does not matter. batchBytes bounds the call too, so that
+// large bodies do not pile up.
+const (
+	queueMessages  = 256
+	streamMessages = 1000
+	batchBytes     = 256 << 10
+)

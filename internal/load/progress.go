@@ -7,13 +7,15 @@ import (
 	"github.com/thumpmq/thump"
 )
 
-// Progress is how far a run has come. It is written once a batch and may be
-// read at any time, from any goroutine. The zero value is ready; one Progress
-// serves one run.
+// Progress is how far a run has come. It is written once a batch. Any goroutine
+// may read it at any time. The zero value is ready for use by one run.
 type Progress struct {
 	published atomic.Uint64
 	confirmed atomic.Uint64
 	received  atomic.Uint64
+	answered  atomic.Uint64 // messages whose outcome is known
+
+	outages outages
 
 	mu         sync.Mutex
 	publishers []*thump.Publisher
@@ -28,8 +30,8 @@ func (p *Progress) Confirmed() uint64 { return p.confirmed.Load() }
 // Received is the number of deliveries.
 func (p *Progress) Received() uint64 { return p.received.Load() }
 
-// Blocked is the broker's reason while it blocks one of the publishers (a
-// memory or disk alarm), else "".
+// Blocked is the broker's reason while it blocks one of the publishers (a memory
+// or disk alarm), and "" otherwise.
 func (p *Progress) Blocked() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -3,24 +3,10 @@ package load
 import (
 	"context"
 	"errors"
-	"strconv"
 	"time"
 
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/internal/ledger"
-)
-
-const (
-	// queueMessages, streamMessages and batchBytes bound one call of Publish:
-	// enough that the cost of the call is nothing beside the messages', and large
-	// bodies don't pile up.
-	queueMessages  = 256
-	streamMessages = 1000
-	batchBytes     = 256 << 10
-
-	// routingKeys is how many routing keys the messages to a super stream have:
-	// their number, modulo this. It is many times the number of partitions.
-	routingKeys = 4096
 )
 
 // publisher publishes one range of the plan.
@@ -32,12 +18,14 @@ type publisher struct {
 	published uint64
 	err       error
 
-	// Written by outcomes alone, and read when the publisher has closed.
-	last time.Time
-	bad  []uint64
+	// Only outcomes writes these. They are read once the publisher has closed.
+	last        time.Time // when the latest outcomes came
+	unconfirmed []uint64
+	resent      []uint64
 }
 
-// publish publishes the range in batches until its end, stop, or an error.
+// publish publishes the range in batches. It ends with the range, when stop is
+// closed, or on an error.
 func (p *publisher) publish(ctx context.Context, stop <-chan struct{}) error {
 	b := p.newBatch()
 	for next := p.own.First; next <= p.own.Last && !stopped(stop); {
@@ -53,9 +41,9 @@ func (p *publisher) publish(ctx context.Context, stop <-chan struct{}) error {
 	return nil
 }
 
-// batch is the messages of one call of Publish, and their bodies, made anew in
-// the same memory for every call.
-type batch struct {
+// messageBatch is the messages of one call of Publish, and their bodies. It makes
+// those of every call in the same memory.
+type messageBatch struct {
 	format   *ledger.Format
 	messages []thump.Message
 	bodies   []byte
@@ -63,30 +51,24 @@ type batch struct {
 	keys     []string // routing keys; nil for none
 }
 
-func (p *publisher) newBatch() *batch {
-	most := queueMessages
-	if p.cfg.To.Streams() {
-		most = streamMessages
+func (p *publisher) newBatch() *messageBatch {
+	to := p.cfg.To
+	size := min(to.batchMessages(), max(1, batchBytes/p.format.MaxSize()))
+	b := &messageBatch{
+		format: p.format, messages: make([]thump.Message, size), ends: make([]int, 0, size), keys: to.routingKeys(),
 	}
-	size := min(most, max(1, batchBytes/p.format.MaxSize()))
-	b := &batch{format: p.format, messages: make([]thump.Message, size), ends: make([]int, 0, size)}
-	if p.cfg.Transient {
+	if to.transient() {
+		transient := &thump.Properties{DeliveryMode: thump.Transient}
 		for i := range b.messages {
-			b.messages[i].Properties.DeliveryMode = thump.Transient
-		}
-	}
-	if p.cfg.To.Kind == SuperStream {
-		b.keys = make([]string, routingKeys)
-		for i := range b.keys {
-			b.keys[i] = strconv.Itoa(i)
+			b.messages[i].Properties = transient
 		}
 	}
 	return b
 }
 
-// fill makes the messages from number first on, as many as fit, at most limit.
+// fill makes the messages from number first on: as many as fit, at most limit.
 // They are valid until the next call.
-func (b *batch) fill(first, limit uint64) []thump.Message {
+func (b *messageBatch) fill(first, limit uint64) []thump.Message {
 	messages := b.messages[:min(uint64(len(b.messages)), limit)]
 	b.bodies, b.ends = b.format.AppendRun(b.bodies[:0], first, len(messages), b.ends[:0])
 	start := 0
@@ -101,24 +83,33 @@ func (b *batch) fill(first, limit uint64) []thump.Message {
 	return messages
 }
 
-// outcomes hears what became of messages, many at a time.
+// outcomes counts outcomes, and passes on the numbers of messages that were not confirmed
+// and of those that were sent again, as nobody can rule out of what is Unknown.
 func (p *publisher) outcomes(outcomes []thump.Outcome) {
 	p.last = time.Now()
-	p.bad = p.bad[:0]
+	p.unconfirmed, p.resent = p.unconfirmed[:0], p.resent[:0]
 	for i := range outcomes {
-		if outcomes[i].Status != thump.Confirmed {
-			p.bad = append(p.bad, outcomes[i].Ref)
+		o := &outcomes[i]
+		if o.Status != thump.Confirmed {
+			p.unconfirmed = append(p.unconfirmed, o.Ref)
+		}
+		if o.Resent || o.Status == thump.Unknown {
+			p.resent = append(p.resent, o.Ref)
 		}
 	}
-	p.cfg.Progress.confirmed.Add(uint64(len(outcomes) - len(p.bad)))
-	if len(p.bad) > 0 && p.cfg.Unconfirmed != nil {
-		p.cfg.Unconfirmed(p.bad)
+	p.cfg.Progress.answered.Add(uint64(len(outcomes)))
+	p.cfg.Progress.confirmed.Add(uint64(len(outcomes) - len(p.unconfirmed)))
+	if len(p.unconfirmed) > 0 && p.cfg.Unconfirmed != nil {
+		p.cfg.Unconfirmed(p.unconfirmed)
+	}
+	if len(p.resent) > 0 && p.cfg.Resent != nil {
+		p.cfg.Resent(p.resent)
 	}
 }
 
-// flushError returns err where it says that the publisher has ended. That the
-// broker refused messages, or that the publisher was closed in order, is no
-// failure of the sending: the counts tell it.
+// flushError returns err if it says that the publisher has ended. That the broker
+// refused messages, or that the publisher was closed in order, is no failure of the
+// sending: the counts tell it.
 func flushError(err error) error {
 	if outcome, ok := errors.AsType[*thump.OutcomeError](err); ok && outcome.Err == nil {
 		return nil

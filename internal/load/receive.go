@@ -8,143 +8,190 @@ import (
 
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/internal/ledger"
+	"github.com/thumpmq/thump/internal/result"
 )
 
-// ReceiveConfig says what to receive and until when.
+// ReceiveConfig says what to receive and when to end.
 type ReceiveConfig struct {
 	From      Place
 	Consumers int
-	Prefetch  int // unsettled deliveries for each consumer of a queue
-	AutoAck   bool
 
-	// Stream says how to consume from a stream or super stream. Of several
-	// consumers with a name each gets a number at its end.
-	Stream thump.StreamConsuming
-
-	// Count ends the receiving after so many messages, and takes no more than
-	// them off the queue; every consumer of a stream takes so many. 0 for no
-	// limit. It can't go with AutoAck, which leaves the broker free to send any
-	// number.
+	// Count ends the receiving after this many messages, and takes no more than
+	// these off a queue. Every consumer of a stream takes as many. 0 is for no limit.
+	// It does not work with AutoAck, which lets the broker send any number.
 	Count uint64
-	// Idle ends the receiving when nothing has come for so long; 0 for never.
+	// Idle ends the receiving when nothing has come for this long; 0 for never.
 	Idle time.Duration
 
-	// Progress is told of every batch; it must not be nil.
+	// Progress is updated with every batch. It must not be nil.
 	Progress *Progress
 }
 
-// Received is what came.
-type Received struct {
-	// Tallies are what came from the queue, or to each consumer of the stream.
-	Tallies []ledger.TallyCounts
-	// First and Last are when the first and the last delivery came, or zero.
-	First, Last time.Time
+// Describe notes the settings of the receiving side.
+func (cfg *ReceiveConfig) Describe(s *result.Settings) {
+	s.Count, s.Consumers = cfg.Count, cfg.Consumers
+	cfg.From.receiving(s)
 }
 
-// Total is the number of deliveries.
-func (r Received) Total() uint64 {
-	var n uint64
-	for _, t := range r.Tallies {
-		n += t.Received
-	}
-	return n
+// Total is the number of deliveries at which the receiving ends, over all
+// consumers; 0 for no limit.
+func (cfg *ReceiveConfig) Total() uint64 {
+	return cfg.Count * uint64(cfg.From.Readers(cfg.Consumers))
 }
 
-// tallySink records deliveries with a tally's consumer, which does not ask
-// whether a message was redelivered.
-type tallySink struct{ consumer *ledger.TallyConsumer }
+// Tally is what the numbers in the tutorial's bodies tell about what came.
+type Tally = ledger.TallyCounts
 
-func (s *tallySink) record(deliveries []thump.Delivery) {
-	for i := range deliveries {
-		s.consumer.Add(deliveries[i].Body)
-	}
-	s.consumer.Commit()
+// Receive receives and acks, with buffers that are used again
+// (thump.ConsumerConfig.ReuseBuffers), until the count is reached, nothing has come
+// for the idle time, everything has come that a stream stored before its Until, stop is
+// closed, or a consumer fails. It writes what came to r, together with the verdict,
+// and returns the tallies: one for a queue, one for each consumer of a stream.
+//
+// The error is why a consumer failed. It is in the verdict too.
+func Receive(ctx context.Context, client *thump.Client, cfg ReceiveConfig, r *result.Run, stop <-chan struct{}) ([]Tally, error) {
+	rec := &receiver{cfg: cfg, client: client}
+	err := rec.receive(ctx, stop)
+	rec.record(r)
+	total := cfg.Total()
+	judge(r, err, stopped(stop) && (total == 0 || *r.Received < total))
+	return rec.counts, err
 }
 
-// Receive receives and acks until the count is reached, nothing has come for the
-// idle time, everything has come that was stored until Stream.Until, stop is
-// closed, or a consumer fails. What it has received by then is in Received,
-// whatever the error.
-func Receive(ctx context.Context, client *thump.Client, cfg ReceiveConfig, stop <-chan struct{}) (Received, error) {
-	tallies := make([]*ledger.Tally, 1)
-	if cfg.From.Streams() {
-		tallies = make([]*ledger.Tally, cfg.Consumers)
-	}
+// receiver is a Receive. Its results are there once receive has returned.
+type receiver struct {
+	cfg    ReceiveConfig
+	client *thump.Client
+
+	counts      []Tally
+	redelivered atomic.Uint64
+	first, last time.Time // when the first and the last delivery came, or zero
+}
+
+func (rec *receiver) receive(ctx context.Context, stop <-chan struct{}) error {
+	cfg := &rec.cfg
+	tallies := make([]*ledger.Tally, cfg.From.Readers(cfg.Consumers))
 	for i := range tallies {
 		tallies[i] = ledger.NewTally()
 	}
-	reached := make(chan struct{}, 1)
-	in := intakeConfig{
-		consumers: cfg.Consumers, consumer: cfg.consumer, autoAck: cfg.AutoAck,
-		sink:  func(i int) sink { return &tallySink{tallies[min(i, len(tallies)-1)].Consumer()} },
-		count: cfg.Count, each: cfg.From.Streams(),
-		progress: cfg.Progress, reached: reached, goal: new(atomic.Uint64),
-	}
-	in.goal.Store(math.MaxUint64)
+	seen, expected := make(chan struct{}, 1), new(atomic.Uint64)
+	expected.Store(math.MaxUint64)
 	if cfg.Count > 0 {
-		in.goal.Store(cfg.Count * uint64(len(tallies)))
+		expected.Store(cfg.Total())
 	}
-	intake, err := openIntake(ctx, client, in)
+	in, err := openIntake(ctx, rec.client, intakeConfig{
+		consumers: cfg.Consumers, consumer: cfg.consumer,
+		sink: func(i int, _ string) sink {
+			return &tallySink{tallies[min(i, len(tallies)-1)].Consumer(), &rec.redelivered}
+		},
+		count: cfg.Count, each: len(tallies) > 1,
+		progress: cfg.Progress, expectedSeen: seen, expected: expected,
+	})
 	if err != nil {
-		return Received{}, err
+		return err
 	}
-	waitReceived(ctx, intake, cfg, reached, stop)
-	err = intake.close(ctx)
-	got := Received{}
-	got.First, got.Last = intake.times()
+	rec.wait(ctx, in, seen, stop)
+	timeout := closeTimeout
+	if stopped(stop) {
+		timeout = stoppedTimeout
+	}
+	err = in.close(ctx, timeout)
+	rec.first, rec.last = in.times()
 	for _, t := range tallies {
-		got.Tallies = append(got.Tallies, t.Counts())
+		rec.counts = append(rec.counts, t.Counts())
 	}
 	if err == nil {
 		err = ctx.Err()
 	}
-	return got, err
+	return err
 }
 
-// consumer says how consumer i consumes.
-func (cfg *ReceiveConfig) consumer(i int) thump.ConsumerConfig {
-	if cfg.From.Streams() {
-		stream := cfg.Stream
-		stream.Name = numbered(stream.Name, i, cfg.Consumers > 1)
-		return thump.ConsumerConfig{From: cfg.From.target(), MaxBatch: streamBatch, Stream: stream}
-	}
-	prefetch := cfg.Prefetch
+// consumer is how consumer i of several consumes: from a queue it prefetches no
+// more than it may take.
+func (cfg *ReceiveConfig) consumer(i, of int) thump.ConsumerConfig {
+	how := cfg.From.consumer(i, of)
 	if cfg.Count > 0 {
-		prefetch = int(min(uint64(prefetch), cfg.Count))
+		how.Prefetch = int(min(uint64(how.Prefetch), cfg.Count))
 	}
-	return thump.ConsumerConfig{From: cfg.From.target(), Prefetch: prefetch, AutoAck: cfg.AutoAck}
+	return how
 }
 
-// waitReceived returns when there is a reason to end.
-func waitReceived(ctx context.Context, in *intake, cfg ReceiveConfig, reached, stop <-chan struct{}) {
+// wait returns when there is a reason to end.
+func (rec *receiver) wait(ctx context.Context, in *intake, seen, stop <-chan struct{}) {
 	var idle <-chan time.Time
-	if cfg.Idle > 0 {
-		// A few looks in the time are enough to see when the last message came.
-		tick := time.NewTicker(max(time.Millisecond, cfg.Idle/20))
+	if rec.cfg.Idle > 0 {
+		// A few looks within the time are enough to see when the last message came.
+		tick := time.NewTicker(max(time.Millisecond, rec.cfg.Idle/20))
 		defer tick.Stop()
 		idle = tick.C
 	}
 	began := time.Now()
 	for {
 		select {
-		case <-reached:
-			return
 		case <-idle:
+			if rec.cfg.Progress.away() {
+				began = time.Now() // nothing can come
+			}
 			latest := began
-			if _, last := in.times(); !last.IsZero() {
+			if _, last := in.times(); last.After(began) {
 				latest = last
 			}
-			if time.Since(latest) >= cfg.Idle {
+			if time.Since(latest) >= rec.cfg.Idle {
 				return
 			}
+		case <-seen:
+			return
 		case <-in.ended:
 			return
-		case <-stop:
-			return
 		case <-in.failed:
+			return
+		case <-stop:
 			return
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// record writes what came to r.
+func (rec *receiver) record(r *result.Run) {
+	var received uint64
+	for _, c := range rec.counts {
+		received += c.Received
+	}
+	r.Received = &received
+	rec.cfg.Progress.recordOutages(r)
+	r.Redelivered = new(rec.redelivered.Load())
+	recordTimes(r, rec.first, rec.last)
+	r.TotalSeconds = r.ReceiveSeconds
+}
+
+// recordTimes writes how long the deliveries took that r counts. first and last are
+// zero if there was none.
+func recordTimes(r *result.Run, first, last time.Time) {
+	if first.IsZero() {
+		return
+	}
+	r.ReceiveSeconds = seconds(last.Sub(first))
+	r.ReceiveRatePerSecond = result.Rate(r.Received, r.ReceiveSeconds)
+}
+
+// tallySink records deliveries in a tally, and counts those that were redelivered.
+type tallySink struct {
+	consumer    *ledger.TallyConsumer
+	redelivered *atomic.Uint64
+}
+
+func (s *tallySink) record(deliveries []thump.Delivery) {
+	var redelivered uint64
+	for i := range deliveries {
+		s.consumer.Add(deliveries[i].Body)
+		if deliveries[i].Redelivered {
+			redelivered++
+		}
+	}
+	s.consumer.Commit()
+	if redelivered > 0 {
+		s.redelivered.Add(redelivered)
 	}
 }

@@ -1,9 +1,10 @@
 // Package load runs publishers and consumers against one queue, stream or super
-// stream, through the public API of package thump alone, and keeps count: its
-// figures are those that a user of the package gets.
+// stream, and keeps count. It uses only the public API of package thump, so its
+// figures are those that a user of the package gets. What it measures it writes to
+// a result.Run.
 //
-// Memory does not depend on the number of messages: bodies are made in reused
-// buffers, a batch at a time, and the ledgers forget what is complete.
+// Memory does not depend on the number of messages: bodies are made a batch at a
+// time in reused buffers, and the ledgers drop what is complete.
 package load
 
 import (
@@ -15,149 +16,142 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump"
-	"github.com/thumpmq/thump/internal/ledger"
+	"github.com/thumpmq/thump/internal/result"
 )
 
 const (
-	// idleBeforeCheck is how long nothing must have come before the run asks
-	// the broker whether anything is left. It decides nothing by itself.
+	// idleBeforeCheck is how long nothing must have come before the run asks the
+	// broker whether anything is left. It decides nothing by itself.
 	idleBeforeCheck = time.Second
 	// stallTimeout is how long the source may hold messages and deliver none.
 	stallTimeout = 60 * time.Second
-	// secondLook is the time between the two looks at an empty queue that make
-	// missing messages lost. RabbitMQ's queues count what they hold exactly,
-	// and what was confirmed is in them; the second look is for messages that
-	// a closed channel gives back, which takes the broker a moment.
-	secondLook = 250 * time.Millisecond
-	// surplusRounds is how often a queue that should be empty is emptied again
-	// before the run says that somebody else publishes to it.
-	surplusRounds = 3
+	// lookAgain is the time between two looks at a queue that holds fewer messages than
+	// are missing. Those are lost if the second look shows no more than the first:
+	// RabbitMQ's queues count exactly what they hold, and what was confirmed is in
+	// them, but what a closed channel gives back takes the broker a moment.
+	lookAgain = 250 * time.Millisecond
+	// extraRounds is how often a run empties again a queue that should be empty. Then
+	// it says that somebody else publishes to it.
+	extraRounds = 3
+	// askAgain is the time between two questions to a broker that is away, and askTimeout
+	// the time that it has for an answer.
+	askAgain   = 200 * time.Millisecond
+	askTimeout = 10 * time.Second
+	// ghostTimeout is how long a connection that broke may keep messages, because the
+	// broker has not noticed: it misses two heartbeats first, or more.
+	ghostTimeout = 3 * time.Minute
+	// lostRangesMost is how many ranges of lost messages the record names.
+	lostRangesMost = 20
 )
 
-// Config is a run: the sending of SendConfig, and consumers at the same time.
-type Config struct {
+// RunConfig is a run: the sending of SendConfig, and consumers at the same time.
+type RunConfig struct {
 	SendConfig
-
-	Consumers int
-	Prefetch  int // unsettled deliveries for each consumer of a queue
-	AutoAck   bool
-	// Sequential sends everything before the first message is received.
-	Sequential bool
-
-	// Fresh says that the stream was made for this run and holds nothing else. Of
-	// one that was there before, what it holds already is not received.
-	Fresh bool
-	// ConsumerName is the name under which a stream's consumer stores its offset;
-	// "" for none. Several get a number each.
-	ConsumerName string
+	Consumers  int
+	Sequential bool // send everything before the first message is received
+	// Recovery is that of the client. Its Progress must be told of the client's events.
+	Recovery thump.Recovery
 }
 
-// Outcome is what came of a run.
+// Describe notes the settings of the run.
+func (cfg *RunConfig) Describe(s *result.Settings) {
+	cfg.SendConfig.Describe(s)
+	s.Consumers, s.Sequential = cfg.Consumers, cfg.Sequential
+	cfg.To.receiving(s)
+}
+
+// Run sends and receives the messages of cfg, and returns when every one is
+// accounted for: confirmed or not, and received, or known to be lost. It writes what
+// became of them to r, together with the verdict.
 //
-// Every consumer of a stream gets every message: each is judged by itself, and
-// the counts are sums over them.
-type Outcome struct {
-	Sent   Sent
-	Totals ledger.Totals
-	// Lost messages were confirmed (without confirms: sent), have not come, and
-	// are not in the queue; a stream's consumer has read on behind them. LostKnown
-	// is false when the run ended before that could be told.
-	Lost       uint64
-	LostKnown  bool
-	LostRanges []ledger.Range
-	// Left is how many messages the run left in the queue; LeftKnown is false
-	// when the broker could not be asked, and for a stream, which keeps all.
-	Left      uint64
-	LeftKnown bool
-	// First and Last are when the first and the last delivery came, or zero.
-	First, Last time.Time
-	// Interrupted says that stop was closed before the run had ended.
-	Interrupted bool
-}
-
-// Run sends and receives the messages of the plan, and returns when every one
-// is accounted for: confirmed or not, and received, or known to be lost.
+// It goes on through outages for as long as the client's publishers and consumers do. A
+// message that came more than once for that reason is accounted for.
 //
-// When stop is closed it publishes no more, waits some seconds for confirms,
-// takes what is already on its way, and returns with what is known. When ctx
-// ends it returns at once.
+// When stop is closed it publishes no more, waits some seconds for confirms, takes
+// what is already on its way, and returns with what is known. When ctx ends it
+// returns at once.
 //
-// A queue must be there, empty, and nobody else's; a stream must be there, and
-// nobody else must publish to it.
-func Run(ctx context.Context, client *thump.Client, cfg Config, stop <-chan struct{}) (Outcome, error) {
-	_, format, err := cfg.plan()
-	if err != nil {
-		return Outcome{}, err
-	}
-	r := &run{cfg: cfg, client: client, stop: stop, reached: make(chan struct{}, 1)}
-	r.books, r.source = newBooks(format, cfg), newSource(client, cfg)
-	r.cfg.Unconfirmed = r.books.unconfirmed
-	r.goal.Store(math.MaxUint64)
-	if err := r.source.open(ctx); err != nil {
-		return Outcome{}, err
-	}
-	r.all(ctx)
-	out := r.outcome(ctx)
-	if r.sendErr != nil {
-		return out, r.sendErr
-	}
-	return out, r.err
+// A queue must exist, be empty, and be used by nobody else. A stream must exist, and
+// nobody else may publish to it.
+//
+// The error is why the run could not continue. It is in the verdict too.
+func Run(ctx context.Context, client *thump.Client, cfg RunConfig, r *result.Run, stop <-chan struct{}) error {
+	_, err := newRunner(client, cfg, stop).run(ctx, r)
+	return err
 }
 
-func newSource(client *thump.Client, cfg Config) source {
-	if cfg.To.Streams() {
-		return &streamSource{
-			client: client, place: cfg.To, name: cfg.ConsumerName, many: cfg.Consumers > 1, fresh: cfg.Fresh,
-		}
-	}
-	return &queueSource{client: client, queue: cfg.To.Name, prefetch: cfg.Prefetch, autoAck: cfg.AutoAck}
-}
-
-type run struct {
-	cfg    Config
+// runner is a Run.
+type runner struct {
+	cfg    RunConfig
 	client *thump.Client
 	source source
-	books  *books
+	books  books
 	stop   <-chan struct{}
 
-	// goal is how many deliveries there must be at least; known when all is sent.
-	goal    atomic.Uint64
-	reached chan struct{}
+	// expected is how many deliveries there must be at least. It is known when all is
+	// sent, and too large to be reached before. expectedSeen is intakeConfig's.
+	expected     atomic.Uint64
+	expectedSeen chan struct{}
 
-	// The sender's goroutine writes sent and sendErr and then closes sendDone.
+	// The sender's goroutine fills sent, writes sendErr, and then closes sendDone.
+	sent     sender
+	sendErr  error
 	sendDone chan struct{}
 	sendStop context.CancelFunc
-	sent     Sent
-	sendErr  error
 
-	out      Outcome
-	finished bool  // everything is accounted for
-	err      error // why receiving failed
+	first, last time.Time // when the first and the last delivery came, or zero
+	left        remainder // what the source holds, after the latest look
+	finished    bool      // everything is accounted for
+	err         error     // why the receiving failed
 }
 
-// all sends and receives.
-func (r *run) all(ctx context.Context) {
-	if !r.cfg.Sequential {
-		r.receiveRounds(ctx, nil)
-		return
+func newRunner(client *thump.Client, cfg RunConfig, stop <-chan struct{}) *runner {
+	r := &runner{cfg: cfg, client: client, source: cfg.To.source(client), stop: stop, expectedSeen: make(chan struct{}, 1)}
+	r.expected.Store(math.MaxUint64)
+	r.sent = sender{cfg: cfg.SendConfig, client: client}
+	return r
+}
+
+// run runs the load and writes its record.
+func (r *runner) run(ctx context.Context, out *result.Run) (interrupted bool, err error) {
+	_, format, err := r.cfg.plan()
+	if err == nil {
+		err = r.source.open(ctx)
 	}
-	if r.cfg.To.Streams() && !r.cfg.Fresh {
-		// Only consumers that are there before the first message know where in
-		// the stream it is.
-		hold := make(chan struct{})
-		r.receiveRounds(ctx, hold)
-		return
+	if err == nil {
+		r.books = newBooks(format, &r.cfg)
+		r.sent.cfg.Unconfirmed, r.sent.cfg.Resent = r.books.unconfirmed, r.books.resent
+		r.cfg.Progress.onLost(func() { r.books.lost(r.source.forgets()) })
+		r.sendAndReceive(ctx)
+		if err = r.sendErr; err == nil {
+			err = r.err
+		}
+		interrupted = !r.finished && (stopped(r.stop) || ctx.Err() != nil)
 	}
-	r.startSend(ctx)
-	r.awaitSend(nil)
-	if !r.ended() {
+	r.record(ctx, out, interrupted)
+	judge(out, err, interrupted)
+	return interrupted, err
+}
+
+// sendAndReceive does the work.
+func (r *runner) sendAndReceive(ctx context.Context) {
+	switch {
+	case !r.cfg.Sequential:
 		r.receiveRounds(ctx, nil)
+	case r.source.consumersFirst():
+		r.receiveRounds(ctx, make(chan struct{}))
+	default:
+		r.startSend(ctx)
+		r.awaitSend(nil)
+		if !stopped(r.stop) && r.sent.counts.Published > 0 {
+			r.receiveRounds(ctx, nil)
+		}
 	}
 }
 
-// startSend starts the sender. It ends by itself, when r.stop is closed, or
-// when sendStop is called.
-func (r *run) startSend(ctx context.Context) {
+// startSend starts the sender. It ends by itself, when r.stop is closed, or when
+// sendStop is called.
+func (r *runner) startSend(ctx context.Context) {
 	halt, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r.sendDone, r.sendStop = make(chan struct{}), cancel
 	go func() {
@@ -170,42 +164,36 @@ func (r *run) startSend(ctx context.Context) {
 	go func() {
 		defer close(r.sendDone)
 		defer cancel()
-		r.sent, r.sendErr = Send(ctx, r.client, r.cfg.SendConfig, halt.Done())
+		r.sendErr = r.sent.send(ctx, halt.Done())
 	}()
 }
 
-// awaitSend waits for the sender to end, and stops it when failed is closed.
-func (r *run) awaitSend(failed <-chan struct{}) {
+// awaitSend waits for the sender to end. It stops the sender when failed is closed.
+func (r *runner) awaitSend(failed <-chan struct{}) {
 	select {
 	case <-r.sendDone:
 	case <-failed:
 		r.sendStop()
 		<-r.sendDone
 	}
-	r.books.published(r.sent.Published)
-	r.goal.Store((r.sent.Counts.Confirmed + r.sent.Counts.Sent) * uint64(len(r.books.ledgers)))
+	r.books.published(r.sent.published)
+	r.expected.Store((r.sent.counts.Confirmed + r.sent.counts.Sent) * uint64(len(r.books)))
 }
 
-func (r *run) fail(err error) {
+func (r *runner) fail(err error) {
 	if r.err == nil {
 		r.err = err
 	}
 }
 
-// ended says that there is no more to be received by this run: it was stopped,
-// or could not send anything.
-func (r *run) ended() bool { return stopped(r.stop) || r.sent.Counts.Published == 0 }
-
-// receiveRounds receives until everything is accounted for. One round nearly
-// always does; another follows where closing the consumers, which is the only
-// way to be sure that nothing is under way, shows that the queue is not empty.
-// Where hold is set, the consumers are let go once all is sent.
-func (r *run) receiveRounds(ctx context.Context, hold chan struct{}) {
-	for surplus := 0; ; {
-		in, err := openIntake(ctx, r.client, intakeConfig{
-			consumers: r.cfg.Consumers, consumer: r.source.consumer, sink: r.books.sink, hold: hold,
-			autoAck: r.cfg.AutoAck, progress: r.cfg.Progress, reached: r.reached, goal: &r.goal,
-		})
+// receiveRounds receives until everything is accounted for. One round is nearly
+// always enough. Only when the consumers have closed is it sure that nothing is on
+// its way; if the queue is not empty then, another round follows. If hold is set,
+// the consumers wait until it is closed, once all is sent.
+func (r *runner) receiveRounds(ctx context.Context, hold chan struct{}) {
+	complete := false // everything that was sent has come
+	for extra := 0; ; {
+		in, err := r.openIntake(ctx, hold)
 		if err != nil {
 			r.fail(err)
 			return
@@ -217,89 +205,186 @@ func (r *run) receiveRounds(ctx context.Context, hold chan struct{}) {
 				close(hold)
 			}
 		}
-		r.awaitDeliveries(ctx, in, surplus > 0)
-		r.fail(in.close(ctx))
+		r.awaitDeliveries(ctx, in, complete)
+		r.fail(in.close(ctx, r.closeTimeout()))
 		r.noteTimes(in)
 		if r.lookAfterRound(ctx) {
 			return
 		}
-		if r.books.missing() == 0 {
-			surplus++
+		if complete = r.books.missing() == 0; complete && !in.cut.Load() {
+			extra++
 		}
-		if surplus > surplusRounds {
+		if extra > extraRounds {
 			r.fail(errors.New("somebody else is publishing to the queue"))
 			return
 		}
 	}
 }
 
-func (r *run) noteTimes(in *intake) {
-	first, last := in.times()
-	if r.out.First.IsZero() {
-		r.out.First = first
+// openIntake opens the consumers of a round; after the first one the broker may be away.
+func (r *runner) openIntake(ctx context.Context, hold <-chan struct{}) (in *intake, err error) {
+	open := func(context.Context) error { // they live longer than the question
+		in, err = openIntake(ctx, r.client, intakeConfig{
+			consumers: r.cfg.Consumers, consumer: r.source.consumer, sink: r.books.sink, hold: hold, recovers: !r.cfg.Recovery.Off,
+			progress: r.cfg.Progress, expectedSeen: r.expectedSeen, expected: &r.expected,
+		})
+		return err
 	}
-	if !last.IsZero() {
-		r.out.Last = last
+	if r.sendDone == nil {
+		err = open(ctx)
+	} else {
+		err = r.ask(ctx, open)
+	}
+	return in, err
+}
+
+// ask asks the broker for something, again and again while that is of use. Its errors are
+// those of the question.
+func (r *runner) ask(ctx context.Context, question func(context.Context) error) error {
+	begin := time.Now()
+	for {
+		err := r.askOnce(ctx, question)
+		if err == nil || r.err != nil || ctx.Err() != nil || !r.mayComeBack(err, begin) {
+			return err
+		}
+		select {
+		case <-time.After(askAgain):
+		case <-r.stop:
+		case <-ctx.Done():
+		}
 	}
 }
 
-// awaitDeliveries returns when all has come, when nothing more seems to come,
-// when the run is stopped, or on a failure. In a round for surplus everything
-// has come already, and the wait is for whatever it is to stop coming.
-func (r *run) awaitDeliveries(ctx context.Context, in *intake, surplus bool) {
+// mayComeBack reports whether a broker that has not answered since then, but with err, may
+// just be away.
+func (r *runner) mayComeBack(err error, since time.Time) bool {
+	recovery := &r.cfg.Recovery
+	return !recovery.Off && thump.Temporary(err) && !errors.Is(err, errStalled) && !stopped(r.stop) &&
+		(recovery.GiveUp == 0 || time.Since(since) < recovery.GiveUp)
+}
+
+// askOnce gives a broker that may come back, and any broker after stop, some time to answer.
+func (r *runner) askOnce(ctx context.Context, question func(context.Context) error) error {
+	const forever = math.MaxInt64
+	timeout := time.Duration(forever)
+	if !r.cfg.Recovery.Off {
+		timeout = askTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	over := make(chan struct{})
+	defer close(over)
+	go func() {
+		select {
+		case <-r.stop:
+			time.AfterFunc(r.closeTimeout(), cancel)
+		case <-over:
+		}
+	}()
+	return question(ctx)
+}
+
+// closeTimeout is how long the broker has for what ends a round.
+func (r *runner) closeTimeout() time.Duration {
+	switch {
+	case !stopped(r.stop):
+		return closeTimeout
+	case r.sent.unanswered.Load():
+		return unansweredTimeout
+	default:
+		return stoppedTimeout
+	}
+}
+
+// remaining is what the source says that it still holds.
+func (r *runner) remaining(ctx context.Context) (left remainder, err error) {
+	err = r.ask(ctx, func(ctx context.Context) error {
+		left, err = r.source.remaining(ctx)
+		return err
+	})
+	return left, err
+}
+
+func (r *runner) noteTimes(in *intake) {
+	first, last := in.times()
+	if r.first.IsZero() {
+		r.first = first
+	}
+	if !last.IsZero() {
+		r.last = last
+	}
+}
+
+// awaitDeliveries returns when everything has come, when nothing more seems to come,
+// when the run is stopped, or on a failure. In a round for extra messages everything
+// has come already; it waits until those stop coming.
+func (r *runner) awaitDeliveries(ctx context.Context, in *intake, extra bool) {
 	tick := time.NewTicker(idleBeforeCheck / 10)
 	defer tick.Stop()
-	at, stop := standing{}, r.stop
+	w, stop := waiting{}, r.stop
 	var tooLong <-chan time.Time // after stop
-	latest := time.Now()
+	latest, answered := time.Now(), time.Now()
 	received := r.cfg.Progress.Received()
 	for {
-		at.came = !surplus && r.books.came(r.goal.Load())
-		if at.came || at.stopping || at.idle >= idleBeforeCheck {
-			over, err := r.source.nothingMore(ctx, in, at)
-			if err != nil {
+		w.allReceived = !extra && r.books.allReceived(r.expected.Load())
+		if w.allReceived || w.stopping || w.idle >= idleBeforeCheck {
+			var done bool
+			err := r.askOnce(ctx, func(ctx context.Context) (err error) {
+				done, err = r.source.done(ctx, in, w)
+				return err
+			})
+			switch {
+			case err == nil && done:
+				return
+			case err == nil:
+				answered = time.Now()
+			case !r.mayComeBack(err, answered):
 				r.fail(fmt.Errorf("waiting for deliveries: %w", err))
-			}
-			if over {
 				return
 			}
 		}
 		select {
-		case <-r.reached:
+		case <-r.expectedSeen:
 		case <-tick.C:
 		case <-in.failed:
 			return
 		case <-stop:
-			at.stopping, stop = true, nil
+			w.stopping, stop = true, nil
 			tooLong = time.After(drainTimeout)
 		case <-tooLong:
 			return
 		case <-ctx.Done():
 			return
 		}
-		if now := r.cfg.Progress.Received(); now != received {
-			received, latest = now, time.Now()
+		if now := r.cfg.Progress.Received(); now != received || r.cfg.Progress.away() {
+			received, latest, answered = now, time.Now(), time.Now()
 		}
-		at.idle = time.Since(latest)
+		w.idle = time.Since(latest)
 	}
 }
 
-// lookAfterRound asks what is left now that nothing is under way, and says
-// whether the run is over.
-func (r *run) lookAfterRound(ctx context.Context) (over bool) {
-	left, err := r.source.left(ctx)
-	if err == nil && left.known && left.messages == 0 && r.books.missing() > 0 && r.err == nil {
+// lookAfterRound asks what is left, now that nothing is on its way, and says whether
+// the run is over.
+func (r *runner) lookAfterRound(ctx context.Context) (over bool) {
+	if r.sent.unanswered.Load() {
+		return true
+	}
+	begin := time.Now()
+	left, err := r.remaining(ctx)
+	for changes := true; err == nil && r.err == nil && left.known && left.messages < r.books.missing() && changes; {
 		select {
-		case <-time.After(secondLook):
+		case <-time.After(lookAgain):
 		case <-ctx.Done():
 		}
-		left, err = r.source.left(ctx)
+		before := left.messages
+		left, err = r.remaining(ctx)
+		changes = left.messages > before || r.ghosts(left) && time.Since(begin) < ghostTimeout
 	}
 	if err != nil {
 		r.fail(fmt.Errorf("looking for what is left: %w", err))
 		return true
 	}
-	r.out.Left, r.out.LeftKnown = left.messages, left.known
+	r.left = left
 	if r.err != nil || stopped(r.stop) || ctx.Err() != nil {
 		return true
 	}
@@ -311,39 +396,9 @@ func (r *run) lookAfterRound(ctx context.Context) (over bool) {
 	return r.finished
 }
 
-// outcome puts together what is known.
-func (r *run) outcome(ctx context.Context) Outcome {
-	out := r.out
-	out.Sent = r.sent
-	out.Totals = r.books.totals()
-	out.Interrupted = !r.finished && (stopped(r.stop) || ctx.Err() != nil)
-	missing := r.books.missing()
-	switch {
-	case r.cfg.NoConfirms && r.sent.Counts.Unknown > 0:
-		// Without confirms nobody can say which messages the broker never read.
-	case missing == 0:
-		out.LostKnown = true
-	case r.finished && r.cfg.NoConfirms:
-		// Which messages came back as unroutable is told only with confirms.
-		out.Lost, out.LostKnown = missing-min(missing, r.sent.Counts.Returned), true
-	case r.finished:
-		out.Lost, out.LostKnown = missing, true
-		out.LostRanges = r.books.missingRanges(20)
-	case out.Interrupted && r.err == nil && r.sent.Counts.Unknown == 0:
-		// Not everything was received, and nothing is under way: what is
-		// neither here nor in the queue is lost. Which, can't be told.
-		if out.Left, out.LeftKnown = r.leftInQueue(ctx); out.LeftKnown {
-			out.Lost, out.LostKnown = missing-min(missing, out.Left), true
-		}
-	}
-	return out
-}
-
-// leftInQueue asks for what is left, unless that is known.
-func (r *run) leftInQueue(ctx context.Context) (uint64, bool) {
-	if r.out.LeftKnown || ctx.Err() != nil {
-		return r.out.Left, r.out.LeftKnown
-	}
-	left, err := r.source.left(ctx)
-	return left.messages, left.known && err == nil
+// ghosts reports whether the consumers that the queue has may be those of this run, on
+// connections that were lost and of which the broker does not know that yet. Then the
+// messages that these have come back to the queue.
+func (r *runner) ghosts(left remainder) bool {
+	return left.consumers > 0 && r.cfg.Progress.hadOutage() && !stopped(r.stop)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/internal/brokertest"
 	"github.com/thumpmq/thump/internal/ledger"
+	"github.com/thumpmq/thump/internal/result"
 )
 
 // bench is a queue on a real broker, and a client for it.
@@ -43,12 +45,63 @@ func open(t *testing.T, b brokertest.Broker, spec thump.QueueSpec) bench {
 	return bench{client: client, queue: spec.Name}
 }
 
-func (b bench) config(count uint64) Config {
-	return Config{
-		SendConfig: SendConfig{To: Place{Name: b.queue}, Count: count, Publishers: 1, Window: 1000, Progress: new(Progress)},
-		Consumers:  1, Prefetch: 500,
+func (b bench) config(count uint64) RunConfig {
+	return RunConfig{
+		SendConfig: SendConfig{To: Queue{Name: b.queue, Prefetch: 500}, Count: count, Publishers: 1, Window: 1000, Progress: new(Progress)},
+		Consumers:  1,
 	}
 }
+
+// outcome is what came of a run: its record, and what the record is made of.
+type outcome struct {
+	result.Run
+	Totals      ledger.Totals
+	Sent        *sender
+	First, Last time.Time
+	Interrupted bool
+}
+
+// run is Run, and checks that the record says what was counted.
+func run(ctx context.Context, t *testing.T, client *thump.Client, cfg RunConfig, stop <-chan struct{}) (outcome, error) {
+	t.Helper()
+	r := newRunner(client, cfg, stop)
+	var out outcome
+	var err error
+	out.Interrupted, err = r.run(ctx, &out.Run)
+	out.Totals, out.Sent, out.First, out.Last = r.books.totals(), &r.sent, r.first, r.last
+	totals := ledger.Totals{
+		Received: *out.Received, Unique: *out.Unique, Duplicated: *out.Duplicated, Reordered: *out.Reordered,
+		Corrupted: *out.Corrupted, Unexpected: *out.Unexpected,
+		Redelivered: out.Totals.Redelivered, FarthestReorder: out.Totals.FarthestReorder,
+		DeliveredAgain: *out.DuplicatedRedelivered, SentAgain: *out.DuplicatedResent,
+	}
+	counts := thump.Counts{
+		Published: *out.Run.Sent, Confirmed: *out.Confirmed, Rejected: *out.Rejected, Returned: *out.Returned, Unknown: *out.Unknown,
+		Resent: *out.Resent,
+	}
+	if totals != out.Totals || counts != r.sent.counts {
+		t.Errorf("the record is %+v, want %+v and %+v", out.Run, out.Totals, r.sent.counts)
+	}
+	want := result.OK
+	switch lost := result.Value(out.Lost); {
+	case lost+*out.Unexplained()+totals.Corrupted+totals.Unexpected > 0:
+		want = result.Violated
+	case err != nil && !out.Interrupted || counts.Rejected+counts.Returned+counts.Unknown > 0 && !out.Interrupted:
+		want = result.Failed
+	case out.Interrupted:
+		want = result.Interrupted
+	}
+	if out.Verdict != want {
+		t.Errorf("the verdict is %s, want %s", out.Verdict, want)
+	}
+	return out, err
+}
+
+// lost reports whether n messages, and no more, are known to be lost.
+func (out *outcome) lost(n uint64) bool { return out.Lost != nil && *out.Lost == n }
+
+// left reports whether n messages, and no more, are known to be in the queue.
+func (out *outcome) left(n uint64) bool { return out.LeftInQueue != nil && *out.LeftInQueue == n }
 
 // publish puts bodies into the queue past the run.
 func (b bench) publish(t *testing.T, bodies ...string) {
@@ -70,24 +123,25 @@ func (b bench) publish(t *testing.T, bodies ...string) {
 
 func TestRunAccountsForEveryMessage(t *testing.T) {
 	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
+		t.Parallel()
 		for _, kind := range []thump.QueueKind{thump.Classic, thump.Quorum} {
 			t.Run(string(kind), func(t *testing.T) {
 				q := open(t, b, thump.QueueSpec{Kind: kind})
 				cfg := q.config(20001)
 				cfg.Publishers, cfg.Consumers = 3, 2
-				out, err := Run(t.Context(), q.client, cfg, nil)
+				out, err := run(t.Context(), t, q.client, cfg, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
 				want := ledger.Totals{Received: 20001, Unique: 20001}
-				if out.Totals != want || out.Lost != 0 || !out.LostKnown || out.Left != 0 || out.Interrupted {
+				if out.Totals != want || !out.lost(0) || !out.left(0) || out.Interrupted {
 					t.Errorf("got %+v", out)
 				}
-				if c := out.Sent.Counts; c.Published != 20001 || c.Confirmed != 20001 || c.InFlight != 0 {
+				if c := out.Sent.counts; c.Published != 20001 || c.Confirmed != 20001 || c.InFlight != 0 {
 					t.Errorf("sent %+v", c)
 				}
-				if out.Sent.Last.Before(out.Sent.First) || out.Last.Before(out.First) || out.First.Before(out.Sent.First) {
-					t.Errorf("times %v %v, %v %v", out.Sent.First, out.Sent.Last, out.First, out.Last)
+				if out.Sent.last.Before(out.Sent.first) || out.Last.Before(out.First) || out.First.Before(out.Sent.first) {
+					t.Errorf("times %v %v, %v %v", out.Sent.first, out.Sent.last, out.First, out.Last)
 				}
 			})
 		}
@@ -98,38 +152,40 @@ func TestRunAccountsForEveryMessage(t *testing.T) {
 // the oldest over its limit, as it is documented to: loss from a real broker.
 func TestRunSeesWhatTheBrokerDrops(t *testing.T) {
 	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
+		t.Parallel()
 		q := open(t, b, thump.QueueSpec{Arguments: thump.Table{{Key: "x-max-length", Value: 100}}})
 		cfg := q.config(1000)
 		cfg.Sequential = true
-		out, err := Run(t.Context(), q.client, cfg, nil)
+		out, err := run(t.Context(), t, q.client, cfg, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if out.Lost != 900 || !out.LostKnown || out.Totals.Unique != 100 {
+		if !out.lost(900) || out.Totals.Unique != 100 {
 			t.Errorf("got %+v, want 900 lost and 100 received", out)
 		}
-		if len(out.LostRanges) != 1 || out.LostRanges[0] != (ledger.Range{First: 1, Last: 900}) {
-			t.Errorf("lost %v, want 1-900", out.LostRanges)
+		if !slices.Equal(out.LostMessages, []string{"1-900"}) {
+			t.Errorf("lost %v, want 1-900", out.LostMessages)
 		}
 	})
 }
 
 func TestRunTellsRejectedFromLost(t *testing.T) {
 	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
+		t.Parallel()
 		q := open(t, b, thump.QueueSpec{Arguments: thump.Table{
 			{Key: "x-max-length", Value: 100}, {Key: "x-overflow", Value: "reject-publish"},
 		}})
 		cfg := q.config(1000)
 		cfg.Sequential = true
-		out, err := Run(t.Context(), q.client, cfg, nil)
+		out, err := run(t.Context(), t, q.client, cfg, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := out.Sent.Counts
+		c := out.Sent.counts
 		if c.Rejected == 0 || c.Confirmed+c.Rejected != 1000 {
 			t.Errorf("sent %+v, want some rejected and the others confirmed", c)
 		}
-		if out.Lost != 0 || !out.LostKnown || out.Totals.Unique != c.Confirmed {
+		if !out.lost(0) || out.Totals.Unique != c.Confirmed {
 			t.Errorf("got %+v with %d confirmed, want none lost", out, c.Confirmed)
 		}
 	})
@@ -151,13 +207,13 @@ func TestRunSeesStolenMessages(t *testing.T) {
 			}
 		}
 	})
-	out, err := Run(t.Context(), q.client, cfg, nil)
+	out, err := run(t.Context(), t, q.client, cfg, nil)
 	thief.Wait()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Logf("%d stolen", stolen)
-	if out.Lost != uint64(stolen) || !out.LostKnown || out.Totals.Unique+out.Lost != 50000 {
+	if !out.lost(uint64(stolen)) || out.Totals.Unique+uint64(stolen) != 50000 {
 		t.Errorf("got %+v, want %d lost", out, stolen)
 	}
 }
@@ -173,13 +229,13 @@ func TestRunSeesForeignMessages(t *testing.T) {
 		}
 		q.publish(t, "Message 1", "hello", "Message 1x", "Message 30001", "")
 	})
-	out, err := Run(t.Context(), q.client, cfg, nil)
+	out, err := run(t.Context(), t, q.client, cfg, nil)
 	other.Wait()
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := ledger.Totals{Received: 30005, Unique: 30000, Duplicated: 1, Corrupted: 1, Unexpected: 3}
-	if out.Totals != want || out.Lost != 0 {
+	if out.Totals != want || result.Value(out.Lost) != 0 {
 		t.Errorf("got %+v, want %+v and none lost", out.Totals, want)
 	}
 }
@@ -205,6 +261,7 @@ func shut(t *testing.T, client *thump.Client) {
 	}
 }
 
+// TestRunWhenTheConnectionsBreak is about a run that is not to go on then.
 func TestRunWhenTheConnectionsBreak(t *testing.T) {
 	b := brokertest.All(t)[0]
 	q := open(t, b, thump.QueueSpec{})
@@ -212,12 +269,13 @@ func TestRunWhenTheConnectionsBreak(t *testing.T) {
 	for name, which := range map[string]int{"consumer": 1, "publisher": 2} {
 		t.Run(name, func(t *testing.T) {
 			var cut cutter
-			client, err := thump.Dial(t.Context(), thump.Config{URLs: []string{b.URL}, DialContext: cut.dial})
+			client, err := thump.Dial(t.Context(), thump.Config{URLs: []string{b.URL}, DialContext: cut.dial, Recovery: thump.Recovery{Off: true}})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer shut(t, client)
 			cfg := q.config(10_000_000)
+			cfg.Recovery.Off = true
 			go func() {
 				for cfg.Progress.Received() < 5000 && t.Context().Err() == nil {
 					time.Sleep(time.Millisecond)
@@ -226,19 +284,19 @@ func TestRunWhenTheConnectionsBreak(t *testing.T) {
 				defer cut.mu.Unlock()
 				cut.conns[which].Close()
 			}()
-			out, err := Run(t.Context(), client, cfg, nil)
+			out, err := run(t.Context(), t, client, cfg, nil)
 			if err == nil {
 				t.Fatal("no error")
 			}
 			t.Log(err)
-			c := out.Sent.Counts
+			c := out.Sent.counts
 			if c.Published != c.Confirmed+c.Rejected+c.Returned+c.Unknown {
 				t.Errorf("%+v does not add up", c)
 			}
-			if out.Lost != 0 || out.Totals.Unexpected != 0 || out.Totals.Corrupted != 0 || out.Interrupted {
+			if result.Value(out.Lost) != 0 || out.Totals.Unexpected != 0 || out.Totals.Corrupted != 0 || out.Interrupted {
 				t.Errorf("got %+v", out)
 			}
-			if name == "publisher" && (!out.LostKnown || out.Left != 0) {
+			if name == "publisher" && (out.Lost == nil || !out.left(0)) {
 				t.Errorf("what was confirmed was not received: %+v", out)
 			}
 			if _, err := q.client.PurgeQueue(t.Context(), q.queue); err != nil {
@@ -261,17 +319,17 @@ func TestRunStops(t *testing.T) {
 			}
 			close(stop)
 		}()
-		out, err := Run(t.Context(), q.client, cfg, stop)
+		out, err := run(t.Context(), t, q.client, cfg, stop)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := out.Sent.Counts
-		if !out.Interrupted || c.Confirmed != c.Published || c.Published < 5000 || !out.LostKnown || out.Lost != 0 ||
-			out.Totals.Unique+out.Left != c.Confirmed {
+		c := out.Sent.counts
+		if !out.Interrupted || c.Confirmed != c.Published || c.Published < 5000 || !out.lost(0) ||
+			!out.left(c.Confirmed-out.Totals.Unique) {
 			t.Errorf("sequential %t: got %+v", sequential, out)
 		}
-		if n, err := q.client.PurgeQueue(t.Context(), q.queue); err != nil || uint64(n) != out.Left {
-			t.Errorf("sequential %t: %d messages left, %v; the run says %d", sequential, n, err, out.Left)
+		if n, err := q.client.PurgeQueue(t.Context(), q.queue); err != nil || !out.left(uint64(n)) {
+			t.Errorf("sequential %t: %d messages left, %v; the run says %d", sequential, n, err, result.Value(out.LeftInQueue))
 		}
 	}
 }
@@ -289,7 +347,7 @@ func TestRunGivesUpWhenTheContextEnds(t *testing.T) {
 		canceled = time.Now()
 		cancel()
 	}()
-	out, err := Run(ctx, q.client, cfg, nil)
+	out, err := run(ctx, t, q.client, cfg, nil)
 	if took := time.Since(canceled); took > 3*time.Second {
 		t.Errorf("it took %v", took)
 	}
@@ -302,7 +360,7 @@ func TestSendToNoQueueIsReturned(t *testing.T) {
 	b := brokertest.All(t)[0]
 	q := open(t, b, thump.QueueSpec{})
 	cfg := q.config(1000).SendConfig
-	cfg.To.Name += "-which-is-not-there"
+	cfg.To = Queue{Name: q.queue + "-which-is-not-there"}
 	var mu sync.Mutex
 	var numbers []uint64
 	cfg.Unconfirmed = func(n []uint64) {
@@ -310,12 +368,12 @@ func TestSendToNoQueueIsReturned(t *testing.T) {
 		defer mu.Unlock()
 		numbers = append(numbers, n...)
 	}
-	sent, err := Send(t.Context(), q.client, cfg, nil)
-	if err != nil {
+	var sent result.Run
+	if err := Send(t.Context(), q.client, cfg, &sent, nil); err != nil {
 		t.Fatal(err)
 	}
-	if sent.Counts.Returned != 1000 || sent.Counts.Confirmed != 0 || len(numbers) != 1000 {
-		t.Errorf("sent %+v, %d unconfirmed", sent.Counts, len(numbers))
+	if *sent.Returned != 1000 || *sent.Confirmed != 0 || len(numbers) != 1000 || sent.Verdict != result.Failed {
+		t.Errorf("sent %+v, %d unconfirmed", sent, len(numbers))
 	}
 }
 
@@ -324,33 +382,35 @@ func TestSendRefusesWhatTheBrokerWould(t *testing.T) {
 	q := open(t, b, thump.QueueSpec{})
 	cfg := q.config(1000).SendConfig
 	cfg.BodyBytes = 130 << 20
-	sent, err := Send(t.Context(), q.client, cfg, nil)
+	var sent result.Run
+	err := Send(t.Context(), q.client, cfg, &sent, nil)
 	if err == nil || !bytes.Contains([]byte(err.Error()), []byte("136314880")) {
 		t.Errorf("got %v, want an error that names the size", err)
 	}
-	if sent.Counts.Published != 0 || !sent.First.IsZero() {
+	if *sent.Sent != 0 || sent.SendSeconds != nil || sent.Verdict != result.Failed {
 		t.Errorf("sent %+v", sent)
 	}
 }
 
 func TestReceiveTakesNoMoreThanCount(t *testing.T) {
 	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
+		t.Parallel()
 		for _, kind := range []thump.QueueKind{thump.Classic, thump.Quorum} {
 			q := open(t, b, thump.QueueSpec{Kind: kind})
-			if _, err := Send(t.Context(), q.client, q.config(5000).SendConfig, nil); err != nil {
+			if err := Send(t.Context(), q.client, q.config(5000).SendConfig, new(result.Run), nil); err != nil {
 				t.Fatal(err)
 			}
 			left := 5000
 			for _, count := range []int{1, 7, 1000, 1234} {
-				got, err := Receive(t.Context(), q.client, ReceiveConfig{
-					From: Place{Name: q.queue}, Consumers: 3, Prefetch: 400, Count: uint64(count), Progress: new(Progress),
-				}, nil)
-				if err != nil {
+				var got result.Run
+				if _, err := Receive(t.Context(), q.client, ReceiveConfig{
+					From: Queue{Name: q.queue, Prefetch: 400}, Consumers: 3, Count: uint64(count), Progress: new(Progress),
+				}, &got, nil); err != nil {
 					t.Fatal(err)
 				}
 				left -= count
-				if got.Total() != uint64(count) {
-					t.Errorf("%s: received %d, want %d", kind, got.Total(), count)
+				if *got.Received != uint64(count) || got.Verdict != result.OK {
+					t.Errorf("%s: received %d, want %d", kind, *got.Received, count)
 				}
 				q.awaitMessages(t, left)
 			}
@@ -382,14 +442,14 @@ func TestReceiveEndsWhenIdle(t *testing.T) {
 	q.publish(t, "Message 1", "Message 1", "Message 4", "else")
 	begin := time.Now()
 	got, err := Receive(t.Context(), q.client, ReceiveConfig{
-		From: Place{Name: q.queue}, Consumers: 1, Prefetch: 100, Idle: 300 * time.Millisecond, Progress: new(Progress),
-	}, nil)
+		From: Queue{Name: q.queue, Prefetch: 100}, Consumers: 1, Idle: 300 * time.Millisecond, Progress: new(Progress),
+	}, new(result.Run), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := ledger.TallyCounts{Received: 4, Numbered: 3, Repeated: 1, Highest: 4}
-	if got.Tallies[0] != want {
-		t.Errorf("got %+v, want %+v", got.Tallies[0], want)
+	if got[0] != want {
+		t.Errorf("got %+v, want %+v", got[0], want)
 	}
 	if took := time.Since(begin); took < 300*time.Millisecond {
 		t.Errorf("it took %v", took)

@@ -3,53 +3,56 @@ package load
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/internal/ledger"
-)
-
-const (
-	// drainTimeout is how long an interrupted sender waits for the confirms of
-	// what it has published.
-	drainTimeout = 10 * time.Second
-	// closeTimeout bounds the closing of a connection that has nothing under way.
-	closeTimeout = 10 * time.Second
+	"github.com/thumpmq/thump/internal/result"
 )
 
 const (
 	// MaxCount is the largest number of messages of a run.
 	MaxCount = ledger.MaxCount
-	// MinBodyBytes is the smallest body that is not the tutorial's.
+	// MinBodyBytes is the size of the smallest body that is not the tutorial's.
 	MinBodyBytes = ledger.MinBodySize
 )
 
 // SendConfig says what to send.
 type SendConfig struct {
 	To         Place
-	Count      uint64 // messages in all, each publisher its share
+	Count      uint64 // messages in all; each publisher sends its share
 	Publishers int
+	Window     int // messages in flight for each publisher, with confirms
 
 	// BodyBytes is the size of each body; 0 for the tutorial's "Message N".
 	BodyBytes int
 	// RunID tells this run's bodies of BodyBytes from those of another run.
 	RunID uint32
 
-	Window     int // messages in flight for each publisher
-	NoConfirms bool
-	Transient  bool // publish messages that need not survive a broker restart
-
-	// Stream says how to publish to a stream or super stream. Of several
-	// publishers with a name each gets a number at its end.
-	Stream thump.StreamPublishing
-
-	// Progress is told of every batch; it must not be nil.
+	// Progress is updated with every batch. It must not be nil.
 	Progress *Progress
-	// Unconfirmed, where set, is called with the numbers of messages that were
-	// published and not confirmed. It must be safe for concurrent use and not
-	// keep the slice.
+	// Unconfirmed, if set, receives the numbers of messages that were published and
+	// not confirmed. It must be safe for concurrent use, and must not keep the slice.
 	Unconfirmed func(numbers []uint64)
+	// Resent is the same for the numbers of messages that were sent again after an outage,
+	// or may have been, so that the broker may have them more than once.
+	Resent func(numbers []uint64)
+}
+
+// Describe notes the settings of the sending side.
+func (cfg *SendConfig) Describe(s *result.Settings) {
+	s.Count, s.Publishers = cfg.Count, cfg.Publishers
+	if cfg.To.Confirms() {
+		s.Window = cfg.Window
+	}
+	s.Body, s.BodyBytes = "tutorial", cfg.LargestBody()
+	if cfg.BodyBytes > 0 {
+		s.Body = fmt.Sprintf("%d bytes", cfg.BodyBytes)
+	}
+	cfg.To.sending(s)
 }
 
 // plan returns who publishes what, and the bodies.
@@ -62,41 +65,58 @@ func (cfg *SendConfig) plan() (ledger.Plan, ledger.Format, error) {
 	return plan, format, err
 }
 
-// Sent is what became of what was to be sent.
-type Sent struct {
-	// Counts are the sums over the publishers.
-	Counts thump.Counts
-	// Published is, for each publisher, how many messages from the start of
-	// its range were published.
-	Published []uint64
-	// First is when the first message was published, Last when the last
-	// outcome was known; without confirms, when the broker had read the last.
-	// Both are zero when nothing was published.
-	First, Last time.Time
-	// ReceivedMeanwhile is the number of deliveries until Last.
-	ReceivedMeanwhile uint64
-	// BodyBytes and WireBytes are, for a stream, the bytes of the bodies that were
-	// accepted and of the frames that carried them; 0 for a queue.
-	BodyBytes, WireBytes uint64
+// Send publishes the messages of cfg and waits for their outcomes, which it writes
+// to r together with the verdict. When stop is closed it publishes no more, and
+// waits up to ten seconds for the outcomes of what is in flight, and no longer than
+// three seconds without any; that is no error.
+// When ctx ends it gives up at once.
+//
+// The error is why a publisher could not continue. It is in the verdict too.
+// Messages that the broker rejected or returned are no error; r counts them.
+func Send(ctx context.Context, client *thump.Client, cfg SendConfig, r *result.Run, stop <-chan struct{}) error {
+	s := &sender{cfg: cfg, client: client}
+	err := s.send(ctx, stop)
+	s.record(r)
+	r.TotalSeconds = r.SendSeconds
+	judge(r, err, stopped(stop) && s.counts.Published < cfg.Count)
+	return err
 }
 
-// Send publishes the messages of the plan and waits for their outcomes. When
-// stop is closed it publishes no more and waits up to ten seconds for the
-// outcomes of what is under way; that is no error. When ctx ends it gives up at
-// once.
-//
-// The error is why a publisher could not go on. Messages that were rejected or
-// returned are no error: they are in Sent.
-func Send(ctx context.Context, client *thump.Client, cfg SendConfig, stop <-chan struct{}) (Sent, error) {
+// sender is a Send. Its results are there once send has returned.
+type sender struct {
+	cfg        SendConfig
+	format     ledger.Format
+	client     *thump.Client
+	publishers []publisher
+
+	// counts are the sums over the publishers. published is, for each publisher, how
+	// many messages it published, from the start of its range.
+	counts    thump.Counts
+	published []uint64
+	// first is when the first message was published. last is when the last outcome
+	// came; without confirms, when the broker had read the last message. Both are
+	// zero if nothing was published.
+	first, last time.Time
+	// receivedByEnd is the number of deliveries when sending ended.
+	receivedByEnd uint64
+	// bodyBytes and wireBytes are, for a stream, the sizes of the bodies that were
+	// accepted and of the frames that carried them; 0 for a queue.
+	bodyBytes, wireBytes uint64
+	// unanswered says that the wait for outcomes was cut short after stop.
+	unanswered atomic.Bool
+}
+
+// send publishes everything, waits for the outcomes and closes the publishers.
+func (s *sender) send(ctx context.Context, stop <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	plan, format, err := cfg.plan()
+	plan, format, err := s.cfg.plan()
 	if err != nil {
-		return Sent{}, err
+		return err
 	}
-	s := &sender{cfg: cfg, plan: plan, format: format, client: client, publishers: make([]publisher, plan.Publishers)}
-	// Two lives end at different times: publishing at once when stop is
-	// closed, waiting for outcomes some seconds after.
+	s.format, s.publishers, s.published = format, make([]publisher, plan.Publishers), make([]uint64, plan.Publishers)
+	// Two contexts: publishing ends as soon as stop is closed, the wait for outcomes
+	// some seconds later.
 	publishing, stopPublishing := context.WithCancel(ctx)
 	defer stopPublishing()
 	go func() {
@@ -106,19 +126,16 @@ func Send(ctx context.Context, client *thump.Client, cfg SendConfig, stop <-chan
 		case <-ctx.Done():
 			return
 		}
-		select {
-		case <-time.After(drainTimeout):
-			cancel()
-		case <-ctx.Done():
-		}
+		s.drain(ctx)
+		cancel()
 	}()
 
-	if err := s.open(publishing); err != nil {
+	if err := s.open(publishing, plan); err != nil {
 		s.close(ctx)
 		if stopped(stop) {
 			err = nil
 		}
-		return Sent{Published: make([]uint64, plan.Publishers)}, err
+		return err
 	}
 	first := time.Now()
 	s.each(func(p *publisher) {
@@ -127,51 +144,52 @@ func Send(ctx context.Context, client *thump.Client, cfg SendConfig, stop <-chan
 			p.err = err
 		}
 	})
-	meanwhile := cfg.Progress.Received()
-	s.flushed = time.Now()
+	s.receivedByEnd = s.cfg.Progress.Received()
+	flushed := time.Now()
 	s.close(ctx)
-	sent, err := s.sum(first)
-	sent.ReceivedMeanwhile = meanwhile
+	err = s.sum(first, flushed)
 	if stopped(stop) && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
-		// The drain ran out of time. What it could not settle is counted as
-		// unknown, and why is no secret.
+		// There was no time to wait for every outcome. Those that are missing count as
+		// unknown, and the user knows why.
 		err = nil
 	}
-	return sent, err
+	return err
 }
 
-func stopped(stop <-chan struct{}) bool {
-	select {
-	case <-stop:
-		return true
-	default:
-		return false
+// drain waits, after stop, as long as it is worth waiting for outcomes, or until ctx ends.
+func (s *sender) drain(ctx context.Context) {
+	progress := s.cfg.Progress
+	begin := time.Now()
+	answered, latest := progress.answered.Load(), begin
+	tick := time.NewTicker(drainQuiet / 20)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		now := progress.answered.Load()
+		// Without confirms nothing is answered but the end.
+		works := !s.cfg.To.Confirms() && !progress.away() && progress.Blocked() == ""
+		if now != answered || works {
+			answered, latest = now, time.Now()
+		}
+		if time.Since(latest) >= drainQuiet || time.Since(begin) >= drainTimeout {
+			s.unanswered.Store(true)
+			return
+		}
 	}
 }
 
-type sender struct {
-	cfg        SendConfig
-	plan       ledger.Plan
-	format     ledger.Format
-	client     *thump.Client
-	publishers []publisher
-	flushed    time.Time
-}
-
-// open connects every publisher, so that the clock starts when all are ready.
-func (s *sender) open(ctx context.Context) error {
+// open connects every publisher, so that all are ready when the clock starts.
+func (s *sender) open(ctx context.Context, plan ledger.Plan) error {
 	for i := range s.publishers {
 		p := &s.publishers[i]
-		p.own, p.cfg, p.format = s.plan.Range(i), &s.cfg, &s.format
-		stream := s.cfg.Stream
-		stream.Name = numbered(stream.Name, i, len(s.publishers) > 1)
-		pub, err := s.client.Publisher(ctx, thump.PublisherConfig{
-			To:         s.cfg.To.target(),
-			Window:     s.cfg.Window,
-			NoConfirms: s.cfg.NoConfirms,
-			OnOutcomes: p.outcomes,
-			Stream:     stream,
-		})
+		p.own, p.cfg, p.format = plan.Range(i), &s.cfg, &s.format
+		cfg := s.cfg.To.publisher(i, len(s.publishers))
+		cfg.Window, cfg.OnOutcomes = s.cfg.Window, p.outcomes
+		pub, err := s.client.Publisher(ctx, cfg)
 		if err != nil {
 			return err
 		}
@@ -199,39 +217,68 @@ func (s *sender) close(ctx context.Context) {
 		if err := flushError(p.pub.Close(ctx)); err != nil && p.err == nil {
 			p.err = err
 		}
+		<-p.pub.Done() // where ctx has ended, Close waits for no callback
 	})
 }
 
-// sum adds up the publishers, which have ended.
-func (s *sender) sum(first time.Time) (Sent, error) {
-	sent := Sent{Published: make([]uint64, len(s.publishers)), First: first}
+// sum adds up what the publishers have counted. All of them have closed. The error
+// is the first of theirs.
+func (s *sender) sum(first, flushed time.Time) error {
 	var failed error
 	for i := range s.publishers {
 		p := &s.publishers[i]
 		c := p.pub.Counts()
-		sent.Counts.Published += c.Published
-		sent.Counts.Confirmed += c.Confirmed
-		sent.Counts.Rejected += c.Rejected
-		sent.Counts.Returned += c.Returned
-		// A publisher that was closed has nothing in flight: what it could not
-		// wait for is Unknown.
-		sent.Counts.Unknown += c.Unknown + c.InFlight
-		sent.Counts.Sent += c.Sent
+		s.counts.Published += c.Published
+		s.counts.Confirmed += c.Confirmed
+		s.counts.Rejected += c.Rejected
+		s.counts.Returned += c.Returned
+		// A publisher that has closed has nothing in flight: what it could not wait
+		// for is Unknown.
+		s.counts.Unknown += c.Unknown + c.InFlight
+		s.counts.Sent += c.Sent
+		s.counts.Resent += c.Resent
 		bodies, wire := p.pub.Bytes()
-		sent.BodyBytes += bodies
-		sent.WireBytes += wire
-		sent.Published[i] = p.published
-		if p.last.After(sent.Last) {
-			sent.Last = p.last
+		s.bodyBytes += bodies
+		s.wireBytes += wire
+		s.published[i] = p.published
+		if p.last.After(s.last) {
+			s.last = p.last
 		}
-		if failed == nil && p.err != nil {
+		if failed == nil {
 			failed = p.err
 		}
 	}
-	if sent.Counts.Published == 0 {
-		sent.First, sent.Last = time.Time{}, time.Time{}
-	} else if s.cfg.NoConfirms {
-		sent.Last = s.flushed
+	switch {
+	case s.counts.Published == 0:
+		s.last = time.Time{}
+	case !s.cfg.To.Confirms():
+		s.first, s.last = first, flushed
+	default:
+		s.first = first
 	}
-	return sent, failed
+	return failed
+}
+
+// record writes what became of the messages to r.
+func (s *sender) record(r *result.Run) {
+	c := s.counts
+	r.Sent, r.Confirmed, r.Rejected, r.Returned, r.Unknown = &c.Published, &c.Confirmed, &c.Rejected, &c.Returned, &c.Unknown
+	r.Resent = &c.Resent
+	s.cfg.Progress.recordOutages(r)
+	if s.first.IsZero() {
+		return
+	}
+	if s.wireBytes > 0 {
+		r.BytesOnWire = new(s.wireBytes)
+		r.CompressionRatio = new(float64(s.bodyBytes) / float64(s.wireBytes))
+	}
+	if s.last.IsZero() {
+		return
+	}
+	rated := r.Confirmed
+	if !s.cfg.To.Confirms() {
+		rated = r.Sent
+	}
+	r.SendSeconds = seconds(s.last.Sub(s.first))
+	r.SendRatePerSecond = result.Rate(rated, r.SendSeconds)
 }

@@ -3,7 +3,6 @@ package load
 import (
 	"testing"
 
-	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/internal/ledger"
 )
 
@@ -12,7 +11,8 @@ func TestBodyBytes(t *testing.T) {
 		var want uint64
 		format := ledger.Tutorial(ledger.Plan{Count: count, Publishers: 1})
 		for n := uint64(1); n <= count; n++ {
-			want += uint64(len(format.Append(nil, n)))
+			body, _ := format.AppendRun(nil, n, 1, nil)
+			want += uint64(len(body))
 		}
 		cfg := SendConfig{Count: count}
 		if got := cfg.bodyBytes(); got != want {
@@ -30,16 +30,17 @@ func TestStreamBytes(t *testing.T) {
 	tests := []struct {
 		name     string
 		cfg      SendConfig
+		subEntry int
 		min, max uint64
 	}{
 		// "Message 1" to "Message 1000000" are 13.9 MB.
-		{"batches", SendConfig{Count: 1_000_000, Stream: thump.StreamPublishing{SubEntry: 500}}, 22_800_000, 23_500_000},
-		{"entries", SendConfig{Count: 1_000_000, Stream: thump.StreamPublishing{SubEntry: 1}}, 22_800_000, 36_000_000},
-		{"large bodies", SendConfig{Count: 1000, BodyBytes: 10_000, Stream: thump.StreamPublishing{SubEntry: 500}}, 10_000_000, 10_100_000},
-		{"one", SendConfig{Count: 1, Stream: thump.StreamPublishing{SubEntry: 500}}, 18, 300},
+		{"batches", SendConfig{Count: 1_000_000}, 500, 22_800_000, 23_500_000},
+		{"entries", SendConfig{Count: 1_000_000}, 1, 22_800_000, 36_000_000},
+		{"large bodies", SendConfig{Count: 1000, BodyBytes: 10_000}, 500, 10_000_000, 10_100_000},
+		{"one", SendConfig{Count: 1}, 500, 18, 300},
 	}
 	for _, tt := range tests {
-		if got := tt.cfg.StreamBytes(); got < tt.min || got > tt.max {
+		if got := tt.cfg.StreamBytes(tt.subEntry); got < tt.min || got > tt.max {
 			t.Errorf("%s: got %d, want %d to %d", tt.name, got, tt.min, tt.max)
 		}
 	}

@@ -3,104 +3,140 @@ package load
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"time"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/internal/result"
 )
 
-// streamBatch is the most deliveries of a batch: enough that its cost is nothing
-// beside theirs, and no more than the processor's cache holds.
-const streamBatch = 1000
+const (
+	// streamBatch is the most deliveries of a batch from a stream: enough that the
+	// cost of the batch itself does not matter, and few enough for the processor's
+	// cache.
+	streamBatch = 1000
 
-// streamSource is a stream or super stream as the source of a run's messages:
-// every consumer reads all of them, and is done when it has read as far as the
-// stream goes.
-type streamSource struct {
-	client *thump.Client
-	place  Place
-	name   string // of the consumers; they get a number where there are several
-	many   bool   // several consumers
-	// fresh says that the stream holds nothing but what this run publishes.
-	fresh bool
+	// routingKeys is how many routing keys the messages to a super stream have in
+	// turn: many times the number of partitions.
+	routingKeys = 4096
+)
 
-	streams []string // the stream, or the super stream's partitions
-	// begins is the offset, for each of the streams, that everything of this run
-	// is behind.
-	begins map[string]uint64
+// Stream is a stream. It keeps its messages, and every consumer reads all of them.
+type Stream struct {
+	Name string
+
+	// Fresh says that the stream was made for the run and holds nothing else. From
+	// a stream that existed before, a run receives only what comes after its start.
+	Fresh bool
+
+	// How to publish. Of several publishers with a name, each gets a number.
+	SubEntry      int
+	Compression   thump.Compression
+	PublisherName string
+
+	// How to consume: Start and Until are for Receive alone. Of several consumers
+	// with a name, each gets a number.
+	Start        thump.Start
+	Until        time.Time
+	ConsumerName string
 }
 
-// open finds out which streams there are, and how far they go already.
-func (s *streamSource) open(ctx context.Context) (err error) {
-	s.begins = make(map[string]uint64)
-	s.streams, err = streamsOf(ctx, s.client, s.place)
-	if err != nil || s.fresh {
-		return err
-	}
-	for _, stream := range s.streams {
-		newest, err := newestChunk(ctx, s.client, stream, false)
-		if err != nil {
-			return err
-		}
-		s.begins[stream] = newest.end
-	}
-	return nil
+// Target is the stream as package thump names it.
+func (s Stream) Target() thump.Target { return thump.Stream(s.Name) }
+
+// String is "stream" and the name.
+func (s Stream) String() string { return "stream " + s.Name }
+
+// Readers is the number of consumers: each receives every message.
+func (Stream) Readers(consumers int) int { return consumers }
+
+// Confirms is true: a stream confirms everything.
+func (Stream) Confirms() bool { return true }
+
+func (s Stream) publisher(i, of int) thump.PublisherConfig {
+	return thump.PublisherConfig{To: s.Target(), Stream: thump.StreamPublishing{
+		Name: numbered(s.PublisherName, i, of), SubEntry: s.SubEntry, Compression: s.Compression,
+	}}
 }
 
-// consumer begins with the first message of a stream that was made for the run,
-// and else with what comes from now on.
-func (s *streamSource) consumer(i int) thump.ConsumerConfig {
-	start := thump.FromNext()
-	if s.fresh {
-		start = thump.FromFirst()
-	}
-	return thump.ConsumerConfig{
-		From: s.place.target(), MaxBatch: streamBatch,
-		Stream: thump.StreamConsuming{Start: start, Name: numbered(s.name, i, s.many)},
-	}
+func (Stream) batchMessages() int    { return streamMessages }
+func (Stream) routingKeys() []string { return nil }
+func (Stream) transient() bool       { return false }
+
+func (s Stream) consumer(i, of int) thump.ConsumerConfig {
+	return thump.ConsumerConfig{From: s.Target(), MaxBatch: streamBatch, Stream: thump.StreamConsuming{
+		Start: s.Start, Until: s.Until, Name: numbered(s.ConsumerName, i, of),
+	}}
 }
 
-// numbered is the name of number i among several of the same name.
-func numbered(name string, i int, several bool) string {
-	if name == "" || !several {
+func (s Stream) source(client *thump.Client) source {
+	return &streamSource{place: s, fresh: s.Fresh, partitions: s.partitions, client: client}
+}
+
+func (s Stream) sending(r *result.Settings) {
+	r.Confirms, r.SubEntry, r.Compression, r.PublisherName = true, s.SubEntry, s.Compression.String(), s.PublisherName
+}
+
+func (s Stream) receiving(r *result.Settings) { r.ConsumerName = s.ConsumerName }
+
+// partitions are the streams that the place consists of: itself.
+func (s Stream) partitions(context.Context, *thump.Client) ([]string, error) {
+	return []string{s.Name}, nil
+}
+
+// End is the offset after the stream's newest message: every message has a lower
+// one.
+func (s Stream) End(ctx context.Context, client *thump.Client) (uint64, error) {
+	return endOf(ctx, client, s.partitions)
+}
+
+// SuperStream is a super stream: several streams under one name, each message in
+// one of them. The messages are in order within each stream.
+type SuperStream struct{ Stream }
+
+// Target is the super stream as package thump names it.
+func (s SuperStream) Target() thump.Target { return thump.SuperStream(s.Name) }
+
+// String is "super stream" and the name.
+func (s SuperStream) String() string { return "super stream " + s.Name }
+
+func (s SuperStream) publisher(i, of int) thump.PublisherConfig {
+	cfg := s.Stream.publisher(i, of)
+	cfg.To = s.Target()
+	return cfg
+}
+
+func (SuperStream) routingKeys() []string {
+	keys := make([]string, routingKeys)
+	for i := range keys {
+		keys[i] = strconv.Itoa(i)
+	}
+	return keys
+}
+
+func (s SuperStream) consumer(i, of int) thump.ConsumerConfig {
+	cfg := s.Stream.consumer(i, of)
+	cfg.From = s.Target()
+	return cfg
+}
+
+func (s SuperStream) source(client *thump.Client) source {
+	return &streamSource{place: s, fresh: s.Fresh, partitions: s.partitions, client: client}
+}
+
+func (s SuperStream) partitions(ctx context.Context, client *thump.Client) ([]string, error) {
+	return client.Partitions(ctx, s.Name)
+}
+
+// End is the offset after the newest message of the longest of its streams.
+func (s SuperStream) End(ctx context.Context, client *thump.Client) (uint64, error) {
+	return endOf(ctx, client, s.partitions)
+}
+
+// numbered is the name of number i, counted from 0, of several with one name.
+func numbered(name string, i, of int) string {
+	if name == "" || of < 2 {
 		return name
 	}
 	return fmt.Sprintf("%s-%d", name, i+1)
 }
-
-// nothingMore: every consumer has read up to the end of the stream. Where all
-// has come this finds what nobody expected, behind it.
-func (s *streamSource) nothingMore(ctx context.Context, in *intake, at standing) (bool, error) {
-	if at.stopping {
-		return at.came || at.idle >= idleBeforeCheck, nil
-	}
-	for _, stream := range s.streams {
-		read := max(in.leastRead(stream), s.begins[stream])
-		end, err := s.readToEnd(ctx, stream, read)
-		switch {
-		case err != nil:
-			return true, err
-		case end:
-		case at.idle >= stallTimeout:
-			return true, fmt.Errorf("stalled: the stream %q goes on behind offset %d, and nothing was delivered for %.0f s", stream, read, at.idle.Seconds())
-		default:
-			return false, nil
-		}
-	}
-	return true, nil
-}
-
-// readToEnd says whether a consumer that has read everything below the offset
-// has begun with the newest chunk: the rest of it follows by itself.
-func (s *streamSource) readToEnd(ctx context.Context, stream string, read uint64) (bool, error) {
-	info, err := s.client.InspectStream(ctx, stream)
-	if err != nil || info.Known && (info.Empty || read > info.LastChunk) {
-		return err == nil, err
-	}
-	// That chunk may hold no messages but the offsets of consumers, and RabbitMQ
-	// 3.10 tells of none: the newest that has messages shows when it is read.
-	newest, err := newestChunk(ctx, s.client, stream, false)
-	return read >= newest.end, err
-}
-
-// left: a stream keeps everything, and what of it this run has not read is not
-// known.
-func (*streamSource) left(context.Context) (leftover, error) { return leftover{}, nil }

@@ -12,27 +12,28 @@ import (
 	"time"
 )
 
-// ReadUsage returns what this process has used so far.
+// ReadUsage returns what this process has used so far. ok is false if the system
+// does not tell.
 func ReadUsage() (u Usage, ok bool) {
 	var r syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
 		return Usage{}, false
 	}
 	u.CPU = time.Duration(r.Utime.Nano() + r.Stime.Nano())
-	// Kilobytes, but for macOS, where it is bytes.
+	// In kilobytes, except on macOS, which counts bytes.
 	u.PeakRSSBytes = uint64(r.Maxrss)
 	if runtime.GOOS != "darwin" && runtime.GOOS != "ios" {
 		u.PeakRSSBytes *= 1024
 	}
-	// Linux hands ru_maxrss down through exec: a small process started by a
-	// large one shows the large one's peak. VmHWM is this program's own.
+	// On Linux ru_maxrss survives exec: a small process that a large one started
+	// shows the large one's peak. VmHWM is this program's own.
 	if peak, ok := procPeakRSS(); ok {
 		u.PeakRSSBytes = peak
 	}
 	return u, true
 }
 
-// procPeakRSS reads VmHWM of /proc/self/status, where there is one.
+// procPeakRSS reads VmHWM from /proc/self/status. ok is false if it is not there.
 func procPeakRSS() (peak uint64, ok bool) {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {

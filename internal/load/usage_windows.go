@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// ReadUsage returns what this process has used so far. Windows tells the CPU
-// time in an easy way, and not the peak memory.
+// ReadUsage returns the CPU time that this process has used so far. ok is false if
+// Windows does not tell. The peak memory is left out: package syscall has no call
+// for it.
 func ReadUsage() (u Usage, ok bool) {
 	self, err := syscall.GetCurrentProcess()
 	if err != nil {
@@ -20,7 +21,7 @@ func ReadUsage() (u Usage, ok bool) {
 	return u, true
 }
 
-// filetimeDuration converts a span that Windows counts in units of 100 ns.
+// filetimeDuration converts a time that Windows counts in units of 100 ns.
 func filetimeDuration(t syscall.Filetime) time.Duration {
 	return time.Duration(uint64(t.HighDateTime)<<32|uint64(t.LowDateTime)) * 100
 }

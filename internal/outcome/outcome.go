@@ -43,11 +43,20 @@ type Outcome struct {
 	// response code of the stream protocol. Otherwise 0 and empty.
 	Code uint16
 	Text string
+
+	// Resent says that the message was sent on more than one connection: the broker may
+	// have it more than once.
+	Resent bool
 }
 
 // Totals counts messages by what became of them. The zero value is ready.
 type Totals struct {
 	Published, Confirmed, Rejected, Returned, Unknown uint64
+	// Sent counts, for a publisher without confirms, the messages that the broker has
+	// read and of which nothing more is known.
+	Sent uint64
+	// Resent counts how often messages were sent again.
+	Resent uint64
 }
 
 // Count adds n messages that ended so.
@@ -64,6 +73,21 @@ func (t *Totals) Count(s Status, n uint64) {
 	}
 }
 
+// Since returns what was counted since t was earlier.
+func (t Totals) Since(earlier Totals) Totals {
+	return Totals{
+		Published: t.Published - earlier.Published, Confirmed: t.Confirmed - earlier.Confirmed,
+		Rejected: t.Rejected - earlier.Rejected, Returned: t.Returned - earlier.Returned,
+		Unknown: t.Unknown - earlier.Unknown, Sent: t.Sent - earlier.Sent, Resent: t.Resent - earlier.Resent,
+	}
+}
+
+// Bad is the number of messages that the broker did not take, or may not have.
+func (t Totals) Bad() uint64 { return t.Rejected + t.Returned + t.Unknown }
+
+// InFlight is the number of messages that nothing is known of yet.
+func (t Totals) InFlight() uint64 { return t.Published - t.Confirmed - t.Bad() - t.Sent }
+
 // Add adds the counts of u.
 func (t *Totals) Add(u Totals) {
 	t.Published += u.Published
@@ -71,4 +95,6 @@ func (t *Totals) Add(u Totals) {
 	t.Rejected += u.Rejected
 	t.Returned += u.Returned
 	t.Unknown += u.Unknown
+	t.Sent += u.Sent
+	t.Resent += u.Resent
 }

@@ -1,5 +1,5 @@
-// Package report says what a run showed, in words for people. Its functions are
-// pure: the same result gives the same text, on any machine and at any time.
+// Package report says in words what a run showed. Its functions are pure: the same
+// record gives the same text, on any machine and at any time.
 package report
 
 import (
@@ -9,7 +9,7 @@ import (
 	"github.com/thumpmq/thump/internal/result"
 )
 
-// What the tutorial measured: a Python producer, and then a Python consumer,
+// What the tutorial measured: a Python producer, and after it a Python consumer,
 // through the queue hello, without confirms and with automatic acks.
 const (
 	tutorialMessages       = 1_000_000
@@ -17,21 +17,23 @@ const (
 	tutorialReceiveSeconds = 250.67
 )
 
-// Text returns "Results and analysis" of a run: the tutorial's five findings as
-// this run measured them, with the tutorial's own figures beside them, and the
-// verdict in the last line.
-func Text(r *result.Result) string {
+// Text returns "Results and analysis" of a run: the tutorial's five findings as this
+// run measured them, with the tutorial's own figures beside them. The last line is
+// the verdict.
+func Text(r *result.Run) string {
+	r = shown(r)
 	var b strings.Builder
 	b.WriteString("Results and analysis\n")
+	p := placeOf(r)
 	findings := []struct {
 		title string
 		lines []string
 	}{
 		{"Producer performance", producer(r)},
-		{"Consumer performance", consumer(r)},
-		{"Asynchronous nature", asynchronous(r)},
-		{"Scalability", scalability(r)},
-		{"Reliability", reliability(r)},
+		{"Consumer performance", consumer(r, &p)},
+		{"Asynchronous nature", asynchronous(r, &p)},
+		{"Scalability", scalability(r, &p)},
+		{"Reliability", reliability(r, &p)},
 	}
 	for i, f := range findings {
 		fmt.Fprintf(&b, "\n%d. %s\n", i+1, f.title)
@@ -47,27 +49,59 @@ func Text(r *result.Result) string {
 	return b.String()
 }
 
-// Verdict returns the run's verdict and the counts behind it, in one line.
-func Verdict(r *result.Result) string {
+// Verdict returns the verdict of a run and the counts that it rests on, and which outages
+// it has survived, in one line.
+func Verdict(r *result.Run) string {
+	r = shown(r)
 	counts := []string{known(r.Sent) + " sent"}
 	if r.Settings.Confirms {
 		counts = append(counts, known(r.Confirmed)+" confirmed")
 	}
-	received := known(r.Received) + " received"
-	if s := &r.Settings; s.Streams() && s.Consumers > 1 {
-		received += fmt.Sprintf(" by %d consumers", s.Consumers)
-	}
-	counts = append(counts, received, known(r.Lost)+" lost", known(r.Duplicated)+" duplicated")
-	for _, c := range []struct {
-		count *uint64
-		name  string
-	}{
-		{r.Corrupted, "corrupted"},
-		{r.Unexpected, "unexpected"},
-	} {
-		if result.Value(c.count) > 0 {
-			counts = append(counts, known(c.count)+" "+c.name)
+	add := func(count *uint64, name string) {
+		if result.Value(count) > 0 {
+			counts = append(counts, known(count)+" "+name)
 		}
 	}
-	return string(r.Verdict) + ": " + strings.Join(counts, ", ")
+	add(r.Rejected, "rejected")
+	add(r.Returned, "returned")
+	add(r.Unknown, "unknown")
+	received := known(r.Received) + " received"
+	if p := placeOf(r); p.readers > 1 {
+		received += fmt.Sprintf(" by %d consumers", p.readers)
+	}
+	counts = append(counts, received, known(r.Lost)+" lost", known(r.Duplicated)+" duplicated"+explained(r))
+	add(r.Corrupted, "corrupted")
+	add(r.Unexpected, "unexpected")
+	return string(r.Verdict) + ": " + strings.Join(counts, ", ") + outagesOf(r)
+}
+
+// explained says of how many duplicates the reason is known; "" of none.
+func explained(r *result.Run) string {
+	switch unexplained := result.Value(r.Unexplained()); unexplained {
+	case result.Value(r.Duplicated):
+		return ""
+	case 0:
+		return " (explained)"
+	default:
+		return fmt.Sprintf(" (%s not explained)", whole(float64(unexplained)))
+	}
+}
+
+// outagesOf says how many outages the run had; "" if none.
+func outagesOf(r *result.Run) string {
+	outages := result.Value(r.Outages)
+	if outages == 0 {
+		return ""
+	}
+	longest := spaces(duration(result.Value(r.LongestOutageSeconds)))
+	switch {
+	case r.AwayAtEnd && outages == 1:
+		return "; ended in an outage of " + longest
+	case r.AwayAtEnd:
+		return fmt.Sprintf("; ended in the last of %s outages of up to %s", known(r.Outages), longest)
+	case outages == 1:
+		return "; survived an outage of " + longest
+	default:
+		return fmt.Sprintf("; survived %s outages of up to %s", known(r.Outages), longest)
+	}
 }

@@ -7,130 +7,72 @@ import (
 	"github.com/thumpmq/thump/internal/result"
 )
 
-// Settings returns the effective settings of a command, for the start of its
-// output. It needs the record's Command, Settings and Broker only.
-func Settings(r *result.Result) string {
-	s := r.Settings
+// Settings returns the effective settings of a command, for the start of its output.
+// It needs only the record's Command, Settings and Broker.
+func Settings(r *result.Run) string {
+	r = shown(r)
+	s, p := &r.Settings, placeOf(r)
 	var b strings.Builder
 	fmt.Fprintf(&b, "thump %s\n", r.Command)
-	row := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "  %-11s %s\n", name, fmt.Sprintf(format, args...))
+	row := func(name string, words ...string) {
+		fmt.Fprintf(&b, "  %-11s %s\n", name, strings.Join(words, ", "))
 	}
 	broker := strings.TrimSpace(r.Broker.Product + " " + r.Broker.Version)
 	if r.Broker.Private {
 		broker += ", private,"
 	}
-	row("broker", "%s at %s", broker, s.URL)
-	row(rowName(&s), "%s", strings.Join(placeWords(&s), ", "))
+	row("broker", broker+" at "+s.URL)
+	row(p.row, append([]string{s.Queue}, p.kind...)...)
 	if r.Command != "receive" {
 		bodies := fmt.Sprintf(`"Message 1" to "Message %d"`, s.Count)
 		if s.Body != "tutorial" {
 			bodies = s.Body + " each"
 		}
-		row("messages", "%s, %s", whole(float64(s.Count)), bodies)
-		row("publishers", "%d, %s", s.Publishers, strings.Join(publisherWords(&s), ", "))
+		row("messages", whole(float64(s.Count)), bodies)
+		row("publishers", append([]string{fmt.Sprint(s.Publishers)}, p.publishing...)...)
 	} else if s.Count > 0 {
-		row("messages", "%s at most", whole(float64(s.Count)))
+		row("messages", whole(float64(s.Count))+" at most")
 	}
 	if r.Command != "send" {
-		row("consumers", "%d, %s", s.Consumers, strings.Join(consumerWords(r), ", "))
+		row("consumers", append([]string{fmt.Sprint(s.Consumers)}, p.consuming...)...)
 	}
 	if r.Command == "run" {
 		order := "sending and receiving at once"
 		if s.Sequential {
 			order = "all sent before the first is received"
 		}
-		row("order", "%s", order)
+		row("order", order)
 	}
+	row("outages", outages(s))
 	if s.DiskBytes != nil {
-		row("disk", "%s", spaces(diskWords(&s)))
+		row("disk", spaces(disk(s)))
 	}
 	return b.String()
 }
 
-// spaces makes spaces of the places where a line must not be broken.
-func spaces(text string) string { return strings.ReplaceAll(text, unit, " ") }
-
-func rowName(s *result.Settings) string {
-	if s.Streams() {
-		return "stream"
-	}
-	return "queue"
-}
-
-func placeWords(s *result.Settings) []string {
-	words := []string{s.Queue}
+// outages says what becomes of the command in one.
+func outages(s *result.Settings) string {
 	switch {
-	case s.Kind == "super-stream":
-		words = append(words, fmt.Sprintf("a super stream of %s", plural(uint64(s.Partitions), "partition")))
-	case s.Kind == "":
-		return append(words, "as it is")
-	case !s.Streams():
-		words = append(words, s.Kind)
+	case !s.Recovery:
+		return "ends with its connection"
+	case s.GiveUpSeconds == 0:
+		return "waits for the broker"
+	default:
+		return fmt.Sprintf("waits up to %g s for the broker", s.GiveUpSeconds)
 	}
-	if s.StreamMaxBytes > 0 {
-		words = append(words, "keeps "+spaces(size(s.StreamMaxBytes)))
-	}
-	if s.Durable != nil && *s.Durable {
-		words = append(words, "durable")
-	} else if s.Durable != nil {
-		words = append(words, "transient")
-	}
-	return words
 }
 
-func publisherWords(s *result.Settings) []string {
-	if !s.Streams() {
-		if !s.Confirms {
-			return []string{"confirms off"}
-		}
-		return []string{"confirms on", "window " + whole(float64(s.Window))}
-	}
-	words := []string{"an entry per message"}
-	if s.SubEntry != 1 {
-		words = []string{fmt.Sprintf("sub-entry batches of up to %s", whole(float64(s.SubEntry)))}
-	}
-	if s.Compression != "none" {
-		words = append(words, s.Compression+" (not for AMQP readers)")
-	}
-	if s.PublisherName != "" {
-		words = append(words, fmt.Sprintf("named %q", s.PublisherName))
-	}
-	return append(words, "window "+whole(float64(s.Window)))
-}
-
-func consumerWords(r *result.Result) []string {
-	s := &r.Settings
-	if !s.Streams() {
-		if s.AutoAck {
-			return []string{"automatic acks"}
-		}
-		return []string{"acks after receipt", "prefetch " + whole(float64(s.Prefetch))}
-	}
-	words := []string{"reading everything"}
-	if s.Consumers > 1 {
-		words = []string{"each reading everything"}
-	}
-	if r.Command == "receive" {
-		words = append(words, "from "+s.Offset)
-	}
-	if s.Until != "" {
-		words = append(words, "until "+s.Until)
-	}
-	if s.ConsumerName != "" {
-		words = append(words, fmt.Sprintf("named %q", s.ConsumerName))
-	}
-	return words
-}
-
-// diskWords say what the stream will take on the broker's disk.
-func diskWords(s *result.Settings) string {
+// disk says how much the stream will take on the broker's disk, and how much is free.
+func disk(s *result.Settings) string {
 	text := "about " + size(*s.DiskBytes)
 	if s.Compression != "none" {
 		text = "at most " + size(*s.DiskBytes)
 	}
 	if s.DiskFreeBytes != nil {
-		return text + " of the broker's " + size(*s.DiskFreeBytes) + " that are free"
+		return text + " on the broker's disk, where " + size(*s.DiskFreeBytes) + " are free"
 	}
 	return text + " on the broker's disk; how much is free there is not known"
 }
+
+// spaces replaces the no-break spaces before units by ordinary ones.
+func spaces(text string) string { return strings.ReplaceAll(text, unit, " ") }

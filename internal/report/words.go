@@ -5,15 +5,13 @@ import (
 	"math"
 	"strings"
 	"unicode/utf8"
-
-	"github.com/thumpmq/thump/internal/result"
 )
 
 // lineWidth is the width in characters that text is wrapped to.
 const lineWidth = 80
 
-// unit stands between a number and its unit until wrap makes a space of it: a
-// line is not to be broken there.
+// unit is a no-break space. It stands between a number and its unit, so that wrap
+// does not break a line there. wrap and spaces replace it by a space.
 const unit = "\u00a0"
 
 // wrap breaks text into lines that begin with indent.
@@ -52,7 +50,7 @@ func whole(x float64) string {
 	return digits
 }
 
-// known writes a count, or "?" where it is not known.
+// known writes a count, or "?" if it is not known.
 func known(count *uint64) string {
 	if count == nil {
 		return "?"
@@ -63,6 +61,14 @@ func known(count *uint64) string {
 // messages writes a number of messages: "1 message".
 func messages(n uint64) string { return plural(n, "message") }
 
+// were writes a number of messages with its verb: "1 message was".
+func were(n uint64) string {
+	if n == 1 {
+		return messages(n) + " was"
+	}
+	return messages(n) + " were"
+}
+
 func plural(n uint64, noun string) string {
 	if n != 1 {
 		noun += "s"
@@ -70,7 +76,7 @@ func plural(n uint64, noun string) string {
 	return whole(float64(n)) + " " + noun
 }
 
-// duration writes seconds with the digits that mean something.
+// duration writes seconds: "0.085 s", "27.96 s".
 func duration(seconds float64) string {
 	if seconds < 1 {
 		return fmt.Sprintf("%.3f"+unit+"s", seconds)
@@ -78,7 +84,7 @@ func duration(seconds float64) string {
 	return fmt.Sprintf("%.2f"+unit+"s", seconds)
 }
 
-// brief writes seconds that are less than a thousandth: "3.1 µs", "140 ns".
+// brief writes seconds below a thousandth: "3.1 µs", "140 ns".
 func brief(seconds float64) string {
 	if seconds < 1e-6 {
 		return fmt.Sprintf("%.0f"+unit+"ns", seconds*1e9)
@@ -100,19 +106,7 @@ func size(bytes uint64) string {
 	}
 }
 
-// place is what the command worked on: "queue", "stream" or "super stream".
-func place(s *result.Settings) string {
-	switch s.Kind {
-	case "stream":
-		return "stream"
-	case "super-stream":
-		return "super stream"
-	default:
-		return "queue"
-	}
-}
-
-// times writes a ratio with two digits or so: 0.43, 5.1, 47.
+// times writes a ratio with about two digits: 0.43, 5.1, 47.
 func times(ratio float64) string {
 	switch {
 	case ratio < 1:

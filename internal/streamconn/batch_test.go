@@ -8,8 +8,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/thumpmq/thump/internal/conntest"
 	"github.com/thumpmq/thump/internal/fakebroker"
 	"github.com/thumpmq/thump/internal/streamproto"
+	"github.com/thumpmq/thump/internal/window"
 )
 
 // batches writes entries as the publishing id and the number of messages of
@@ -53,7 +55,7 @@ func numbered(first, n int) []string {
 // script that begins with busyWriter.
 func keepWriterBusy(t *testing.T, p *Publisher) {
 	t.Helper()
-	publish(t, p, 0, strings.Repeat("x", 2*socketSize))
+	publish(t, p, 0, strings.Repeat("x", 2*conntest.SocketSize))
 	synctest.Wait()
 }
 
@@ -61,7 +63,7 @@ func keepWriterBusy(t *testing.T, p *Publisher) {
 // the client's writer busy.
 func busyWriter(s *fakebroker.StreamSession) {
 	time.Sleep(time.Minute)
-	if e := published(s, 1); len(e[0].Bodies[0]) != 2*socketSize {
+	if e := published(s, 1); len(e[0].Bodies[0]) != 2*conntest.SocketSize {
 		panic("another message")
 	}
 }
@@ -90,7 +92,7 @@ func TestNothingWaits(t *testing.T) {
 			publish(t, p, 0, "x")
 		}
 		synctest.Wait()
-		goodbye(t, conn)
+		conntest.Goodbye(t, conn)
 	})
 }
 
@@ -123,25 +125,25 @@ func TestBatchesFill(t *testing.T) {
 				s.Confirm(0, append(p.IDs(), 1)...)
 				s.Serve(nil)
 			}, func(t *testing.T, conn *Conn) {
-				p := openPublisher(t, conn, PublisherConfig{Window: 2000, SubEntry: test.subEntry})
+				p := openPublisher(t, conn, PublisherConfig{Window: newWindow(2000, false), SubEntry: test.subEntry})
 				keepWriterBusy(t, p)
 				for i := range 1250 {
 					publish(t, p, 0, fmt.Sprint("message ", i+1))
 				}
-				if err := p.WaitConfirms(t.Context()); err != nil {
+				if err := p.window.Wait(t.Context()); err != nil {
 					t.Error(err)
 				}
-				if n := p.Totals(); n.Confirmed != 1251 {
+				if n := p.window.Totals(); n.Confirmed != 1251 {
 					t.Errorf("totals %+v", n)
 				}
-				goodbye(t, conn)
+				conntest.Goodbye(t, conn)
 			})
 		})
 	}
 }
 
-// TestSealed: a batch ends where something else is to follow it, and at a
-// WaitConfirms.
+// TestSealed: a batch ends where something else is to follow it. Waiting for its
+// outcome does not end it: the writer takes it as soon as it can.
 func TestSealed(t *testing.T) {
 	for _, test := range []struct {
 		name    string
@@ -158,8 +160,8 @@ func TestSealed(t *testing.T) {
 			}
 		}, "P 11:10, S, P 21:10"},
 		{"waiting for confirms", func(t *testing.T, _ *Conn, p *Publisher) {
-			go func() { _ = p.WaitConfirms(t.Context()) }()
-		}, "P 11:10, P 21:10"},
+			go func() { _ = p.window.Wait(t.Context()) }()
+		}, "P 21:20"},
 		{"another publisher", func(t *testing.T, _ *Conn, other *Publisher) {
 			publish(t, other, 0, "message 11", "message 12")
 		}, "P 11:10, P 2:2, P 21:10"},
@@ -167,7 +169,7 @@ func TestSealed(t *testing.T) {
 			if err := p.Begin(t.Context()); err != nil {
 				t.Error(err)
 			}
-			if ok, err := p.Publish(0, 0, make([]byte, 2<<20)); ok || err == nil {
+			if ok, err := p.Publish(window.Tag{}, 0, make([]byte, 2<<20)); ok || err == nil {
 				t.Errorf("2 MiB were taken: %v", err)
 			}
 			p.End()
@@ -207,7 +209,7 @@ func TestSealed(t *testing.T) {
 				publish(t, p, 0, numbered(11, 10)...)
 				synctest.Wait()
 				time.Sleep(time.Minute)
-				goodbye(t, conn)
+				conntest.Goodbye(t, conn)
 			})
 		})
 	}
@@ -232,7 +234,7 @@ func TestSplitBatches(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			g := fakebroker.LikelyStream()
-			g.Tune.FrameMax = max(test.frameMax, 4*socketSize) // lets the first one through
+			g.Tune.FrameMax = max(test.frameMax, 4*conntest.SocketSize) // lets the first one through
 			pairAs(t, g, func(s *fakebroker.StreamSession) {
 				s.OpenPublisher(0)
 				busyWriter(s)
@@ -257,10 +259,10 @@ func TestSplitBatches(t *testing.T) {
 				for range test.messages {
 					publish(t, p, 0, strings.Repeat("x", test.size))
 				}
-				if err := p.WaitConfirms(t.Context()); err != nil {
+				if err := p.window.Wait(t.Context()); err != nil {
 					t.Error(err)
 				}
-				goodbye(t, conn)
+				conntest.Goodbye(t, conn)
 			})
 		})
 	}
@@ -295,7 +297,7 @@ func TestKnownIDs(t *testing.T) {
 			if p.LastID() != 110 {
 				t.Errorf("the last id is %d", p.LastID())
 			}
-			goodbye(t, conn)
+			conntest.Goodbye(t, conn)
 		})
 	}
 }
@@ -308,7 +310,7 @@ func publishIDs(t *testing.T, p *Publisher, ids ...uint64) {
 	}
 	defer p.End()
 	for _, id := range ids {
-		if ok, err := p.Publish(id, id, []byte("x")); !ok || err != nil {
+		if ok, err := p.Publish(window.Tag{Ref: id}, id, []byte("x")); !ok || err != nil {
 			t.Fatalf("publishing id %d: %v, %v", id, ok, err)
 		}
 	}
@@ -331,13 +333,13 @@ func TestIDsRise(t *testing.T) {
 				t.Fatal(err)
 			}
 			var rising *IDError
-			if ok, err := p.Publish(0, id, []byte("x")); ok || !errors.As(err, &rising) || rising.ID != id || rising.Last != 20 {
+			if ok, err := p.Publish(window.Tag{}, id, []byte("x")); ok || !errors.As(err, &rising) || rising.ID != id || rising.Last != 20 {
 				t.Errorf("id %d: %v, %v", id, ok, err)
 			}
 			p.End()
 		}
 		publishIDs(t, p, 21, 30, 0)
 		synctest.Wait()
-		goodbye(t, conn)
+		conntest.Goodbye(t, conn)
 	})
 }

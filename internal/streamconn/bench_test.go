@@ -7,10 +7,13 @@ import (
 	"io"
 	"testing"
 
+	"github.com/thumpmq/thump/internal/amqp10"
 	"github.com/thumpmq/thump/internal/compress"
+	"github.com/thumpmq/thump/internal/conntest"
 	"github.com/thumpmq/thump/internal/fakebroker"
 	"github.com/thumpmq/thump/internal/outcome"
 	"github.com/thumpmq/thump/internal/streamproto"
+	"github.com/thumpmq/thump/internal/window"
 )
 
 // benchBatch is how many messages are published together. An operation of the
@@ -29,44 +32,54 @@ func benchPair(b *testing.B, script func(*fakebroker.StreamSession)) *Conn {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { drop(conn) })
+	b.Cleanup(func() { conntest.Drop(conn) })
 	return conn
 }
 
 // BenchmarkPublish publishes to a peer that confirms every entry, from the first
-// byte to the last confirm: an entry per message, and batches of up to 500.
+// byte to the last confirm: an entry per message, and batches of up to 500, and with a copy of all of it.
 func BenchmarkPublish(b *testing.B) {
 	for _, size := range []int{14, 1024} {
-		for _, cfg := range []PublisherConfig{
-			{SubEntry: 1},
-			{SubEntry: 1, Collect: true},
-			{SubEntry: 500},
-			{SubEntry: 500, Collect: true},
-			{SubEntry: 500, Compression: compress.LZ4},
+		for _, bm := range []struct {
+			cfg     PublisherConfig
+			collect bool
+		}{
+			{PublisherConfig{SubEntry: 1}, false},
+			{PublisherConfig{SubEntry: 1}, true},
+			{PublisherConfig{SubEntry: 500}, false},
+			{PublisherConfig{SubEntry: 500}, true},
+			{PublisherConfig{SubEntry: 500, Compression: compress.LZ4}, false},
+			{PublisherConfig{SubEntry: 1, Keep: true}, false},
+			{PublisherConfig{SubEntry: 500, Keep: true}, false},
+			{PublisherConfig{SubEntry: 500, Keep: true, Compression: compress.LZ4}, false},
 		} {
-			name := fmt.Sprintf("body=%d/subentry=%d", size, cfg.SubEntry)
-			if cfg.Collect {
+			name := fmt.Sprintf("body=%d/subentry=%d", size, bm.cfg.SubEntry)
+			if bm.collect {
 				name += "/outcomes"
 			}
-			if cfg.Compression != compress.None {
-				name += "/" + cfg.Compression.String()
+			if bm.cfg.Compression != compress.None {
+				name += "/" + bm.cfg.Compression.String()
 			}
-			b.Run(name, func(b *testing.B) { benchmarkPublish(b, size, cfg) })
+			if bm.cfg.Keep {
+				name += "/keep"
+			}
+			b.Run(name, func(b *testing.B) { benchmarkPublish(b, size, bm.cfg, bm.collect) })
 		}
 	}
 }
 
-func benchmarkPublish(b *testing.B, size int, cfg PublisherConfig) {
+func benchmarkPublish(b *testing.B, size int, cfg PublisherConfig, collect bool) {
 	conn := benchPair(b, func(s *fakebroker.StreamSession) {
 		s.OpenPublisher(0)
 		confirmAll(s.Conn())
 	})
-	cfg.Stream, cfg.Window = "events", 100_000
-	p, err := conn.Publisher(b.Context(), cfg)
+	cfg.Stream, cfg.Window = "events", newWindow(100_000, collect)
+	cfg.Ended = cfg.Window.Fail
+	p, err := conn.Publisher(b.Context(), NewBacklog(cfg))
 	if err != nil {
 		b.Fatal(err)
 	}
-	if cfg.Collect {
+	if collect {
 		go drainOutcomes(p)
 	}
 	body, published := make([]byte, size), 0
@@ -80,7 +93,7 @@ func benchmarkPublish(b *testing.B, size int, cfg PublisherConfig) {
 					b.Fatal(err)
 				}
 			}
-			ok, err := p.Publish(uint64(published), 0, body)
+			ok, err := p.Publish(window.Tag{Ref: uint64(published)}, 0, body)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -103,18 +116,29 @@ func benchmarkPublish(b *testing.B, size int, cfg PublisherConfig) {
 		next()
 	}
 	p.End()
-	if err := p.WaitConfirms(b.Context()); err != nil {
+	if err := p.window.Wait(b.Context()); err != nil {
 		b.Fatal(err)
 	}
-	if n := p.Totals(); n.Confirmed != uint64(published) {
+	if n := p.window.Totals(); n.Confirmed != uint64(published) {
 		b.Fatalf("%d published, %+v", published, n)
 	}
 }
 
+// drainOutcomes takes outcomes as a publisher does: in memory of its own that it uses
+// again.
 func drainOutcomes(p *Publisher) {
-	var taken []outcome.Outcome
-	for err := error(nil); err == nil; {
-		taken, err = p.Outcomes(taken)
+	var list []outcome.Outcome
+	for {
+		taken, err := p.window.Outcomes()
+		if err != nil {
+			return
+		}
+		list = list[:0]
+		for _, r := range taken.Runs {
+			for i := r.First; i < r.First+r.Count; i++ {
+				list = append(list, outcome.Outcome{Ref: taken.Ref(i), Status: r.Status, Code: r.Code, Text: r.Text, Resent: r.Resent})
+			}
+		}
 	}
 }
 
@@ -161,26 +185,30 @@ func confirmAll(conn io.ReadWriter) {
 
 // BenchmarkDeliver takes chunks from a peer that writes, for each credit, one of
 // 4000 messages: an entry each, and in batches of 500. It goes through the
-// messages as a consumer does, checksum included.
+// messages as a consumer does, checksum included. The buffers are given back, or let
+// go, which shows as bytes.
 func BenchmarkDeliver(b *testing.B) {
 	for _, size := range []int{14, 1024} {
 		for _, perEntry := range []int{1, 500} {
-			b.Run(fmt.Sprintf("body=%d/subentry=%d", size, perEntry), func(b *testing.B) { benchmarkDeliver(b, size, perEntry) })
+			for _, reuse := range []bool{true, false} {
+				name := fmt.Sprintf("body=%d/subentry=%d/reuse=%v", size, perEntry, reuse)
+				b.Run(name, func(b *testing.B) { benchmarkDeliver(b, size, perEntry, reuse) })
+			}
 		}
 	}
 }
 
-func benchmarkDeliver(b *testing.B, size, perEntry int) {
+func benchmarkDeliver(b *testing.B, size, perEntry int, reuse bool) {
 	conn := benchPair(b, func(s *fakebroker.StreamSession) {
 		s.OpenSubscription()
 		deliverForCredit(s.Conn(), benchChunk(4000, perEntry, size))
 	})
 	in := NewInbox()
-	if _, err := conn.Subscribe(b.Context(), SubscribeConfig{Stream: "events", Credit: 10, Inbox: in}); err != nil {
+	if _, err := conn.Subscribe(b.Context(), SubscribeConfig{Stream: "events", Credit: 10, Inbox: in, Ended: in.End}); err != nil {
 		b.Fatal(err)
 	}
 	ctx := context.Background()
-	r := benchReader{b: b, size: size}
+	r := benchReader{b: b, size: size, reuse: reuse}
 	for range 400_000 { // warm
 		r.next(ctx, in)
 	}
@@ -195,6 +223,7 @@ func benchmarkDeliver(b *testing.B, size, perEntry int) {
 type benchReader struct {
 	b        *testing.B
 	size     int
+	reuse    bool
 	arrivals []Arrival
 	i        int // of the arrival that is being read
 	entries  streamproto.EntryReader
@@ -227,7 +256,11 @@ func (r *benchReader) chunk(ctx context.Context, in *Inbox) {
 		r.b.Fatal(err)
 	}
 	if r.i < len(r.arrivals) {
-		r.arrivals[r.i].Release()
+		if r.reuse {
+			r.arrivals[r.i].Release()
+		} else {
+			r.arrivals[r.i].LetGo()
+		}
 		r.i++
 	}
 	if r.i == len(r.arrivals) {
@@ -237,15 +270,14 @@ func (r *benchReader) chunk(ctx context.Context, in *Inbox) {
 		}
 		r.i = 0
 	}
-	c := &r.arrivals[r.i].Chunk
-	if err := c.CheckCRC(); err != nil {
+	if err := r.arrivals[r.i].Damage; err != nil {
 		r.b.Fatal(err)
 	}
-	r.entries = c.Reader()
+	r.entries = r.arrivals[r.i].Chunk.Reader()
 }
 
 func (r *benchReader) check(message []byte) {
-	if body, ok := streamproto.Data(message); !ok || len(body) != r.size {
+	if body, ok := amqp10.Data(message); !ok || len(body) != r.size {
 		r.b.Fatalf("a message of %d bytes", len(message))
 	}
 }

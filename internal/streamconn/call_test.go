@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/thumpmq/thump/internal/conntest"
 	"github.com/thumpmq/thump/internal/fakebroker"
 	"github.com/thumpmq/thump/internal/streamproto"
 )
@@ -65,7 +66,7 @@ func TestLateAnswer(t *testing.T) {
 		if len(conn.calls) != 0 {
 			t.Errorf("%d calls are remembered", len(conn.calls))
 		}
-		goodbye(t, conn)
+		conntest.Goodbye(t, conn)
 	})
 }
 
@@ -82,7 +83,7 @@ func TestCallWithEndedContext(t *testing.T) {
 		if err := query(t.Context(), conn, 2); err != nil {
 			t.Error(err)
 		}
-		goodbye(t, conn)
+		conntest.Goodbye(t, conn)
 	})
 }
 
@@ -113,7 +114,7 @@ func TestConcurrentCalls(t *testing.T) {
 					t.Error(err)
 				}
 			}
-			goodbye(t, conn)
+			conntest.Goodbye(t, conn)
 		})
 	}
 }
@@ -143,7 +144,7 @@ func TestRefusals(t *testing.T) {
 		if _, err := conn.Call(t.Context(), &streamproto.Create{Stream: "events"}); err != nil {
 			t.Error(err)
 		}
-		goodbye(t, conn)
+		conntest.Goodbye(t, conn)
 	})
 }
 
@@ -181,7 +182,7 @@ func TestUnasked(t *testing.T) {
 					t.Fatal(err)
 				}
 				if test.want != "" {
-					checkViolation(t, ended(t, conn), test.want)
+					checkViolation(t, conntest.Ended(t, conn), test.want)
 					_ = conn.Close(t.Context()) // our reason gets out
 					return
 				}
@@ -189,7 +190,7 @@ func TestUnasked(t *testing.T) {
 				if err := query(t.Context(), conn, 5); err != nil {
 					t.Error(err)
 				}
-				goodbye(t, conn)
+				conntest.Goodbye(t, conn)
 			})
 		})
 	}
@@ -210,7 +211,7 @@ func TestWrongAnswer(t *testing.T) {
 			}, func(t *testing.T, conn *Conn) {
 				want := "answered by a response to " + answer.Key().String()
 				checkViolation(t, query(t.Context(), conn, 1), want)
-				checkViolation(t, ended(t, conn), want)
+				checkViolation(t, conntest.Ended(t, conn), want)
 			})
 		})
 	}
@@ -242,8 +243,8 @@ func TestUnsentRequests(t *testing.T) {
 		if err := conn.StoreOffset(&streamproto.StoreOffset{Reference: strings.Repeat("x", 1<<15)}); err == nil {
 			t.Error("a long reference was taken")
 		}
-		if len(conn.calls) != 0 || len(conn.out) != 0 {
-			t.Errorf("%d calls are remembered, and %d bytes wait", len(conn.calls), len(conn.out))
+		if len(conn.calls) != 0 || len(conn.Out) != 0 {
+			t.Errorf("%d calls are remembered, and %d bytes wait", len(conn.calls), len(conn.Out))
 		}
 		_ = conn.Close(t.Context()) // the script hangs up instead of answering
 	})
@@ -269,6 +270,6 @@ func TestLargestRequest(t *testing.T) {
 		if _, err := conn.Call(t.Context(), &streamproto.Delete{Stream: name}); err != nil {
 			t.Error(err)
 		}
-		goodbye(t, conn)
+		conntest.Goodbye(t, conn)
 	})
 }

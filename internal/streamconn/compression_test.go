@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/thumpmq/thump/internal/compress"
+	"github.com/thumpmq/thump/internal/conntest"
 	"github.com/thumpmq/thump/internal/fakebroker"
 )
 
@@ -56,16 +57,16 @@ func TestCompression(t *testing.T) {
 						t.Errorf("%d messages came, want %d", got, len(bodies))
 					}
 				}, func(t *testing.T, conn *Conn) {
-					p := openPublisher(t, conn, PublisherConfig{Window: 10_000, SubEntry: 100, Compression: codec})
+					p := openPublisher(t, conn, PublisherConfig{Window: newWindow(10_000, false), SubEntry: 100, Compression: codec})
 					publish(t, p, 0, bodies...)
-					if err := p.WaitConfirms(t.Context()); err != nil || p.Totals().Confirmed != uint64(len(bodies)) {
-						t.Errorf("%v, %+v", err, p.Totals())
+					if err := p.window.Wait(t.Context()); err != nil || p.window.Totals().Confirmed != uint64(len(bodies)) {
+						t.Errorf("%v, %+v", err, p.window.Totals())
 					}
 					sent, wire := p.Bytes()
 					if total := uint64(len(strings.Join(bodies, ""))); sent != total || (codec != compress.None) != (wire < total*9/10) {
 						t.Errorf("%d bytes of bodies, %d on the wire, want %d", sent, wire, total)
 					}
-					goodbye(t, conn)
+					conntest.Goodbye(t, conn)
 				})
 			})
 		}

@@ -1,67 +1,81 @@
 package streamconn
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/thumpmq/thump/internal/outcome"
 	"github.com/thumpmq/thump/internal/streamproto"
 )
 
-// confirm passes the broker's confirms to the window and wakes whom it concerns
-// (PROTOCOL.adoc PublishConfirm).
-func (c *Conn) confirm(id uint8, ids streamproto.IDs) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	p := byID(c.publishers, id)
-	if p == nil {
-		return violation("confirms for publisher %d, which was not declared", id)
+// publisher finds the publisher that confirms or errors are for.
+func (c *Conn) publisher(id uint8, what string) (*Publisher, error) {
+	c.Lock()
+	defer c.Unlock()
+	if p := byID(c.publishers, id); p != nil {
+		return p, nil
 	}
-	if p.err != nil { // everything has its outcome already: Unknown
+	return nil, violation("%s for publisher %d, which was not declared", what, id)
+}
+
+// confirm reports what the broker confirms to the window (PROTOCOL.adoc
+// PublishConfirm). Entries that follow each other are reported together.
+func (c *Conn) confirm(id uint8, ids streamproto.IDs) error {
+	p, err := c.publisher(id, "confirms")
+	if err != nil {
+		return err
+	}
+	b := p.backlog
+	b.window.Lock()
+	defer b.window.Unlock()
+	if !b.has(p) { // all that it carried is Unknown, or another connection's
 		return nil
 	}
+	var first, end uint64 // of messages that are confirmed and not yet reported
+	bytes := 0
+	report := func() { p.carrier.Resolve(first, end-first, outcome.Confirmed, 0, "") }
 	for i := range ids.Len() {
-		if !p.window.settle(ids.At(i), outcome.Confirmed, 0, "") {
+		e, published := b.entries.settle(ids.At(i))
+		if !published {
+			report()
+			b.settled(bytes)
 			return violation("confirm of publishing id %d, which is not in flight", ids.At(i))
 		}
+		if e.first != end && e.count > 0 {
+			report()
+			first, end = e.first, e.first
+		}
+		end += uint64(e.count)
+		bytes += int(e.bytes)
 	}
-	p.wake()
+	report()
+	b.settled(bytes)
 	return nil
 }
 
-// refuse is confirm for what the broker did not take (PROTOCOL.adoc
-// PublishError).
+// refuse reports what the broker did not take (PROTOCOL.adoc PublishError).
 func (c *Conn) refuse(id uint8, failed streamproto.PublishErrors) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	p := byID(c.publishers, id)
-	if p == nil {
-		return violation("errors for publisher %d, which was not declared", id)
+	p, err := c.publisher(id, "errors")
+	if err != nil {
+		return err
 	}
-	if p.err != nil {
+	b := p.backlog
+	b.window.Lock()
+	defer b.window.Unlock()
+	if !b.has(p) {
 		return nil
 	}
+	bytes := 0
+	defer func() { b.settled(bytes) }()
 	for i := range failed.Len() {
 		publishing, code := failed.At(i)
-		if !p.window.settle(publishing, outcome.Rejected, uint16(code), code.String()) {
+		e, published := b.entries.settle(publishing)
+		if !published {
 			return violation("error for publishing id %d, which is not in flight", publishing)
 		}
+		p.carrier.Resolve(e.first, uint64(e.count), outcome.Rejected, uint16(code), code.String())
+		bytes += int(e.bytes)
 	}
-	p.wake()
 	return nil
-}
-
-// wake tells those who wait for room, or for outcomes, that there are some.
-// conn.mu is held.
-func (p *Publisher) wake() {
-	c := p.conn
-	if c.waiting > 0 && p.enoughRoom() {
-		c.room.Broadcast()
-	}
-	if len(p.window.runs) > 0 || p.flushAt != 0 && p.window.oldest >= p.flushAt {
-		p.flushAt = 0
-		c.settled.Broadcast()
-	}
 }
 
 // lose ends what the connection has on a stream that went away: its leader
@@ -71,11 +85,11 @@ func (p *Publisher) wake() {
 // connection.
 func (c *Conn) lose(update streamproto.MetadataUpdate) {
 	why := &ServerError{Code: update.Code, Reason: fmt.Sprintf("the leader of stream %q moved, or the stream was deleted", update.Stream)}
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.Lock()
+	defer c.Unlock()
 	for _, p := range c.publishers {
 		if p != nil && p.cfg.Stream == update.Stream {
-			p.end(why)
+			p.fail(why)
 		}
 	}
 	for _, s := range c.subscriptions {
@@ -83,84 +97,5 @@ func (c *Conn) lose(update streamproto.MetadataUpdate) {
 			s.end(why)
 		}
 	}
-	c.room.Broadcast()
-	c.settled.Broadcast()
-}
-
-// end ends the publisher: what is in flight becomes Unknown. Its id stays taken,
-// because confirms may be under way. conn.mu is held.
-func (p *Publisher) end(why error) {
-	if p.err != nil {
-		return
-	}
-	p.err = why
-	if c := p.conn; c.open == p {
-		c.open = nil
-		c.out = c.out[:p.frame] // never sent
-	}
-	p.window.abandon()
-	p.raw, p.batched = nil, 0
-	close(p.done)
-}
-
-// Outcomes waits for outcomes and returns all that are known, in dst's memory or
-// its own. The messages of the outcomes that it returned before leave the window
-// now: until they were handed over they occupied it. At the end of the
-// publisher, when none is left, it returns why it ended.
-func (p *Publisher) Outcomes(dst []outcome.Outcome) ([]outcome.Outcome, error) {
-	c := p.conn
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	w := p.window
-	w.kept -= uint64(len(dst))
-	if len(dst) > 0 && c.waiting > 0 && p.enoughRoom() {
-		c.room.Broadcast()
-	}
-	dst = dst[:0]
-	for len(w.runs) == 0 {
-		if p.err != nil {
-			return dst, p.err
-		}
-		c.settled.Wait()
-	}
-	for _, r := range w.runs {
-		for i := r.first; i < r.first+r.count; i++ {
-			dst = append(dst, outcome.Outcome{Ref: *w.refs.at(i), Status: r.status, Code: r.code, Text: r.text})
-		}
-	}
-	w.runs = w.runs[:0]
-	return dst, nil
-}
-
-// WaitConfirms waits until every message published so far has its outcome, or
-// the publisher has ended and said so.
-func (p *Publisher) WaitConfirms(ctx context.Context) error {
-	c := p.conn
-	defer c.wakeAt(ctx, &c.settled)()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if p.batched > 0 {
-		p.endFrame()
-		c.wakeWriter()
-	}
-	for last := p.window.sealed; p.window.oldest < last; {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if p.flushAt == 0 || last < p.flushAt {
-			p.flushAt = last
-		}
-		c.settled.Wait()
-	}
-	return nil
-}
-
-// TakeFirstBad returns the first outcome since the last TakeFirstBad that was
-// not Confirmed; its Status is 0 where there was none.
-func (p *Publisher) TakeFirstBad() outcome.Outcome {
-	p.conn.mu.Lock()
-	defer p.conn.mu.Unlock()
-	bad := p.window.firstBad
-	p.window.firstBad = outcome.Outcome{}
-	return bad
+	c.RoomChanged()
 }

@@ -1,157 +1,74 @@
-// Package streamconn is one connection of the RabbitMQ stream protocol, from
-// dial to close. It is amqpconn's twin and is built the same way.
-//
-// A Conn lives once: Dial logs in, two goroutines carry frames (one reads the
-// socket, one writes it), and when it ends, by Close or by a failure, it says
-// why and never comes back.
-//
-// One mutex guards a connection: what waits to be written, the calls under way,
-// its publishers and their windows. The reader and the writer hold it for a few
-// instructions per read, per write or per confirm, never while they touch the
-// socket. The socket's buffers stay as the kernel made them: to set their size
-// at all turns off its tuning of them, which is what makes other clients slow.
+// Package streamconn is one connection of the RabbitMQ stream protocol, from dial
+// to close: the login, calls, publishers with their confirms, and subscriptions.
+// What it has in common with every other connection is transport's. It is
+// amqpconn's twin and is built the same way.
 package streamconn
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
-	"sync"
-	"time"
 
 	"github.com/thumpmq/thump/internal/streamproto"
+	"github.com/thumpmq/thump/internal/transport"
 )
-
-// Config says where to connect and as whom.
-type Config struct {
-	Address string // host:port
-
-	// TLS is nil for a plain connection. ServerName must be set.
-	TLS *tls.Config
-
-	// Mechanism is "PLAIN" or "EXTERNAL" (the user is in the certificate).
-	Mechanism string
-	User      string
-	Password  string
-	Vhost     string
-
-	Name      string        // connection_name, shown by RabbitMQ
-	FrameMax  uint32        // the largest frame, in bytes; the smaller of this and the server's wins
-	Heartbeat time.Duration // whole seconds; the smaller of this and the server's wins
-	Timeout   time.Duration // for TCP, TLS and login together
-
-	// DialContext opens the TCP connection.
-	DialContext func(ctx context.Context, network, address string) (net.Conn, error)
-}
-
-// outRoom is how many bytes may wait for the writer before publishers wait for
-// it: enough for the largest useful write while the next one is being encoded.
-const outRoom = 256 << 10
 
 // Conn is one connection. It is safe for concurrent use.
 type Conn struct {
-	net             net.Conn
+	transport.Conn
 	server          Server
-	buffers         bufferPool
-	address         string
 	mechanism, user string // logged in with
 
-	kick chan struct{} // holds a token when the idle writer must look for work
-	done chan struct{} // closed when the connection has ended
-	loop sync.WaitGroup
-
-	mu            sync.Mutex
-	room          sync.Cond  // for publishers: out or a window changed
-	waiting       int        // publishers in room.Wait
-	settled       sync.Cond  // for those who wait for outcomes
-	out           []byte     // frames for the writer
-	open          *Publisher // has a Publish frame at the end of out that is not complete yet
-	answers       int        // frames in out that the broker made us send
-	writerIdle    bool
-	correlation   uint32 // of the last call
+	// Guarded by the connection's lock.
+	open          *Publisher // has a Publish frame at the end of Out that is not complete yet
+	correlation   uint32     // of the last call
 	calls         map[uint32]chan streamproto.Response
 	closing       bool            // we said goodbye
 	publishers    []*Publisher    // by id
 	subscriptions []*Subscription // by id
-	err           error           // why the connection ended
 }
 
-// Dial connects, logs in and starts the connection's two goroutines.
-func Dial(ctx context.Context, cfg Config) (*Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, cfg.Timeout)
-	defer cancel()
-	socket, err := dialSocket(ctx, cfg)
+const (
+	// readBufferLeast is the size of a read buffer; one for a larger frame is
+	// larger by a power of two.
+	readBufferLeast = 1 << 20
+
+	// readLeast is the room in a read buffer below which another is begun.
+	readLeast = 128 << 10
+
+	// largeFrame is from which size on a chunk is read to its own end.
+	largeFrame = 64 << 10
+)
+
+// Dial connects and logs in.
+func Dial(ctx context.Context, cfg transport.Config) (*Conn, error) {
+	h := &handshake{cfg: cfg}
+	login, err := transport.Dial(ctx, cfg, transport.Settings{
+		ReadBuffer: readBufferLeast, ReadLeast: readLeast, LargeFrame: largeFrame,
+		Heartbeat: streamproto.AppendHeartbeat(nil), Recognise: recognise,
+	}, h.run)
 	if err != nil {
-		return nil, err
-	}
-	// The handshake reads and writes without a context: closing the socket is
-	// what ends it early.
-	stop := context.AfterFunc(ctx, func() { socket.Close() })
-	h := &handshake{net: socket, cfg: cfg, buf: newReadBuffer(readBufferMin)}
-	err = h.run()
-	if !stop() && err == nil {
-		err = ctx.Err()
-	}
-	if err != nil {
-		socket.Close()
-		if ctx.Err() != nil {
-			err = fmt.Errorf("%s: %w", h.doing, ctx.Err())
-		}
 		return nil, err
 	}
 	c := &Conn{
-		net: socket, server: h.server, address: cfg.Address, mechanism: cfg.Mechanism, user: cfg.User, calls: make(map[uint32]chan streamproto.Response), correlation: h.correlation,
-		kick: make(chan struct{}, 1), done: make(chan struct{}),
+		server: h.server, mechanism: cfg.Mechanism, user: cfg.User,
+		correlation: h.correlation, calls: make(map[uint32]chan streamproto.Response),
 	}
-	c.room.L, c.settled.L = &c.mu, &c.mu
-	c.loop.Go(c.writeLoop)
-	c.loop.Go(func() { c.readLoop(h.buf, h.start, h.end) })
+	c.Start(login, newProtocol(c), h.server.Heartbeat)
 	return c, nil
 }
 
-// dialSocket opens the TCP connection and, for TLS, shakes hands on it.
-func dialSocket(ctx context.Context, cfg Config) (net.Conn, error) {
-	socket, err := cfg.DialContext(ctx, "tcp", cfg.Address)
-	if err != nil {
-		return nil, err
-	}
-	if cfg.TLS == nil {
-		return socket, nil
-	}
-	secure := tls.Client(socket, cfg.TLS)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		socket.Close()
-		if _, plain := errors.AsType[tls.RecordHeaderError](err); plain {
-			return nil, fmt.Errorf("TLS: the server does not speak TLS on this port: %w", err)
-		}
-		return nil, fmt.Errorf("TLS: %w", err)
-	}
-	return secure, nil
-}
-
-// Address is the host:port that the connection was dialled to.
-func (c *Conn) Address() string { return c.address }
-
 // Server returns what the broker said at login.
 func (c *Conn) Server() *Server { return &c.server }
-
-// Done is closed when the connection has ended.
-func (c *Conn) Done() <-chan struct{} { return c.done }
-
-// Err says why the connection ended; nil while it lives.
-func (c *Conn) Err() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.err
-}
 
 // Call sends a request and waits for the broker's response to it. A response
 // with another code than OK is a *ServerError. Calls may be under way at the
 // same time.
 func (c *Conn) Call(ctx context.Context, r streamproto.Request) (streamproto.Response, error) {
 	response, err := c.call(ctx, r)
+	if lacks, ok := errors.AsType[*VersionError](err); ok {
+		return nil, lacks // it names the command itself
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%v: %w", r.Key(), err)
 	}
@@ -170,7 +87,7 @@ func (c *Conn) call(ctx context.Context, r streamproto.Request) (streamproto.Res
 	select {
 	case response := <-answer:
 		return c.judge(r, response)
-	case <-c.done:
+	case <-c.Done():
 		select {
 		case response := <-answer: // to Close, which ends the connection
 			return c.judge(r, response)
@@ -178,9 +95,9 @@ func (c *Conn) call(ctx context.Context, r streamproto.Request) (streamproto.Res
 			return nil, c.Err()
 		}
 	case <-ctx.Done():
-		c.mu.Lock()
+		c.Lock()
 		delete(c.calls, correlation) // a late answer is for nobody
-		c.mu.Unlock()
+		c.Unlock()
 		return nil, fmt.Errorf("no answer: %w", ctx.Err())
 	}
 }
@@ -189,21 +106,21 @@ func (c *Conn) call(ctx context.Context, r streamproto.Request) (streamproto.Res
 func (c *Conn) judge(r streamproto.Request, response streamproto.Response) (streamproto.Response, error) {
 	if response.Key() != r.Key() {
 		err := violation("answered by a response to %v", response.Key())
-		c.fail(err)
+		c.Fail(err)
 		return nil, err
 	}
 	if code := response.Result(); code != streamproto.CodeOK {
-		return nil, &ServerError{Code: code}
+		return nil, &ServerError{Code: code, Request: r.Key()}
 	}
 	return response, nil
 }
 
 // ask queues the frame of r and registers who gets the answer, in one step.
 func (c *Conn) ask(r streamproto.Request, answer chan streamproto.Response) (uint32, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil {
-		return 0, c.err
+	c.Lock()
+	defer c.Unlock()
+	if err := c.ErrLocked(); err != nil {
+		return 0, err
 	}
 	c.correlation++
 	err := c.queue(func(dst []byte) ([]byte, error) { return streamproto.AppendRequest(dst, c.correlation, r) })
@@ -217,19 +134,27 @@ func (c *Conn) ask(r streamproto.Request, answer chan streamproto.Response) (uin
 	return c.correlation, nil
 }
 
-// queue appends a frame for the writer. c.mu is held.
+// queue appends a frame for the writer. The lock is held.
 func (c *Conn) queue(appendFrame func(dst []byte) ([]byte, error)) error {
 	c.seal()
-	frames, err := appendFrame(c.out)
+	frames, err := appendFrame(c.Out)
 	if err != nil {
 		return err
 	}
-	if size := len(frames) - len(c.out) - frameSizeBytes; size > int(c.server.FrameMax) {
+	if size := len(frames) - len(c.Out) - frameSizeBytes; size > int(c.server.FrameMax) {
 		return fmt.Errorf("a frame of %d bytes is over the limit of %d that was agreed with the broker", size, c.server.FrameMax)
 	}
-	c.out = frames
-	c.wakeWriter()
+	c.Out = frames
+	c.WakeWriter()
 	return nil
+}
+
+// respond queues an answer to the broker. The lock is held.
+func (c *Conn) respond(correlation uint32, response streamproto.Response) error {
+	if !c.CountAnswer() {
+		return violation("the broker does not read the answers it asks for")
+	}
+	return c.queue(func(dst []byte) ([]byte, error) { return streamproto.AppendResponse(dst, correlation, response) })
 }
 
 // frameSizeBytes is the size field in front of a frame, which the limit does
@@ -239,10 +164,10 @@ const frameSizeBytes = 4
 // StoreOffset queues a StoreOffset, which the broker never answers: QueryOffset
 // tells whether it was stored.
 func (c *Conn) StoreOffset(s *streamproto.StoreOffset) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil {
-		return c.err
+	c.Lock()
+	defer c.Unlock()
+	if err := c.ErrLocked(); err != nil {
+		return err
 	}
 	return c.queue(func(dst []byte) ([]byte, error) { return streamproto.AppendStoreOffset(dst, s) })
 }
@@ -253,7 +178,7 @@ func (c *Conn) UpdateSecret(ctx context.Context, secret string) error {
 	if !c.server.AtLeast(3, 13) {
 		return &VersionError{What: "a new secret on a stream connection", Needs: "3.13", Version: c.server.Version}
 	}
-	_, err := c.Call(ctx, &streamproto.SASLAuthenticate{Mechanism: c.mechanism, Data: saslResponse(c.mechanism, c.user, secret)})
+	_, err := c.Call(ctx, &streamproto.SASLAuthenticate{Mechanism: c.mechanism, Data: []byte(transport.SASLResponse(c.mechanism, c.user, secret))})
 	return err
 }
 
@@ -261,63 +186,9 @@ func (c *Conn) UpdateSecret(ctx context.Context, secret string) error {
 // the socket is just closed. Either way it returns after both goroutines have.
 // The error is nil if the broker had answered.
 func (c *Conn) Close(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() { c.fail(ErrClosed) })
-	defer stop()
-	_, err := c.Call(ctx, &streamproto.Close{Code: streamproto.CodeOK, Reason: "goodbye"})
-	if err == nil {
-		c.fail(ErrClosed)
-	}
-	// Otherwise ctx ends it, or it has ended: then the last words to the broker
-	// may still be on their way (see reader.leave).
-	c.loop.Wait()
-	return err
-}
-
-// Abort ends the connection for the reason why, without a goodbye, and returns
-// after both goroutines have.
-func (c *Conn) Abort(why error) {
-	c.fail(why)
-	c.loop.Wait()
-}
-
-// fail ends the connection for the reason err, unless it has ended already, and
-// closes the socket, which ends its goroutines.
-func (c *Conn) fail(err error) {
-	c.end(err)
-	c.net.Close()
-}
-
-// end makes err the reason why the connection ended, unless it has one. Every
-// call, window and inbox hears of it. What is queued may still be written while
-// the socket is open.
-func (c *Conn) end(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil {
-		return
-	}
-	c.err = err
-	for _, p := range c.publishers {
-		if p != nil {
-			p.end(err)
-		}
-	}
-	for _, s := range c.subscriptions {
-		if s != nil {
-			s.end(err)
-		}
-	}
-	close(c.done)
-	c.room.Broadcast()
-	c.settled.Broadcast()
-}
-
-// wakeAt lets the end of ctx wake those who wait on cond, until stop is called.
-func (c *Conn) wakeAt(ctx context.Context, cond *sync.Cond) (stop func() bool) {
-	return context.AfterFunc(ctx, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		cond.Broadcast()
+	return c.CloseAfter(ctx, func() error {
+		_, err := c.Call(ctx, &streamproto.Close{Code: streamproto.CodeOK, Reason: "goodbye"})
+		return err
 	})
 }
 
@@ -325,7 +196,7 @@ func (c *Conn) wakeAt(ctx context.Context, cond *sync.Cond) (stop func() bool) {
 // have: their ids are bytes.
 const idsMost = 256
 
-// freeID puts v in the first free place of list and returns the place. c.mu is
+// freeID puts v in the first free place of list and returns the place. The lock is
 // held.
 func freeID[T any](list *[]*T, v *T) (uint8, error) {
 	for id, taken := range *list {

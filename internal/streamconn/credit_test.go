@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/thumpmq/thump/internal/conntest"
 	"github.com/thumpmq/thump/internal/fakebroker"
 	"github.com/thumpmq/thump/internal/streamproto"
 )
@@ -48,7 +49,7 @@ func TestCredit(t *testing.T) {
 							}
 						}
 						checkNumbered(t, bodies)
-						goodbye(t, conn)
+						conntest.Goodbye(t, conn)
 					})
 				})
 			}
@@ -118,19 +119,19 @@ func TestManySubscriptions(t *testing.T) {
 				if !shared {
 					in = NewInbox()
 				}
-				sub, err := conn.Subscribe(t.Context(), SubscribeConfig{Stream: fmt.Sprint("s", i), Credit: 2, Inbox: in})
+				sub, err := conn.Subscribe(t.Context(), SubscribeConfig{Stream: fmt.Sprint("s", i), Credit: 2, Inbox: in, Ended: in.End})
 				if err != nil {
 					t.Fatal(err)
 				}
 				subs[sub] = 0
 			}
-			if _, err := conn.Subscribe(t.Context(), SubscribeConfig{Stream: "s", Credit: 2, Inbox: in}); err == nil {
+			if _, err := conn.Subscribe(t.Context(), SubscribeConfig{Stream: "s", Credit: 2, Inbox: in, Ended: in.End}); err == nil {
 				t.Error("one more than there are ids")
 			}
 			for len(subs) > 0 {
 				takeOfMany(t, subs, chunks)
 			}
-			goodbye(t, conn)
+			conntest.Goodbye(t, conn)
 		})
 	}
 }
@@ -171,6 +172,6 @@ func TestCreditErrors(t *testing.T) {
 	}, func(t *testing.T, conn *Conn) {
 		_, in := openSubscription(t, conn, 10)
 		checkNumbered(t, receive(t, in, 1))
-		goodbye(t, conn)
+		conntest.Goodbye(t, conn)
 	})
 }

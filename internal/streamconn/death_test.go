@@ -11,9 +11,11 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump/internal/compress"
+	"github.com/thumpmq/thump/internal/conntest"
 	"github.com/thumpmq/thump/internal/fakebroker"
 	"github.com/thumpmq/thump/internal/outcome"
 	"github.com/thumpmq/thump/internal/streamproto"
+	"github.com/thumpmq/thump/internal/window"
 )
 
 // metadataUpdate says that a stream is not available.
@@ -46,7 +48,7 @@ func TestRandomDeath(t *testing.T) {
 		}
 		synctest.Test(t, func(t *testing.T) {
 			defer tellSeed(t, seed)
-			b := fakebroker.Pipe(t, socketSize, fakebroker.Stream(func(s *fakebroker.StreamSession) {
+			b := fakebroker.Pipe(t, conntest.SocketSize, fakebroker.Stream(func(s *fakebroker.StreamSession) {
 				server.Session = s
 				s.Login()
 				s.OpenPublisher(0)
@@ -54,8 +56,8 @@ func TestRandomDeath(t *testing.T) {
 				s.Serve(server.Handle)
 			}))
 			conn := dial(t, config(b))
-			defer drop(conn)
-			cfg := PublisherConfig{Window: 1 + random.IntN(400), SubEntry: []int{1, 3, 50, 500}[random.IntN(4)], Collect: true}
+			defer conntest.Drop(conn)
+			cfg := PublisherConfig{Window: newWindow(1+random.IntN(400), true), SubEntry: []int{1, 3, 50, 500}[random.IntN(4)]}
 			if cfg.SubEntry > 1 && random.IntN(3) == 0 {
 				cfg.Compression = compress.LZ4
 			}
@@ -66,8 +68,9 @@ func TestRandomDeath(t *testing.T) {
 			}
 			d := &death{p: p, outcomes: map[uint64]outcome.Status{}, random: random}
 			d.run(t)
+			synctest.Wait() // the broker may still be at what came before the end
 			d.check(t, server, way)
-			all.Add(p.Totals())
+			all.Add(p.window.Totals())
 		})
 	}
 	if all.Confirmed < 1000 || all.Rejected < 1000 || all.Unknown < 1000 {
@@ -79,7 +82,7 @@ func TestRandomDeath(t *testing.T) {
 // answer is not waited for very long.
 func leave(conn *Conn, silently bool) {
 	if silently {
-		conn.Abort(errors.New("enough"))
+		conn.Fail(errors.New("enough"))
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -102,7 +105,7 @@ func (d *death) run(t *testing.T) {
 	taking := make(chan struct{})
 	go func() {
 		defer close(taking)
-		all, why := collectOutcomes(d.p)
+		all, why := collectOutcomes(d.p.window)
 		for _, o := range all {
 			if d.outcomes[o.Ref] != 0 {
 				d.twice = append(d.twice, o.Ref)
@@ -114,7 +117,7 @@ func (d *death) run(t *testing.T) {
 	for d.p.Begin(t.Context()) == nil {
 		for range 1 + d.random.IntN(60) {
 			body := fmt.Sprint(d.accepted, " ", strings.Repeat("x", d.random.IntN(200)))
-			ok, err := d.p.Publish(d.accepted, 0, []byte(body))
+			ok, err := d.p.Publish(window.Tag{Ref: d.accepted}, 0, []byte(body))
 			if err != nil {
 				t.Error("publish:", err)
 			}
@@ -126,7 +129,7 @@ func (d *death) run(t *testing.T) {
 		d.p.End()
 		switch d.random.IntN(8) {
 		case 0:
-			if err := d.p.WaitConfirms(shortly(t)); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+			if err := d.p.window.Wait(shortly(t)); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 				t.Error("wait for confirms:", err)
 			}
 		case 1:
@@ -136,7 +139,7 @@ func (d *death) run(t *testing.T) {
 			t.Fatal("the publisher does not end")
 		}
 	}
-	if err := d.p.WaitConfirms(t.Context()); err != nil {
+	if err := d.p.window.Wait(t.Context()); err != nil {
 		t.Error("wait for confirms, afterwards:", err)
 	}
 	<-taking
@@ -170,7 +173,7 @@ func (d *death) check(t *testing.T, server *fakebroker.Fickle, way string) {
 				ref, status, server.Received[ref], server.Confirmed[ref], server.Refused[ref])
 		}
 	}
-	if got := d.p.Totals(); got != want {
+	if got := d.p.window.Totals(); got != want {
 		t.Errorf("totals %+v, outcomes %+v", got, want)
 	}
 	if err := d.p.Err(); err == nil || !errors.Is(d.why, err) {

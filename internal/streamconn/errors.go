@@ -7,14 +7,13 @@ import (
 	"github.com/thumpmq/thump/internal/streamproto"
 )
 
-// ErrClosed is why a Conn, Publisher or Subscription ended after its own Close.
-var ErrClosed = errors.New("closed")
-
 // ServerError is what the broker said when it refused a request, closed the
 // connection, or took a stream away.
 type ServerError struct {
 	Code   streamproto.Code
-	Reason string // the broker's words, where it gave any
+	Reason string // the broker's words, printable, where it gave any
+
+	Request streamproto.Key // what it refused; 0 where it ended something by itself
 }
 
 // Error returns the code, its meaning, and the broker's words.

@@ -3,39 +3,37 @@ package streamconn
 import (
 	"errors"
 	"fmt"
-	"io"
 	"math"
-	"net"
 	"slices"
-	"strconv"
 	"time"
 
+	"github.com/thumpmq/thump/internal/printable"
 	"github.com/thumpmq/thump/internal/streamproto"
+	"github.com/thumpmq/thump/internal/transport"
 )
 
-// handshakeFrameMax bounds the broker's frames before tuning. RabbitMQ itself
-// takes frames of up to 8192 bytes from us until then.
-const handshakeFrameMax = 64 << 10
+const (
+	// handshakeFrameMax bounds the broker's frames before tuning.
+	handshakeFrameMax = 64 << 10
+
+	// loginFrameMax is the largest frame that RabbitMQ takes from us until then,
+	// unless it is configured otherwise (rabbit_stream_reader.erl; since 4.1).
+	loginFrameMax = 8192
+)
 
 // handshake is the login: peer properties, SASL, tune, open (PROTOCOL.adoc
-// Authentication), done before the connection's goroutines exist, so they know
-// no half-open state.
+// Authentication).
 type handshake struct {
-	net         net.Conn
-	cfg         Config
-	doing       string // for errors
+	*transport.Login
+	cfg         transport.Config
 	correlation uint32
-
-	buf        *readBuffer
-	start, end int // bytes of buf that are read and not parsed
-	sawServer  bool
-
-	server Server
+	server      Server
 }
 
-// run goes through the login. What the broker sent after it stays in buf.
-func (h *handshake) run() error {
-	h.doing = "waiting for the broker's greeting"
+// run goes through the login. What the broker sent after it stays unread.
+func (h *handshake) run(l *transport.Login) error {
+	h.Login = l
+	h.Doing = "waiting for the broker's greeting"
 	peer, err := ask[*streamproto.PeerPropertiesResponse](h, &streamproto.PeerProperties{Properties: []streamproto.Property{
 		{Key: "product", Value: "thump"},
 		{Key: "platform", Value: "Go"},
@@ -45,13 +43,14 @@ func (h *handshake) run() error {
 		return err
 	}
 	h.server.setProperties(peer.Properties)
+	h.Doing = "logging in"
 	if err := h.authenticate(); err != nil {
 		return err
 	}
 	if err := h.tune(); err != nil {
 		return err
 	}
-	h.doing = fmt.Sprintf("opening vhost %q", h.cfg.Vhost)
+	h.Doing = fmt.Sprintf("opening vhost %q", h.cfg.Vhost)
 	open, err := ask[*streamproto.OpenResponse](h, &streamproto.Open{VirtualHost: h.cfg.Vhost})
 	if err != nil {
 		return err
@@ -61,54 +60,40 @@ func (h *handshake) run() error {
 }
 
 func (h *handshake) authenticate() error {
-	h.doing = "logging in"
 	offered, err := ask[*streamproto.SASLHandshakeResponse](h, &streamproto.SASLHandshake{})
 	if err != nil {
 		return err
 	}
 	if !slices.Contains(offered.Mechanisms, h.cfg.Mechanism) {
-		return fmt.Errorf("logging in: the broker offers the mechanisms %q, not %s", offered.Mechanisms, h.cfg.Mechanism)
+		return &transport.MechanismError{Offered: fmt.Sprintf("%q", offered.Mechanisms), Wanted: h.cfg.Mechanism}
 	}
 	_, err = ask[*streamproto.SASLAuthenticateResponse](h, &streamproto.SASLAuthenticate{
-		Mechanism: h.cfg.Mechanism, Data: saslResponse(h.cfg.Mechanism, h.cfg.User, h.cfg.Password),
+		Mechanism: h.cfg.Mechanism, Data: []byte(transport.SASLResponse(h.cfg.Mechanism, h.cfg.User, h.cfg.Password)),
 	})
 	return err
-}
-
-// saslResponse is what each mechanism sends to log in.
-func saslResponse(mechanism, user, password string) []byte {
-	if mechanism == "EXTERNAL" {
-		return []byte(user)
-	}
-	return []byte("\x00" + user + "\x00" + password)
 }
 
 // tune waits for the broker's limits and answers with the smaller of each and
 // ours; 0 is "no limit" there.
 func (h *handshake) tune() error {
 	f, err := h.next()
-	if err == nil && f.Key != streamproto.KeyTune {
-		err = violation("%v instead of %v", f.Key, streamproto.KeyTune)
-	}
 	if err != nil {
-		return fmt.Errorf("%s: %w", h.doing, err)
+		return err
+	}
+	if f.Key != streamproto.KeyTune {
+		return violation("%v instead of %v", f.Key, streamproto.KeyTune)
 	}
 	theirs, err := streamproto.ParseTune(f)
 	if err != nil {
-		return fmt.Errorf("%s: %w", h.doing, err)
+		return err
 	}
-	h.server.FrameMax = h.cfg.FrameMax
-	if theirs.FrameMax != 0 {
-		h.server.FrameMax = min(h.server.FrameMax, theirs.FrameMax)
-	}
+	h.server.FrameMax = transport.Agreed(h.cfg.FrameMax, theirs.FrameMax)
 	if h.server.FrameMax < frameMaxLeast {
-		return fmt.Errorf("%s: %w", h.doing, violation("the broker wants frames of at most %d bytes", h.server.FrameMax))
+		return violation("the broker wants frames of at most %d bytes", h.server.FrameMax)
 	}
-	h.server.Heartbeat = min(h.cfg.Heartbeat.Round(time.Second), math.MaxInt32*time.Second)
-	if theirs.Heartbeat != 0 {
-		h.server.Heartbeat = min(h.server.Heartbeat, time.Duration(theirs.Heartbeat)*time.Second)
-	}
-	h.write(streamproto.AppendTune(nil, streamproto.Tune{
+	ours := min(h.cfg.Heartbeat.Round(time.Second), math.MaxInt32*time.Second)
+	h.server.Heartbeat = transport.Agreed(ours, time.Duration(theirs.Heartbeat)*time.Second)
+	h.Write(streamproto.AppendTune(nil, streamproto.Tune{
 		FrameMax: h.server.FrameMax, Heartbeat: uint32(h.server.Heartbeat / time.Second),
 	}))
 	return nil
@@ -125,7 +110,7 @@ func (h *handshake) exchangeVersions() error {
 		h.server.commands = nil
 		return nil
 	}
-	h.doing = "exchanging versions"
+	h.Doing = "exchanging versions"
 	theirs, err := ask[*streamproto.ExchangeCommandVersionsResponse](h, &streamproto.ExchangeCommandVersions{
 		Commands: []streamproto.CommandVersion{
 			{Key: streamproto.KeyPublish, Min: 1, Max: 2},
@@ -142,11 +127,6 @@ func (h *handshake) exchangeVersions() error {
 	return nil
 }
 
-// write sends bytes, and leaves it to the read that follows to fail where this
-// has: a server that hangs up often says why before it does, in a TLS alert or a
-// Close, and that is the better error.
-func (h *handshake) write(b []byte) { _, _ = h.net.Write(b) }
-
 // ask sends a request and reads the response to it, which must be an R; the
 // broker may close the connection instead, and that is the error.
 func ask[R streamproto.Response](h *handshake, r streamproto.Request) (R, error) {
@@ -154,27 +134,28 @@ func ask[R streamproto.Response](h *handshake, r streamproto.Request) (R, error)
 	h.correlation++
 	frame, err := streamproto.AppendRequest(nil, h.correlation, r)
 	if err != nil {
-		return none, fmt.Errorf("%s: %w", h.doing, err)
+		return none, err
 	}
-	h.write(frame)
+	h.Sends(len(frame), loginFrameMax, &h.cfg)
+	h.Write(frame)
 	f, err := h.next()
 	if err != nil {
-		return none, fmt.Errorf("%s: %w", h.doing, err)
+		return none, err
 	}
 	if f.Key == streamproto.KeyClose && !f.Response {
-		return none, fmt.Errorf("%s: %w", h.doing, h.closed(f))
+		return none, h.closed(f)
 	}
 	correlation, response, err := streamproto.ParseResponse(f)
 	if err != nil {
-		return none, fmt.Errorf("%s: %w", h.doing, err)
+		return none, err
 	}
 	// A refusal may come without what the response has otherwise.
 	if response.Key() == r.Key() && response.Result() != streamproto.CodeOK {
-		return none, fmt.Errorf("%s: %w", h.doing, &ServerError{Code: response.Result()})
+		return none, &ServerError{Code: response.Result(), Request: r.Key()}
 	}
 	wanted, ok := response.(R)
 	if !ok || correlation != h.correlation {
-		return none, fmt.Errorf("%s: %w", h.doing, violation("%v answered by a response to %v", r.Key(), response.Key()))
+		return none, violation("%v answered by a response to %v", r.Key(), response.Key())
 	}
 	return wanted, nil
 }
@@ -191,59 +172,32 @@ func (h *handshake) closed(f streamproto.Frame) error {
 		return violation("%v", r.Key())
 	}
 	if answer, err := streamproto.AppendResponse(nil, correlation, &streamproto.Done{For: streamproto.KeyClose, Code: streamproto.CodeOK}); err == nil {
-		h.write(answer)
+		h.Write(answer)
 	}
-	return &ServerError{Code: bye.Code, Reason: bye.Reason}
+	return &ServerError{Code: bye.Code, Reason: printable.Text(bye.Reason)}
 }
 
-// next reads up to the end of the next frame that is no heartbeat. It is valid
-// until the next read.
+// next reads up to the end of the next frame that is no heartbeat. The frame
+// aliases the buffer until the next read.
 func (h *handshake) next() (streamproto.Frame, error) {
 	limits := streamproto.Limits{Frame: handshakeFrameMax, Deliver: handshakeFrameMax}
 	for {
-		if !h.sawServer && h.end >= 8 {
-			if err := recognise(h.buf.bytes[:h.end]); err != nil {
-				return streamproto.Frame{}, err
-			}
-			h.sawServer = true
-		}
-		f, n, err := streamproto.ParseFrame(h.buf.bytes[h.start:h.end], limits)
+		unread := h.Unread()
+		f, n, err := streamproto.ParseFrame(unread, limits)
 		if err != nil {
 			return f, err
 		}
-		if n == 0 || n > h.end-h.start {
-			if err := h.read(); err != nil {
+		if n == 0 || n > len(unread) {
+			if err := h.Read(); err != nil {
 				return f, err
 			}
 			continue
 		}
-		h.start += n
+		h.Skip(n)
 		if f.Key != streamproto.KeyHeartbeat {
 			return f, nil
 		}
 	}
-}
-
-// read gets more bytes. The frames of a login are few and small: a server that
-// sends more than the buffer holds is not logging us in.
-func (h *handshake) read() error {
-	if h.end == len(h.buf.bytes) {
-		return violation("more than %d bytes sent during login", h.end)
-	}
-	n, err := h.net.Read(h.buf.bytes[h.end:])
-	h.end += n
-	if n > 0 {
-		return nil
-	}
-	if !h.sawServer && h.end > 0 {
-		if err := recognise(h.buf.bytes[:h.end]); err != nil {
-			return err
-		}
-	}
-	if errors.Is(err, io.EOF) {
-		return errors.New("the server closed the connection")
-	}
-	return err
 }
 
 // recognise looks at the first bytes of a server that may not be one of ours: a
@@ -263,13 +217,4 @@ func recognise(b []byte) error {
 		return nil
 	}
 	return fmt.Errorf("not a stream server: it sent %.40q", b[:min(len(b), 40)])
-}
-
-// parsePort reads a port number that the broker advertises; 0 for none.
-func parsePort(text string) int {
-	n, err := strconv.ParseUint(text, 10, 16)
-	if err != nil {
-		return 0
-	}
-	return int(n)
 }

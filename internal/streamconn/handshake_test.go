@@ -1,15 +1,13 @@
 package streamconn
 
 import (
-	"context"
 	"encoding/binary"
-	"errors"
-	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/thumpmq/thump/internal/conntest"
 	"github.com/thumpmq/thump/internal/fakebroker"
 	"github.com/thumpmq/thump/internal/streamproto"
 )
@@ -47,47 +45,20 @@ const responseBit streamproto.Key = 1 << 15
 func TestNotAStreamServer(t *testing.T) {
 	peer := string(fakebroker.StreamResponse(1, &streamproto.PeerPropertiesResponse{Code: streamproto.CodeOK}))
 	offered := string(fakebroker.StreamResponse(2, &streamproto.SASLHandshakeResponse{Code: streamproto.CodeOK, Mechanisms: []string{"PLAIN"}}))
-	beat := string(streamproto.AppendHeartbeat(nil))
 	const properties = streamproto.KeyPeerProperties | responseBit
 	for _, test := range []struct {
 		name   string
 		script func(*fakebroker.StreamSession)
 		want   string
 	}{
-		{"silence", (*fakebroker.StreamSession).Discard, "waiting for the broker's greeting: context deadline exceeded"},
-		{"a byte a second", func(s *fakebroker.StreamSession) {
-			for _, b := range []byte(peer) {
-				if !s.Offer([]byte{b}) {
-					return
-				}
-				time.Sleep(time.Second)
-			}
-		}, "waiting for the broker's greeting: context deadline exceeded"},
-		{"closed", greet(""), "the server closed the connection"},
-		{"reset", (*fakebroker.StreamSession).Reset, "reset"},
 		{"AMQP", greet("AMQP\x00\x00\x09\x01"), "the server speaks AMQP on this port; the stream protocol's is another (5552 by default)"},
 		{"AMQP 1.0, not all of it", greet("AMQP\x03"), "the server speaks AMQP on this port"},
 		{"connection.start", refuse("\x01\x00\x00\x00\x00\x01\xf0\x00\x0a\x00\x0a\x00\x09"), "the server speaks AMQP on this port"},
-		{"HTTP", refuse("HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\n\r\n"), `not a stream server: it sent "HTTP/1.1 400`},
-		{"SSH", refuse("SSH-2.0-OpenSSH_9.2p1 Debian\r\n"), `not a stream server: it sent "SSH-2.0-OpenSSH`},
-		{"a short banner", greet("220 hi\n"), `not a stream server: it sent "220 hi\n"`},
-		{"a short banner and silence", refuse("220 hi\n"), "deadline exceeded"},
-		{"one byte", greet("\x01"), "not a stream server: it sent"},
-		{"a TLS alert", greet("\x15\x03\x01\x00\x02\x02\x46"), "is this a TLS port (rabbitmq-stream+tls)?"},
-		{"a TLS alert and a reset", func(s *fakebroker.StreamSession) {
-			s.SendBytes([]byte("\x15\x03\x01\x00\x02\x02\x46"))
-			time.Sleep(time.Second)
-			s.Reset()
-		}, "is this a TLS port"},
-		{"a long TLS answer", refuse("\x15\x03\x03\x00\x02\x02\x46\x00\x00"), "is this a TLS port"},
-		{"zeros", refuse(strings.Repeat("\x00", 64)), "not a stream server"},
-
 		{"a frame of 4 GiB", refuse(head(0xFFFFFFFF, properties)), "4294967295 bytes is larger than the 65536 allowed"},
 		{"a frame of one byte too many", refuse(head(handshakeFrameMax+1, properties)), "65537 bytes is larger"},
 		{"a goodbye of 2 GiB", refuse(head(1<<31, streamproto.KeyClose)), "larger"},
 		{"a frame of 3 bytes", refuse(head(3, properties)), "less than 4 bytes"},
 		{"a chunk", refuse(head(1000, streamproto.KeyDeliver)), "not a stream server"},
-		{"a heartbeat first", refuse(beat), "not a stream server"},
 		{"a response to another command", refuse(offered), "not a stream server"},
 		{"properties cut short", refuse(peer[:len(peer)-3]), "deadline exceeded"},
 		{"2^32-1 properties", refuse(head(14, properties) + "\x00\x00\x00\x01\x00\x01\xff\xff\xff\xff"), "too short"},
@@ -97,17 +68,13 @@ func TestNotAStreamServer(t *testing.T) {
 		{"refused, and nothing behind the code", refuse(head(10, properties) + "\x00\x00\x00\x01\x00\x0f"), "broker answered 15, internal error"},
 
 		{"another response, later", refuse(peer + peer), "logging in: protocol violation: SaslHandshake answered by a response to PeerProperties"},
-		{"no response", refuse(peer + string(fakebroker.StreamRequest(2, &streamproto.SASLHandshake{}))), "logging in: streamproto: unexpected frame"},
-		{"tune too early", refuse(peer + string(streamproto.AppendTuneOffer(nil, streamproto.Tune{}))), "logging in: streamproto: unexpected frame"},
+		{"no response", refuse(peer + string(fakebroker.StreamRequest(2, &streamproto.SASLHandshake{}))), "logging in: unexpected frame"},
+		{"tune too early", refuse(peer + string(streamproto.AppendTuneOffer(nil, streamproto.Tune{}))), "logging in: unexpected frame"},
 		{"a chunk of 200 MiB", refuse(peer + head(200<<20, streamproto.KeyDeliver)), "larger than the 65536"},
-		{"heartbeats for ever", func(s *fakebroker.StreamSession) {
-			s.Offer([]byte(peer))
-			flood([]byte(strings.Repeat(beat, 1000)))(s)
-		}, "more than 1048576 bytes sent during login"},
 		{"closed without a reason to read", refuse(peer + head(4, streamproto.KeyClose)), "too short"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			checkMemory(t, 4<<20, func() {
+			fakebroker.CheckMemory(t, 4<<20, func() {
 				synctest.Test(t, func(t *testing.T) { notAStreamServer(t, test.script, test.want) })
 			})
 		})
@@ -115,11 +82,11 @@ func TestNotAStreamServer(t *testing.T) {
 }
 
 func notAStreamServer(t *testing.T, script func(*fakebroker.StreamSession), want string) {
-	b := fakebroker.Pipe(t, socketSize, fakebroker.Stream(script))
+	b := fakebroker.Pipe(t, conntest.SocketSize, fakebroker.Stream(script))
 	begin := time.Now()
 	conn, err := Dial(t.Context(), config(b))
 	if err == nil {
-		drop(conn)
+		conntest.Drop(conn)
 		t.Fatal("dial succeeded")
 	}
 	if !strings.Contains(err.Error(), want) {
@@ -130,77 +97,144 @@ func notAStreamServer(t *testing.T, script func(*fakebroker.StreamSession), want
 	}
 }
 
-// TestLoginInterrupted ends the login at each of its steps, in each way.
-func TestLoginInterrupted(t *testing.T) {
-	steps := []struct{ at, doing string }{
-		{"PeerProperties", "greeting"},
-		{"SaslHandshake", "logging in"},
-		{"SaslAuthenticate", "logging in"},
-		{"Open", "opening vhost"},
-		{"ExchangeCommandVersions", "exchanging versions"},
-	}
-	ends := []struct {
-		name  string
-		end   func(*fakebroker.StreamSession)
-		check func(error) bool
+// TestLoginRefused: the broker's code is in the error, and the password is not.
+func TestLoginRefused(t *testing.T) {
+	for _, test := range []struct {
+		name, at string
+		answer   streamproto.Response
+		code     streamproto.Code
+		want     string
 	}{
-		{"closed", (*fakebroker.StreamSession).Close, func(err error) bool {
-			return strings.Contains(err.Error(), "the server closed the connection")
-		}},
-		{"reset", (*fakebroker.StreamSession).Reset, func(err error) bool { return strings.Contains(err.Error(), "reset") }},
-		{"silent", (*fakebroker.StreamSession).Discard, func(err error) bool { return errors.Is(err, context.DeadlineExceeded) }},
-		{"half a frame", func(s *fakebroker.StreamSession) {
-			s.SendBytes([]byte{0, 0, 0, 4, 0})
-			s.Close()
-		}, func(err error) bool { return err != nil }},
-		{"the broker says goodbye", func(s *fakebroker.StreamSession) {
-			s.Ask(1, &streamproto.Close{Code: streamproto.CodeVirtualHostAccessFailure, Reason: "no way"})
-			if done, correlation := fakebroker.ExpectCommand[*streamproto.Done](s); done.For != streamproto.KeyClose || correlation != 1 {
-				s.Answer(0, done) // which the test does not expect
-			}
-		}, func(err error) bool {
-			var server *ServerError
-			return errors.As(err, &server) && server.Code == streamproto.CodeVirtualHostAccessFailure && server.Reason == "no way"
-		}},
-	}
-	for _, step := range steps {
-		for _, end := range ends {
-			t.Run(step.at+" "+end.name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					b := fakebroker.Pipe(t, socketSize, fakebroker.Stream(func(s *fakebroker.StreamSession) {
-						s.LoginUpTo(fakebroker.LikelyStream(), step.at)
-						end.end(s)
-					}))
-					conn, err := Dial(t.Context(), config(b))
-					if err == nil {
-						drop(conn)
-						t.Fatal("dial succeeded")
-					}
-					if !end.check(err) || end.name != "half a frame" && !strings.Contains(err.Error(), step.doing) {
-						t.Errorf("got %v, want it to say %q", err, step.doing)
-					}
-				})
+		{"wrong password", "SaslAuthenticate", &streamproto.SASLAuthenticateResponse{Code: streamproto.CodeAuthenticationFailure}, 8, "logging in: broker answered 8, authentication failure"},
+		{"guest from afar", "SaslAuthenticate", &streamproto.SASLAuthenticateResponse{Code: streamproto.CodeAuthenticationFailureLoopback}, 11, "broker's own machine only"},
+		{"a challenge", "SaslAuthenticate", &streamproto.SASLAuthenticateResponse{Code: streamproto.CodeSASLChallenge, Challenge: []byte("x")}, 10, "logging in: broker answered 10"},
+		{"mechanism after all not", "SaslAuthenticate", &streamproto.SASLAuthenticateResponse{Code: streamproto.CodeSASLMechanismNotSupported}, 7, "7, SASL mechanism"},
+		{"vhost", "Open", &streamproto.OpenResponse{Code: streamproto.CodeVirtualHostAccessFailure}, 12, `opening vhost "/": broker answered 12`},
+		{"versions", "ExchangeCommandVersions", &streamproto.ExchangeCommandVersionsResponse{Code: streamproto.CodeInternalError}, 15, "exchanging versions: broker answered 15"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := fakebroker.Pipe(t, conntest.SocketSize, fakebroker.Stream(func(s *fakebroker.StreamSession) {
+					s.Answer(s.LoginUpTo(fakebroker.LikelyStream(), test.at), test.answer)
+					s.ExpectHangUp()
+				}))
+				cfg := config(b)
+				cfg.Password = "canary"
+				conn, err := Dial(t.Context(), cfg)
+				if err == nil {
+					conntest.Drop(conn)
+					t.Fatal("dial succeeded")
+				}
+				checkCode(t, err, test.code)
+				if !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "canary") {
+					t.Errorf("got %v, want %q", err, test.want)
+				}
 			})
-		}
+		})
 	}
 }
 
-func TestLoginGivenUp(t *testing.T) {
+// TestTune checks what is agreed on, whatever the broker proposes. 0 is "no
+// limit", which we never answer.
+func TestTune(t *testing.T) {
+	ours := streamproto.Tune{FrameMax: 65536, Heartbeat: 30}
+	for _, test := range []struct {
+		name         string
+		theirs, want streamproto.Tune
+	}{
+		{"nothing", streamproto.Tune{}, ours},
+		{"more", streamproto.Tune{FrameMax: 1<<32 - 1, Heartbeat: 1<<32 - 1}, ours},
+		{"less", streamproto.Tune{FrameMax: 4096, Heartbeat: 1}, streamproto.Tune{FrameMax: 4096, Heartbeat: 1}},
+		{"the same", ours, ours},
+		{"no heartbeat", streamproto.Tune{FrameMax: 8192}, streamproto.Tune{FrameMax: 8192, Heartbeat: 30}},
+		{"no limit", streamproto.Tune{Heartbeat: 10}, streamproto.Tune{FrameMax: 65536, Heartbeat: 10}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				greeting := fakebroker.LikelyStream()
+				greeting.Tune = test.theirs
+				b := fakebroker.Pipe(t, conntest.SocketSize, fakebroker.Stream(func(s *fakebroker.StreamSession) {
+					s.LoginAs(greeting)
+					if *s.Tune != test.want {
+						t.Errorf("got %+v, want %+v", s.Tune, test.want)
+					}
+					s.Serve(nil)
+				}))
+				cfg := config(b)
+				cfg.FrameMax, cfg.Heartbeat = ours.FrameMax, 30*time.Second
+				conn := dial(t, cfg)
+				defer conntest.Drop(conn)
+				if got := conn.Server(); got.FrameMax != test.want.FrameMax || got.Heartbeat != time.Duration(test.want.Heartbeat)*time.Second {
+					t.Errorf("Server() is %+v, want %+v", got, test.want)
+				}
+			})
+		})
+	}
+}
+
+// TestTuneFrameTooSmall proposes frames in which nothing fits.
+func TestTuneFrameTooSmall(t *testing.T) {
+	for _, size := range []uint32{1, 4, 100, frameMaxLeast - 1} {
+		synctest.Test(t, func(t *testing.T) {
+			b := fakebroker.Pipe(t, conntest.SocketSize, fakebroker.Stream(func(s *fakebroker.StreamSession) {
+				s.Answer(s.LoginUpTo(fakebroker.LikelyStream(), "SaslAuthenticate"), &streamproto.SASLAuthenticateResponse{Code: streamproto.CodeOK})
+				s.SendBytes(streamproto.AppendTuneOffer(nil, streamproto.Tune{FrameMax: size, Heartbeat: 60}))
+				s.ExpectHangUp()
+			}))
+			conn, err := Dial(t.Context(), config(b))
+			if err == nil {
+				conntest.Drop(conn)
+			}
+			if err == nil || !strings.Contains(err.Error(), "frames of at most") {
+				t.Errorf("frame-max %d: got %v", size, err)
+			}
+		})
+	}
+}
+
+// TestHeartbeatLongest asks for a heartbeat that its field can't hold.
+func TestHeartbeatLongest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := fakebroker.Pipe(t, socketSize, fakebroker.Stream((*fakebroker.StreamSession).Discard))
-		ctx, cancel := context.WithCancel(t.Context())
-		time.AfterFunc(time.Second, cancel)
-		if _, err := Dial(ctx, config(b)); !errors.Is(err, context.Canceled) {
-			t.Errorf("got %v, want it to be cancelled", err)
-		}
+		greeting := fakebroker.LikelyStream()
+		greeting.Tune.Heartbeat = 0
+		b := fakebroker.Pipe(t, conntest.SocketSize, fakebroker.Stream(func(s *fakebroker.StreamSession) {
+			s.LoginAs(greeting)
+			if s.Tune.Heartbeat != 1<<31-1 {
+				t.Errorf("agreed on a heartbeat of %d s", s.Tune.Heartbeat)
+			}
+			s.Serve(nil)
+		}))
+		cfg := config(b)
+		cfg.Heartbeat = 1 << 32 * time.Second
+		conn := dial(t, cfg)
+		conntest.Goodbye(t, conn)
 	})
 }
 
-// TestNotToBeReached: the dialer's error is what one hears.
-func TestNotToBeReached(t *testing.T) {
-	refused := errors.New("connection refused")
-	cfg := Config{Timeout: time.Second, DialContext: func(context.Context, string, string) (net.Conn, error) { return nil, refused }}
-	if _, err := Dial(t.Context(), cfg); !errors.Is(err, refused) {
-		t.Errorf("got %v", err)
+// TestTuneOutOfPlace has something else come where Tune should.
+func TestTuneOutOfPlace(t *testing.T) {
+	for name, sent := range map[string][]byte{
+		"an answer":       fakebroker.StreamResponse(9, &streamproto.Done{For: streamproto.KeyCreate, Code: streamproto.CodeOK}),
+		"a goodbye":       fakebroker.StreamRequest(1, &streamproto.Close{Code: streamproto.CodeOK}),
+		"a tune cut off":  fakebroker.StreamRaw(streamproto.KeyTune, 1, []byte{0, 0, 0}),
+		"a chunk":         fakebroker.Deliver(fakebroker.Chunk(0, 0, "x")),
+		"a second answer": fakebroker.StreamResponse(3, &streamproto.SASLAuthenticateResponse{Code: streamproto.CodeOK}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := fakebroker.Pipe(t, conntest.SocketSize, fakebroker.Stream(func(s *fakebroker.StreamSession) {
+					s.Answer(s.LoginUpTo(fakebroker.LikelyStream(), "SaslAuthenticate"), &streamproto.SASLAuthenticateResponse{Code: streamproto.CodeOK})
+					s.SendBytes(sent)
+					s.Discard()
+				}))
+				conn, err := Dial(t.Context(), config(b))
+				if err == nil {
+					conntest.Drop(conn)
+				}
+				if err == nil || !strings.Contains(err.Error(), "logging in: ") {
+					t.Errorf("got %v", err)
+				}
+			})
+		})
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/thumpmq/thump/internal/conntest"
 	"github.com/thumpmq/thump/internal/fakebroker"
 	"github.com/thumpmq/thump/internal/streamproto"
 )
@@ -29,7 +30,7 @@ func TestBrokenProtocol(t *testing.T) {
 		confirm, refuse = streamproto.KeyPublishConfirm, streamproto.KeyPublishError
 		unknown, large  = streamproto.CodeUnknownFrame, streamproto.CodeFrameTooLarge
 	)
-	be := func(n int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(n)) }
+	be := func(n int64) []byte { return binary.BigEndian.AppendUint32(nil, uint32(n)) }
 	for _, test := range []struct {
 		name string
 		sent []byte
@@ -38,7 +39,7 @@ func TestBrokenProtocol(t *testing.T) {
 	}{
 		{"a frame of 4 GiB", []byte(head(1<<32-1, streamproto.KeyCreate|responseBit)), large, "4294967295 bytes is larger than the"},
 		{"a frame of 64 MiB", []byte(head(64<<20, confirm)), large, "larger than the"},
-		{"a chunk of 4 GiB", []byte(head(1<<32-1, streamproto.KeyDeliver)), large, "Deliver of 4294967295 bytes is larger than the 268435456 allowed"},
+		{"a chunk of 4 GiB", []byte(head(1<<32-1, streamproto.KeyDeliver)), large, "Deliver of 4294967295 bytes is larger than the 1073741824 allowed"},
 		{"a chunk of one byte too many", []byte(head(deliverMax+1, streamproto.KeyDeliver)), large, "larger"},
 		{"a frame of 0 bytes", []byte{0, 0, 0, 0, 0, 0, 0, 0}, unknown, "less than 4 bytes"},
 		{"a frame of 3 bytes", []byte{0, 0, 0, 3}, unknown, "less than 4 bytes"},
@@ -90,7 +91,7 @@ func TestBrokenProtocol(t *testing.T) {
 		{"a turn that is neither", raw(streamproto.KeyConsumerUpdate, 1, append(be(1), 0, 2)), unknown, "neither 0 nor 1"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			checkMemory(t, 6<<20, func() { brokenProtocol(t, test.sent, test.code, test.want) })
+			fakebroker.CheckMemory(t, 6<<20, func() { brokenProtocol(t, test.sent, test.code, test.want) })
 		})
 	}
 }
@@ -105,44 +106,49 @@ func brokenProtocol(t *testing.T, sent []byte, code streamproto.Code, want strin
 		s.Refused(code)
 	}, func(t *testing.T, conn *Conn) {
 		_, in := openSubscription(t, conn, 10)
-		p := openPublisher(t, conn, PublisherConfig{Window: 10, Collect: true})
+		p := openPublisher(t, conn, PublisherConfig{Window: newWindow(10, false)})
 		publish(t, p, 1, "one", "two")
-		err := ended(t, conn)
+		err := conntest.Ended(t, conn)
 		checkViolation(t, err, want)
 		checkNumbered(t, receive(t, in, 1))
 		if _, got := in.Take(t.Context(), nil); !errors.Is(got, err) {
 			t.Errorf("the inbox ended with %v, not %v", got, err)
 		}
-		if err := p.WaitConfirms(t.Context()); err != nil {
+		if err := p.window.Wait(t.Context()); err != nil {
 			t.Error("waiting for confirms:", err)
 		}
-		if n := p.Totals(); n.Published != 2 || n.Confirmed+n.Rejected+n.Unknown != 2 {
+		if n := p.window.Totals(); n.Published != 2 || n.Confirmed+n.Rejected+n.Unknown != 2 {
 			t.Errorf("totals %+v", n)
 		}
-		if got := p.Begin(t.Context()); !errors.Is(got, err) {
-			t.Errorf("a publish ended with %v", got)
+		if got := conn.Close(t.Context()); !errors.Is(got, err) { // the script waits for our reason
+			t.Errorf("close ended with %v", got)
 		}
-		checkEnded(t, conn) // its Close lets our reason get out, which the script waits for
 	})
 }
 
-// TestLyingSizes: a chunk claims as much as is allowed, and sends some of it.
-// Memory follows what was sent.
+// TestLyingSizes: a chunk claims as much as is allowed, and sends some of it, perhaps after
+// one that was large and came whole. Memory follows what was sent.
 func TestLyingSizes(t *testing.T) {
 	for _, test := range []struct {
-		claim, sent int
-		memory      uint64
+		before int // bytes
+		claim  uint32
+		sent   int
+		memory uint64
 	}{
-		{250 << 20, 100, 3 << 20},
-		{250 << 20, 1 << 20, 6 << 20},
-		{deliverMax, 10 << 20, 40 << 20},
+		{0, 250 << 20, 100, 3 << 20},
+		{0, 250 << 20, 1 << 20, 6 << 20},
+		{0, deliverMax, 10 << 20, 40 << 20},
+		{3 << 20, deliverMax, 100, 16 << 20},
+		{40 << 20, deliverMax, 100, 170 << 20}, // twice that on the way to 40 MiB, and the 32 MiB that are kept
 	} {
-		t.Run(fmt.Sprint(test.claim, " ", test.sent), func(t *testing.T) {
+		t.Run(fmt.Sprint(test.before, " ", test.claim, " ", test.sent), func(t *testing.T) {
 			piece := make([]byte, 100)
-			checkMemory(t, test.memory, func() {
+			before := fakebroker.Deliver(fakebroker.Chunk(0, 0, strings.Repeat("x", test.before)))
+			fakebroker.CheckMemory(t, test.memory, func() {
 				pair(t, func(s *fakebroker.StreamSession) {
 					s.OpenSubscription()
-					s.SendBytes([]byte(head(uint32(test.claim), streamproto.KeyDeliver)))
+					s.SendBytes(before)
+					s.SendBytes([]byte(head(test.claim, streamproto.KeyDeliver)))
 					for sent := 0; sent < test.sent; sent += len(piece) {
 						if _, err := s.Conn().Write(piece); err != nil {
 							t.Error(err)
@@ -151,7 +157,12 @@ func TestLyingSizes(t *testing.T) {
 					s.Close()
 				}, func(t *testing.T, conn *Conn) {
 					_, in := openSubscription(t, conn, 10)
-					if arrivals, err := in.Take(t.Context(), nil); err == nil {
+					arrivals, err := in.Take(t.Context(), nil)
+					if err != nil || len(arrivals) != 1 {
+						t.Fatal(len(arrivals), err)
+					}
+					arrivals[0].Release()
+					if arrivals, err := in.Take(t.Context(), arrivals); err == nil {
 						t.Errorf("a part of a chunk was delivered: %d bytes", len(arrivals[0].Chunk.Data))
 					}
 				})
@@ -165,7 +176,6 @@ func TestFloods(t *testing.T) {
 	update := metadataUpdate("never heard of")
 	creditError := streamproto.AppendCreditError(nil, streamproto.CreditError{Code: streamproto.CodeSubscriptionIDDoesNotExist})
 	for name, frame := range map[string][]byte{
-		"heartbeats":       streamproto.AppendHeartbeat(nil),
 		"tunes":            streamproto.AppendTuneOffer(nil, streamproto.Tune{FrameMax: 1, Heartbeat: 1}),
 		"metadata updates": update,
 		"credit errors":    creditError,
@@ -174,7 +184,7 @@ func TestFloods(t *testing.T) {
 	} {
 		t.Run("10^5 "+name, func(t *testing.T) {
 			many := []byte(strings.Repeat(string(frame), 1000))
-			checkMemory(t, 40<<20, func() {
+			fakebroker.CheckMemory(t, 40<<20, func() {
 				pair(t, func(s *fakebroker.StreamSession) {
 					s.OpenPublisher(0)
 					for range 100 {
@@ -184,10 +194,10 @@ func TestFloods(t *testing.T) {
 				}, func(t *testing.T, conn *Conn) {
 					p := openPublisher(t, conn, PublisherConfig{})
 					publish(t, p, 0, "x")
-					if err := p.WaitConfirms(t.Context()); err != nil || p.Totals().Confirmed != 1 {
-						t.Errorf("%v, %+v", err, p.Totals())
+					if err := p.window.Wait(t.Context()); err != nil || p.window.Totals().Confirmed != 1 {
+						t.Errorf("%v, %+v", err, p.window.Totals())
 					}
-					goodbye(t, conn)
+					conntest.Goodbye(t, conn)
 				})
 			})
 		})
@@ -201,7 +211,7 @@ func TestChunksWithoutCredit(t *testing.T) {
 	for _, bodies := range [][]string{nil, {strings.Repeat("x", 1000)}} {
 		frame := fakebroker.Deliver(fakebroker.Chunk(0, 0, bodies...))
 		many := []byte(strings.Repeat(string(frame), 1000))
-		checkMemory(t, 400<<20, func() {
+		fakebroker.CheckMemory(t, 400<<20, func() {
 			pair(t, func(s *fakebroker.StreamSession) {
 				s.OpenSubscription()
 				for range 600_000_000 / len(many) {
@@ -218,4 +228,33 @@ func TestChunksWithoutCredit(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestCreditThatNobodyReads: a broker sends chunks whatever its credit, and does not read
+// what it is given for them.
+func TestCreditThatNobodyReads(t *testing.T) {
+	frame := fakebroker.Deliver(fakebroker.Chunk(0, 0, "m"))
+	pair(t, func(s *fakebroker.StreamSession) {
+		s.OpenSubscription()
+		flood(frame)(s)
+	}, func(t *testing.T, conn *Conn) {
+		_, in := openSubscription(t, conn, 10)
+		var arrivals []Arrival
+		for takes := 0; ; takes++ {
+			var err error
+			if arrivals, err = in.Take(t.Context(), arrivals); err != nil {
+				checkViolation(t, err, "more chunks than it has credit for")
+				break
+			}
+			for i := range arrivals {
+				arrivals[i].Release()
+			}
+			conn.Lock()
+			out := len(conn.Out)
+			conn.Unlock()
+			if out > 1<<20 {
+				t.Fatalf("%d bytes wait to be written after %d takes", out, takes)
+			}
+		}
+	})
 }

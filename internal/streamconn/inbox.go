@@ -2,109 +2,99 @@ package streamconn
 
 import (
 	"context"
-	"sync"
+	"slices"
 
 	"github.com/thumpmq/thump/internal/streamproto"
+	"github.com/thumpmq/thump/internal/transport"
 )
 
-// inboxRoom is how many bytes of chunks may wait for their consumer before the
-// connection stops reading. Credit bounds the chunks that wait; this bounds the
-// memory should they be very large.
-const inboxRoom = 64 << 20
+// inboxRoom is how many bytes of memory the chunks may keep that wait for their consumer,
+// before the connection stops reading. The consumer has as much again of what it took.
+// Credit bounds the chunks that wait; this bounds the memory should they be very large.
+const inboxRoom = 32 << 20
 
 // relaxedTimes is how many times as much may wait while Relax is on.
-const relaxedTimes = 4
+const relaxedTimes = 8
 
 // arrivalOverhead is counted for each chunk on top of its bytes, so that empty
-// ones are bounded too.
-const arrivalOverhead = 256
+// ones are bounded too: their list is copied while it grows.
+const arrivalOverhead = 512
 
-// Arrival is a chunk from the broker. It aliases a read buffer until Release.
+// Arrival is a chunk from the broker. It aliases a read buffer, and holds it until
+// Release or LetGo.
 type Arrival struct {
 	Subscription *Subscription
 	Chunk        streamproto.Chunk
-	buf          *readBuffer
+	Turn         uint32 // of the last Update that came before it; 0 where none has
+	Damage       error  // a *streamproto.CRCError where the chunk's data is not what was sent
+	buf          *transport.Buffer
 }
 
 // Release gives the buffer back: the chunk's data is no longer valid.
 func (a *Arrival) Release() {
 	if a.buf != nil {
-		a.buf.release()
+		a.buf.Release()
 	}
-	*a = Arrival{} // lets go of a buffer that is in no pool
+	a.LetGo()
 }
+
+// LetGo empties a and does not give the buffer back: nothing is ever read into it
+// again, so the chunk's data stays as it is for whoever has some of it, and the
+// garbage collector frees the buffer when nobody has.
+func (a *Arrival) LetGo() { *a = Arrival{} }
 
 // Inbox holds the chunks of one consumer between the connections' readers, which
 // put in all that one read of the socket brought, and the consumer, which takes
 // all there is. The zero value is not ready: see NewInbox.
 type Inbox struct {
-	mu       sync.Mutex
-	changed  sync.Cond // pending, ended or draining changed
-	pending  []Arrival // put and not taken
-	bytes    int       // of pending
-	draining bool      // the limit is off: what comes is the rest
-	relaxed  int       // calls of Relax that are on
-	ended    error     // why nothing more comes
-	done     chan struct{}
+	transport.Inbox
+	pending []Arrival           // put and not taken
+	buffers []*transport.Buffer // that pending keeps
+	relaxed int                 // calls of Relax that are on
 }
 
 // NewInbox returns an empty inbox.
 func NewInbox() *Inbox {
-	in := &Inbox{done: make(chan struct{})}
-	in.changed.L = &in.mu
+	in := new(Inbox)
+	in.Open(inboxRoom)
 	return in
 }
 
-// put hands over chunks. While more than inboxRoom waits it blocks, and with it
-// the reading of the socket: TCP slows the broker down.
+// put hands over chunks that are in one buffer, once there is room. Each keeps all of the
+// buffer, whatever else is in it, so that is what they count as.
 func (in *Inbox) put(arrivals []Arrival) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	for in.bytes > in.room() && !in.draining && in.ended == nil {
-		in.changed.Wait()
-	}
-	if in.ended != nil && in.bytes > in.room() { // a broker that goes on regardless
+	in.Lock()
+	defer in.Unlock()
+	if !in.WaitForRoom() {
 		for i := range arrivals {
 			arrivals[i].Release()
 		}
 		return
 	}
 	in.pending = append(in.pending, arrivals...)
-	for i := range arrivals {
-		in.bytes += len(arrivals[i].Chunk.Data) + arrivalOverhead
+	in.Bytes += len(arrivals) * arrivalOverhead
+	if buf := arrivals[0].buf; !slices.Contains(in.buffers, buf) {
+		in.buffers = append(in.buffers, buf)
+		in.Bytes += len(buf.Bytes)
 	}
-	in.changed.Broadcast()
-}
-
-// room is how many bytes may wait. in.mu is held.
-func (in *Inbox) room() int {
-	if in.relaxed > 0 {
-		return relaxedTimes * inboxRoom
-	}
-	return inboxRoom
+	in.Changed()
 }
 
 // Relax raises the limit until restore is called. It is for whoever takes the
 // chunks and waits for an answer of the broker, which may be behind them.
 func (in *Inbox) Relax() (restore func()) {
 	add := func(n int) {
-		in.mu.Lock()
+		in.Lock()
+		defer in.Unlock()
 		in.relaxed += n
-		in.changed.Broadcast()
-		in.mu.Unlock()
+		in.Limit = inboxRoom
+		if in.relaxed > 0 {
+			in.Limit = relaxedTimes * inboxRoom
+		}
+		in.Changed()
 	}
 	add(1)
 	return func() { add(-1) }
-}
-
-// Watch lets the end of ctx end a Take that waits, until stop is called. It is
-// not part of Take so that a loop pays for it once.
-func (in *Inbox) Watch(ctx context.Context) (stop func() bool) {
-	return context.AfterFunc(ctx, func() {
-		in.mu.Lock()
-		in.changed.Broadcast()
-		in.mu.Unlock()
-	})
 }
 
 // Take waits for chunks and returns all there are, in dst's memory or its own;
@@ -126,60 +116,45 @@ func (in *Inbox) Take(ctx context.Context, dst []Arrival) ([]Arrival, error) {
 }
 
 func (in *Inbox) take(ctx context.Context, dst []Arrival) ([]Arrival, error) {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	for len(in.pending) == 0 {
-		if in.ended != nil {
-			return dst, in.ended
-		}
-		if err := ctx.Err(); err != nil {
+	in.Lock()
+	defer in.Unlock()
+	for {
+		if err := in.MayTake(ctx); err != nil {
 			return dst, err
 		}
-		in.changed.Wait()
+		if len(in.pending) > 0 {
+			break
+		}
+		if err := in.WaitForMore(ctx); err != nil {
+			return dst, err
+		}
 	}
 	taken := in.pending
-	in.pending, in.bytes = dst, 0
-	in.changed.Broadcast()
+	in.empty(dst)
 	return taken, nil
 }
 
-// Drain lifts the limit, so that the reader gets to the broker's answers behind
-// the chunks that are still on their way.
-func (in *Inbox) Drain() {
-	in.mu.Lock()
-	in.draining = true
-	in.changed.Broadcast()
-	in.mu.Unlock()
-}
-
-// End says that nothing more comes, and why. What is there can still be taken.
-func (in *Inbox) End(why error) {
-	in.mu.Lock()
-	if in.ended == nil {
-		in.ended = why
-		close(in.done)
-	}
-	in.changed.Broadcast()
-	in.mu.Unlock()
+// Ready returns the error that Take would return before it took anything.
+func (in *Inbox) Ready(ctx context.Context) error {
+	in.Lock()
+	defer in.Unlock()
+	return in.MayTake(ctx)
 }
 
 // Discard gives back the chunks that have come and were not taken.
 func (in *Inbox) Discard() {
-	in.mu.Lock()
-	defer in.mu.Unlock()
+	in.Lock()
+	defer in.Unlock()
 	for i := range in.pending {
 		in.pending[i].Release()
 	}
-	in.pending, in.bytes = nil, 0
-	in.changed.Broadcast()
+	in.empty(nil)
 }
 
-// Done is closed when nothing more comes.
-func (in *Inbox) Done() <-chan struct{} { return in.done }
-
-// Err says why nothing more comes; nil before Done is closed.
-func (in *Inbox) Err() error {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return in.ended
+// empty notes that nothing waits any more; what comes waits in dst's memory. The lock is
+// held.
+func (in *Inbox) empty(dst []Arrival) {
+	clear(in.buffers)
+	in.pending, in.buffers, in.Bytes = dst, in.buffers[:0], 0
+	in.Changed()
 }

@@ -11,26 +11,27 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump/internal/streamproto"
+	"github.com/thumpmq/thump/internal/transport"
 )
 
 // bareConn is a connection without a socket, for what is queued on it.
 func bareConn() *Conn {
-	return &Conn{server: Server{FrameMax: 1 << 20}, kick: make(chan struct{}, 1)}
+	return &Conn{server: Server{FrameMax: 1 << 20}}
 }
 
 // bareArrivals are n chunks of size bytes each, in one buffer, numbered from
 // first. The reader's reference to the buffer is given up.
-func bareArrivals(s *Subscription, first, n, size int) ([]Arrival, *readBuffer) {
-	buf := newReadBuffer(n * size)
+func bareArrivals(s *Subscription, first, n, size int) ([]Arrival, *transport.Buffer) {
+	buf := transport.NewBuffer(n * size)
 	var list []Arrival
 	for i := range n {
-		buf.retain()
+		buf.Retain()
 		list = append(list, Arrival{
 			Subscription: s, buf: buf,
-			Chunk: streamproto.Chunk{FirstOffset: uint64(first + i), Data: buf.bytes[i*size : (i+1)*size]},
+			Chunk: streamproto.Chunk{FirstOffset: uint64(first + i), Data: buf.Bytes[i*size : (i+1)*size]},
 		})
 	}
-	buf.release()
+	buf.Release()
 	return list, buf
 }
 
@@ -51,7 +52,7 @@ func checkArrivals(t *testing.T, list []Arrival, first, n int) {
 func creditText(t *testing.T, c *Conn) string {
 	t.Helper()
 	text := ""
-	for rest := c.out; len(rest) > 0; {
+	for rest := c.Out; len(rest) > 0; {
 		f, n, err := streamproto.ParseFrame(rest, streamproto.Limits{})
 		if err != nil || n == 0 || n > len(rest) {
 			t.Fatal("no frame:", n, err)
@@ -63,7 +64,7 @@ func creditText(t *testing.T, c *Conn) string {
 		text += fmt.Sprintf("%d:%d ", credit.SubscriptionID, credit.Credit)
 		rest = rest[n:]
 	}
-	c.out = c.out[:0]
+	c.Out = c.Out[:0]
 	return text
 }
 
@@ -78,20 +79,20 @@ func TestInboxTake(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkArrivals(t, taken, 0, 5)
-	if bufOne.refs.Load() != 3 || bufTwo.refs.Load() != 2 || in.bytes != 0 || len(in.pending) != 0 {
-		t.Errorf("%d and %d references, and %d chunks of %d bytes are left", bufOne.refs.Load(), bufTwo.refs.Load(), len(in.pending), in.bytes)
+	if bufOne.Refs() != 3 || bufTwo.Refs() != 2 || in.Bytes != 0 || len(in.pending) != 0 {
+		t.Errorf("%d and %d references, and %d chunks of %d bytes are left", bufOne.Refs(), bufTwo.Refs(), len(in.pending), in.Bytes)
 	}
 	taken[0].Release()
 	taken[0].Release() // once more does not count
 	taken[4].Release()
-	if bufOne.refs.Load() != 2 || bufTwo.refs.Load() != 1 {
-		t.Errorf("%d and %d references after a release of each", bufOne.refs.Load(), bufTwo.refs.Load())
+	if bufOne.Refs() != 2 || bufTwo.Refs() != 1 {
+		t.Errorf("%d and %d references after a release of each", bufOne.Refs(), bufTwo.Refs())
 	}
 	for i := range taken {
 		taken[i].Release()
 	}
-	if bufOne.refs.Load() != 0 || bufTwo.refs.Load() != 0 {
-		t.Errorf("%d and %d references after all were released", bufOne.refs.Load(), bufTwo.refs.Load())
+	if bufOne.Refs() != 0 || bufTwo.Refs() != 0 {
+		t.Errorf("%d and %d references after all were released", bufOne.Refs(), bufTwo.Refs())
 	}
 	more, _ := bareArrivals(s, 5, 1, 10)
 	in.put(more)
@@ -106,7 +107,7 @@ func TestInboxTake(t *testing.T) {
 func TestInboxCredit(t *testing.T) {
 	in, here, there := NewInbox(), bareConn(), bareConn()
 	one, two := &Subscription{conn: here, id: 1}, &Subscription{conn: here, id: 2}
-	three, over := &Subscription{conn: there, id: 1}, &Subscription{conn: here, id: 4, err: ErrClosed}
+	three, over := &Subscription{conn: there, id: 1}, &Subscription{conn: here, id: 4, err: transport.ErrClosed}
 	for _, step := range []struct {
 		s *Subscription
 		n int
@@ -136,9 +137,13 @@ func TestInboxEnds(t *testing.T) {
 	}
 	in.End(io.EOF)
 	in.End(io.ErrClosedPipe)
-	<-in.Done()
 	if !errors.Is(in.Err(), io.EOF) {
 		t.Errorf("it ended with %v", in.Err())
+	}
+	select {
+	case <-in.Done():
+		t.Error("it is done, and chunks are there")
+	default:
 	}
 	late, _ := bareArrivals(s, 2, 1, 1)
 	in.put(late) // of another connection, perhaps
@@ -150,9 +155,34 @@ func TestInboxEnds(t *testing.T) {
 	if taken, err = in.Take(t.Context(), taken); !errors.Is(err, io.EOF) || len(taken) != 0 {
 		t.Errorf("got %d chunks, %v", len(taken), err)
 	}
+	<-in.Done()
 }
 
-// TestInboxContext: the end of the context ends a wait, and nothing else.
+// TestInboxDrops: what has come is not taken after the end, where it is dropped: from
+// the beginning on, or since the inbox was shut.
+func TestInboxDrops(t *testing.T) {
+	for _, shut := range []bool{false, true} {
+		in, s := NewInbox(), &Subscription{conn: bareConn()}
+		list, _ := bareArrivals(s, 0, 2, 1)
+		in.put(list)
+		if shut {
+			in.Shut(io.EOF)
+		} else {
+			in.DropRest()
+			in.End(io.EOF)
+		}
+		<-in.Done()
+		late, _ := bareArrivals(s, 2, 1, 1)
+		in.put(late)
+		if taken, err := in.Take(t.Context(), nil); !errors.Is(err, io.EOF) || len(taken) != 0 {
+			t.Errorf("shut %v: got %d chunks, %v", shut, len(taken), err)
+		}
+		in.Discard()
+	}
+}
+
+// TestInboxContext: the end of the context ends a wait, and lets nothing be taken with
+// it; nothing else.
 func TestInboxContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, s := NewInbox(), &Subscription{conn: bareConn()}
@@ -166,17 +196,17 @@ func TestInboxContext(t *testing.T) {
 		}
 		list, _ := bareArrivals(s, 0, 1, 1)
 		in.put(list)
-		if taken, err := in.Take(ctx, nil); err != nil || len(taken) != 1 {
-			t.Errorf("what is there: %d chunks, %v", len(taken), err)
+		if taken, err := in.Take(ctx, nil); !errors.Is(err, context.DeadlineExceeded) || len(taken) != 0 {
+			t.Errorf("after its end: %d chunks, %v", len(taken), err)
 		}
-		if _, err := in.Take(ctx, nil); !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v", err)
+		if taken, err := in.Take(t.Context(), nil); err != nil || len(taken) != 1 {
+			t.Errorf("what is there: %d chunks, %v", len(taken), err)
 		}
 	})
 }
 
 // TestInboxBound: the one who puts waits while there is too much, of bytes or of
-// empty chunks, until the consumer takes, or the inbox drains, or ends.
+// empty chunks, until the consumer takes, or the inbox ends.
 func TestInboxBound(t *testing.T) {
 	for _, size := range []int{0, 1 << 20} {
 		for _, test := range []struct {
@@ -189,7 +219,7 @@ func TestInboxBound(t *testing.T) {
 					t.Error(err)
 				}
 			}, 2},
-			{"drain", func(_ *testing.T, in *Inbox) { in.Drain() }, 100},
+			{"shut", func(_ *testing.T, in *Inbox) { in.Shut(io.EOF) }, 100},
 			{"end", func(_ *testing.T, in *Inbox) { in.End(io.EOF) }, 100},
 		} {
 			if size == 0 && test.name != "take" {
@@ -202,12 +232,10 @@ func TestInboxBound(t *testing.T) {
 					if size == 0 {
 						perPut = 4096 // of nothing: what they cost is themselves
 					}
-					put, list := 0, make([]Arrival, perPut)
-					for i := range list {
-						list[i] = Arrival{Subscription: s, Chunk: streamproto.Chunk{Data: make([]byte, size)}}
-					}
+					put := 0
 					go func() {
 						for range 100 {
+							list, _ := bareArrivals(s, 0, perPut, size)
 							in.put(list)
 							put++
 						}
@@ -230,6 +258,28 @@ func TestInboxBound(t *testing.T) {
 	}
 }
 
+// TestInboxCountsBuffers: a chunk keeps all of the buffer that it is in, and so that is what
+// it counts as, once for all chunks of a buffer, of one read or of several.
+func TestInboxCountsBuffers(t *testing.T) {
+	const size, puts = 1 << 20, 5
+	in, s, other := NewInbox(), &Subscription{conn: bareConn()}, &Subscription{conn: bareConn()}
+	for round := range 2 {
+		mine, theirs := transport.NewBuffer(size), transport.NewBuffer(size)
+		for range puts {
+			for s, buf := range map[*Subscription]*transport.Buffer{s: mine, other: theirs} {
+				buf.Retain()
+				in.put([]Arrival{{Subscription: s, buf: buf, Chunk: streamproto.Chunk{Data: buf.Bytes[:1:1]}}})
+			}
+		}
+		if want := 2*size + 2*puts*arrivalOverhead; in.Bytes != want {
+			t.Errorf("round %d: %d bytes are counted, want %d", round, in.Bytes, want)
+		}
+		if _, err := in.Take(t.Context(), nil); err != nil || in.Bytes != 0 || in.buffers[:1][0] != nil {
+			t.Errorf("round %d: %v, %d bytes are counted after all was taken", round, err, in.Bytes)
+		}
+	}
+}
+
 // TestInboxEndedAndFull: what comes after the end, while too much is there, is
 // given back.
 func TestInboxEndedAndFull(t *testing.T) {
@@ -239,8 +289,8 @@ func TestInboxEndedAndFull(t *testing.T) {
 	in.End(io.EOF)
 	late, buf := bareArrivals(s, 2, 3, 10)
 	in.put(late)
-	if buf.refs.Load() != 0 {
-		t.Errorf("%d references are kept", buf.refs.Load())
+	if buf.Refs() != 0 {
+		t.Errorf("%d references are kept", buf.Refs())
 	}
 	taken, err := in.Take(t.Context(), nil)
 	if err != nil {

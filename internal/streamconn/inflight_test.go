@@ -9,9 +9,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/thumpmq/thump/internal/amqp10"
 	"github.com/thumpmq/thump/internal/compress"
+	"github.com/thumpmq/thump/internal/conntest"
 	"github.com/thumpmq/thump/internal/fakebroker"
 	"github.com/thumpmq/thump/internal/streamproto"
+	"github.com/thumpmq/thump/internal/transport"
+	"github.com/thumpmq/thump/internal/window"
 )
 
 // TestBytesInFlight: besides the number of messages, their bytes are bounded, of
@@ -54,14 +58,14 @@ func TestBytesInFlight(t *testing.T) {
 					return ok
 				})
 			}, func(t *testing.T, conn *Conn) {
-				cfg.Window = 2000
+				cfg.Window = newWindow(2000, false)
 				p := openPublisher(t, conn, cfg)
 				begin := time.Now()
 				n := 0
 				for more := -1; more != 0; n += more {
 					more = publishRandomBytes(t, p, size)
 				}
-				if least, most := windowBytesMost/size-1, (windowBytesMost+outRoom)/size+4; n < least || n > most {
+				if least, most := windowBytesMost/size-1, (windowBytesMost+transport.OutRoom)/size+4; n < least || n > most {
 					t.Errorf("%d messages of %d bytes were taken, want from %d to %d", n, size, least, most)
 				}
 				if err := p.Begin(t.Context()); err != nil {
@@ -71,7 +75,7 @@ func TestBytesInFlight(t *testing.T) {
 				if took := time.Since(begin); took != 2*time.Minute {
 					t.Errorf("there was room again after %v", took)
 				}
-				goodbye(t, conn)
+				conntest.Goodbye(t, conn)
 			})
 		})
 	}
@@ -97,9 +101,9 @@ func publishRandomBytes(t *testing.T, p *Publisher, n int) (taken int) {
 		var ok bool
 		var err error
 		if p.cfg.Filtered {
-			ok, err = p.PublishMessage(0, 0, streamproto.AppendData(nil, body), "f", n)
+			ok, err = p.PublishMessage(window.Tag{}, 0, amqp10.AppendData(nil, body), "f", n)
 		} else {
-			ok, err = p.Publish(0, 0, body)
+			ok, err = p.Publish(window.Tag{}, 0, body)
 		}
 		if p.End(); err != nil {
 			t.Fatal(err)
@@ -126,14 +130,14 @@ func TestLargeConfirm(t *testing.T) {
 		s.SendBytes(streamproto.AppendPublishError(nil, 0, streamproto.CodePreconditionFailed, ids[n/2:]...))
 		s.Serve(nil)
 	}, func(t *testing.T, conn *Conn) {
-		p := openPublisher(t, conn, PublisherConfig{Window: 2 * n})
+		p := openPublisher(t, conn, PublisherConfig{Window: newWindow(2*n, false)})
 		publish(t, p, 0, make([]string, n)...)
-		if err := p.WaitConfirms(t.Context()); err != nil {
+		if err := p.window.Wait(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if got := p.Totals(); got.Confirmed != n/2 || got.Rejected != n/2 {
+		if got := p.window.Totals(); got.Confirmed != n/2 || got.Rejected != n/2 {
 			t.Errorf("totals %+v", got)
 		}
-		goodbye(t, conn)
+		conntest.Goodbye(t, conn)
 	})
 }

@@ -6,16 +6,18 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/thumpmq/thump/internal/amqp10"
 	"github.com/thumpmq/thump/internal/compress"
+	"github.com/thumpmq/thump/internal/conntest"
 	"github.com/thumpmq/thump/internal/fakebroker"
 	"github.com/thumpmq/thump/internal/outcome"
-	"github.com/thumpmq/thump/internal/streamproto"
+	"github.com/thumpmq/thump/internal/window"
 )
 
 // publishMessage publishes an encoded message with a filter value.
 func publishMessage(t *testing.T, p *Publisher, body, filter string) error {
 	t.Helper()
-	message, err := streamproto.AppendMessage(nil, &streamproto.Message{Subject: "s", Body: []byte(body)})
+	message, err := amqp10.AppendMessage(nil, &amqp10.Message{Subject: "s", Body: []byte(body)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,7 +25,7 @@ func publishMessage(t *testing.T, p *Publisher, body, filter string) error {
 		t.Fatal(err)
 	}
 	defer p.End()
-	ok, err := p.PublishMessage(0, 0, message, filter, len(body))
+	ok, err := p.PublishMessage(window.Tag{}, 0, message, filter, len(body))
 	if !ok && err == nil {
 		t.Error("no room")
 	}
@@ -85,13 +87,13 @@ func TestPublishMessage(t *testing.T) {
 						t.Error(err)
 					}
 				}
-				if err := p.WaitConfirms(t.Context()); err != nil || p.Totals() != (outcome.Totals{Published: 30, Confirmed: 30}) {
-					t.Errorf("%v, %+v", err, p.Totals())
+				if err := p.window.Wait(t.Context()); err != nil || p.window.Totals() != (outcome.Totals{Published: 30, Confirmed: 30}) {
+					t.Errorf("%v, %+v", err, p.window.Totals())
 				}
 				if bodies, _ := p.Bytes(); bodies != 10*uint64(len("message 0"))+20*uint64(len("message 10")) {
 					t.Errorf("%d bytes of bodies", bodies)
 				}
-				goodbye(t, conn)
+				conntest.Goodbye(t, conn)
 			})
 		})
 	}
@@ -106,7 +108,7 @@ func TestRefusedMessages(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer p.End()
-			ok, err := p.Publish(9, 0, make([]byte, n))
+			ok, err := p.Publish(window.Tag{Ref: 9}, 0, make([]byte, n))
 			if ok {
 				t.Error("it was taken")
 			}
@@ -161,13 +163,13 @@ func TestRefusedMessages(t *testing.T) {
 				if err := publishMessage(t, p, "after", ""); err != nil {
 					t.Error(err)
 				}
-				if err := p.WaitConfirms(t.Context()); err != nil || p.Totals() != (outcome.Totals{Published: 2, Confirmed: 2}) {
-					t.Errorf("%v, %+v", err, p.Totals())
+				if err := p.window.Wait(t.Context()); err != nil || p.window.Totals() != (outcome.Totals{Published: 2, Confirmed: 2}) {
+					t.Errorf("%v, %+v", err, p.window.Totals())
 				}
 				if p.LastID() != 2 {
 					t.Errorf("the last id is %d", p.LastID())
 				}
-				goodbye(t, conn)
+				conntest.Goodbye(t, conn)
 			})
 		})
 	}
@@ -192,7 +194,7 @@ func TestLongFilterValue(t *testing.T) {
 			t.Error(err)
 		}
 		synctest.Wait()
-		goodbye(t, conn)
+		conntest.Goodbye(t, conn)
 	})
 }
 
@@ -217,13 +219,13 @@ func TestLargestMessage(t *testing.T) {
 			if err := p.Begin(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if ok, err := p.Publish(0, 0, make([]byte, test.size+1)); ok || err == nil {
+			if ok, err := p.Publish(window.Tag{}, 0, make([]byte, test.size+1)); ok || err == nil {
 				t.Error("a larger one was taken")
 			}
 			p.End()
 			publish(t, p, 0, strings.Repeat("x", test.size))
 			synctest.Wait()
-			goodbye(t, conn)
+			conntest.Goodbye(t, conn)
 		})
 	}
 }
@@ -248,13 +250,13 @@ func TestRefusedInBetween(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, body := range []string{"1", "2", strings.Repeat("x", 2<<20), "3", "4"} {
-				if ok, err := p.Publish(0, 0, []byte(body)); ok != (len(body) == 1) || (err == nil) != ok {
+				if ok, err := p.Publish(window.Tag{}, 0, []byte(body)); ok != (len(body) == 1) || (err == nil) != ok {
 					t.Errorf("%.10q: %v, %v", body, ok, err)
 				}
 			}
 			p.End()
 			synctest.Wait()
-			goodbye(t, conn)
+			conntest.Goodbye(t, conn)
 		})
 	}
 }

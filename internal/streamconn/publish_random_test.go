@@ -7,8 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/thumpmq/thump/internal/amqp10"
+	"github.com/thumpmq/thump/internal/conntest"
 	"github.com/thumpmq/thump/internal/fakebroker"
-	"github.com/thumpmq/thump/internal/streamproto"
+	"github.com/thumpmq/thump/internal/window"
 )
 
 // sentMessage is a message that was accepted.
@@ -37,8 +39,9 @@ func TestPublishRandom(t *testing.T) {
 		random := rand.New(rand.NewPCG(seed, 9))
 		r := &randomPublisher{t: t, seed: seed, random: random, known: []uint64{0, 30, 500}[seed%3]}
 		subEntry := []int{1, 2, 7, 500}[random.IntN(4)]
+		window, collect := 1+random.IntN(900), random.IntN(2) == 0
 		cfg := PublisherConfig{
-			Reference: "me", SubEntry: subEntry, Window: 1 + random.IntN(900), Collect: random.IntN(2) == 0,
+			Reference: "me", SubEntry: subEntry,
 			Filtered: subEntry == 1 && random.IntN(2) == 0,
 		}
 		g := fakebroker.LikelyStream()
@@ -58,20 +61,21 @@ func TestPublishRandom(t *testing.T) {
 			})
 		}, func(t *testing.T, conn *Conn) {
 			defer tellSeed(t, seed)
+			cfg.Window = newWindow(window, collect)
 			r.t, r.p = t, openPublisher(t, conn, cfg)
-			if cfg.Collect {
-				go func() { _, _ = collectOutcomes(r.p) }()
+			if collect {
+				go func() { _, _ = collectOutcomes(r.p.window) }()
 			}
 			for range 25 {
 				r.turn(conn)
 			}
-			if err := r.p.WaitConfirms(t.Context()); err != nil {
+			if err := r.p.window.Wait(t.Context()); err != nil {
 				t.Error(err)
 			}
-			if n := r.p.Totals(); n.Published != uint64(len(r.sent)) || n.Confirmed != n.Published {
+			if n := r.p.window.Totals(); n.Published != uint64(len(r.sent)) || n.Confirmed != n.Published {
 				t.Errorf("seed %d: %d were accepted, totals %+v", seed, len(r.sent), n)
 			}
-			goodbye(t, conn)
+			conntest.Goodbye(t, conn)
 		})
 		r.t = t
 		r.check(came, subEntry)
@@ -86,7 +90,7 @@ func TestPublishRandom(t *testing.T) {
 func (r *randomPublisher) turn(conn *Conn) {
 	switch r.random.IntN(12) {
 	case 0:
-		if err := r.p.WaitConfirms(r.t.Context()); err != nil {
+		if err := r.p.window.Wait(r.t.Context()); err != nil {
 			r.t.Error(err)
 		}
 		return
@@ -148,9 +152,9 @@ func (r *randomPublisher) one() bool {
 
 func (r *randomPublisher) publish(id uint64, body string) (bool, error) {
 	if r.p.cfg.Filtered || r.random.IntN(8) == 0 {
-		return r.p.PublishMessage(0, id, streamproto.AppendData(nil, []byte(body)), "", len(body))
+		return r.p.PublishMessage(window.Tag{}, id, amqp10.AppendData(nil, []byte(body)), "", len(body))
 	}
-	return r.p.Publish(0, id, []byte(body))
+	return r.p.Publish(window.Tag{}, id, []byte(body))
 }
 
 // check compares what came with what was accepted.

@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/thumpmq/thump/internal/conntest"
 	"github.com/thumpmq/thump/internal/fakebroker"
 	"github.com/thumpmq/thump/internal/outcome"
 	"github.com/thumpmq/thump/internal/streamproto"
+	"github.com/thumpmq/thump/internal/window"
 )
 
 // TestConfirms has a broker settle six entries in its own ways.
@@ -29,26 +32,26 @@ func TestConfirms(t *testing.T) {
 	}{
 		{"at once", confirm(1, 2, 3, 4, 5, 6), all, outcome.Totals{Published: 6, Confirmed: 6}},
 		{
-			"one by one", join(confirm(1), confirm(2), confirm(3), confirm(4), confirm(5), confirm(6)),
+			"one by one", slices.Concat(confirm(1), confirm(2), confirm(3), confirm(4), confirm(5), confirm(6)),
 			all,
 			outcome.Totals{Published: 6, Confirmed: 6},
 		},
 		{
-			"out of order", join(confirm(4, 2), confirm(6, 5), confirm(3, 1)),
+			"out of order", slices.Concat(confirm(4, 2), confirm(6, 5), confirm(3, 1)),
 			"4 confirmed, 2 confirmed, 6 confirmed, 5 confirmed, 3 confirmed, 1 confirmed",
 			outcome.Totals{Published: 6, Confirmed: 6},
 		},
 		{
-			"an error in the middle", join(confirm(1, 2), refuse(3, 4), confirm(5, 6)),
+			"an error in the middle", slices.Concat(confirm(1, 2), refuse(3, 4), confirm(5, 6)),
 			"1 confirmed, 2 confirmed, 3 rejected, 4 rejected, 5 confirmed, 6 confirmed",
 			outcome.Totals{Published: 6, Confirmed: 4, Rejected: 2},
 		},
 		{
-			"twice", join(confirm(1, 1), confirm(1), refuse(1), confirm(3, 3), refuse(3), refuse(2), confirm(2)),
+			"twice", slices.Concat(confirm(1, 1), confirm(1), refuse(1), confirm(3, 3), refuse(3), refuse(2), confirm(2)),
 			"1 confirmed, 3 confirmed, 2 rejected, 4 unknown, 5 unknown, 6 unknown",
 			outcome.Totals{Published: 6, Confirmed: 2, Rejected: 1, Unknown: 3},
 		},
-		{"of none", join(confirm(), refuse()), strings.ReplaceAll(all, "confirmed", "unknown"), outcome.Totals{Published: 6, Unknown: 6}},
+		{"of none", slices.Concat(confirm(), refuse()), strings.ReplaceAll(all, "confirmed", "unknown"), outcome.Totals{Published: 6, Unknown: 6}},
 		{"none", nil, strings.ReplaceAll(all, "confirmed", "unknown"), outcome.Totals{Published: 6, Unknown: 6}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -63,13 +66,13 @@ func TestConfirms(t *testing.T) {
 				time.Sleep(time.Second)
 				s.Close()
 			}, func(t *testing.T, conn *Conn) {
-				p := openPublisher(t, conn, PublisherConfig{Window: 6, Collect: true})
+				p := openPublisher(t, conn, PublisherConfig{Window: newWindow(6, true)})
 				publish(t, p, 1, "m1", "m2", "m3", "m4", "m5", "m6")
-				outcomes, why := collectOutcomes(p)
+				outcomes, why := collectOutcomes(p.window)
 				if got := outcomeText(outcomes); got != test.want || why == nil {
 					t.Errorf("got %s, %v\nwant %s", got, why, test.want)
 				}
-				if got := p.Totals(); got != test.total {
+				if got := p.window.Totals(); got != test.total {
 					t.Errorf("totals %+v, want %+v", got, test.total)
 				}
 				for _, o := range outcomes {
@@ -92,19 +95,19 @@ func TestFirstBad(t *testing.T) {
 			s.Confirm(0, 1, 4)
 			s.Serve(nil)
 		}, func(t *testing.T, conn *Conn) {
-			p := openPublisher(t, conn, PublisherConfig{Collect: collect})
+			p := openPublisher(t, conn, PublisherConfig{Window: newWindow(1000, collect)})
+			if collect {
+				go drainOutcomes(p)
+			}
 			publish(t, p, 11, "1", "2", "3", "4")
-			if err := p.WaitConfirms(t.Context()); err != nil {
+			if err := p.window.Wait(t.Context()); err != nil {
 				t.Error(err)
 			}
-			want := outcome.Outcome{Status: outcome.Rejected, Code: 16, Text: "access refused"}
-			if collect {
-				want.Ref = 12
-			}
-			if got := p.TakeFirstBad(); got != want {
+			want := outcome.Outcome{Ref: 12, Status: outcome.Rejected, Code: 16, Text: "access refused"}
+			if got := p.window.Report().First; got != want {
 				t.Errorf("got %+v, want %+v", got, want)
 			}
-			if got := p.TakeFirstBad(); got != (outcome.Outcome{}) {
+			if got := p.window.Report().First; got != (outcome.Outcome{}) {
 				t.Errorf("the next is %+v", got)
 			}
 		})
@@ -123,16 +126,17 @@ func TestWindowHoldsPublishing(t *testing.T) {
 				s.Confirm(0, 1, 2, 3, 4, 5, 6, 7, 8)
 				s.Serve(nil)
 			}, func(t *testing.T, conn *Conn) {
-				p := openPublisher(t, conn, PublisherConfig{Window: 8, Collect: collect})
+				p := openPublisher(t, conn, PublisherConfig{Window: newWindow(8, collect)})
 				publish(t, p, 1, strings.Split("12345678", "")...)
 				if err := p.Begin(shortly(t)); !errors.Is(err, context.DeadlineExceeded) {
 					t.Fatalf("a ninth message was let in: %v", err)
 				}
-				if err := p.WaitConfirms(shortly(t)); !errors.Is(err, context.DeadlineExceeded) {
+				if err := p.window.Wait(shortly(t)); !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("wait for confirms: %v", err)
 				}
-				if err := p.WaitConfirms(t.Context()); err != nil {
-					t.Errorf("wait for confirms: %v", err)
+				time.Sleep(10 * time.Second)
+				if got := p.window.Totals().Confirmed; got != 8 {
+					t.Errorf("%d confirmed", got)
 				}
 				err := p.Begin(shortly(t))
 				if (err != nil) != collect {
@@ -142,14 +146,14 @@ func TestWindowHoldsPublishing(t *testing.T) {
 					p.End()
 				}
 				if collect {
-					taken, err := p.Outcomes(nil)
+					_, err := conntest.Outcomes(p.window)
 					if err != nil {
 						t.Error(err)
 					}
 					if err := p.Begin(shortly(t)); !errors.Is(err, context.DeadlineExceeded) {
 						t.Errorf("publish before the outcomes were handed over: %v", err)
 					}
-					go func() { _, _ = p.Outcomes(taken) }() // hands them over, and waits
+					go func() { _, _ = conntest.Outcomes(p.window) }() // hands them over, and waits
 				}
 				publish(t, p, 9, "9")
 			})
@@ -163,14 +167,14 @@ func TestWindowWithinOneBegin(t *testing.T) {
 		s.OpenPublisher(0)
 		s.Serve(nil)
 	}, func(t *testing.T, conn *Conn) {
-		p := openPublisher(t, conn, PublisherConfig{Window: 5})
+		p := openPublisher(t, conn, PublisherConfig{Window: newWindow(5, false)})
 		for round := range 3 {
 			if err := p.Begin(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			accepted := 0
 			for range 9 {
-				if ok, err := p.Publish(0, 0, []byte("x")); err != nil {
+				if ok, err := p.Publish(window.Tag{}, 0, []byte("x")); err != nil {
 					t.Error(err)
 				} else if ok {
 					accepted++
@@ -180,7 +184,7 @@ func TestWindowWithinOneBegin(t *testing.T) {
 			if accepted != 5 {
 				t.Errorf("round %d: %d messages were accepted, want 5", round, accepted)
 			}
-			if err := p.WaitConfirms(t.Context()); err != nil {
+			if err := p.window.Wait(t.Context()); err != nil {
 				t.Error(err)
 			}
 		}
@@ -199,7 +203,7 @@ func TestWokenWithRoom(t *testing.T) {
 		}
 		s.Serve(nil)
 	}, func(t *testing.T, conn *Conn) {
-		p := openPublisher(t, conn, PublisherConfig{Window: 80})
+		p := openPublisher(t, conn, PublisherConfig{Window: newWindow(80, false)})
 		publish(t, p, 0, strings.Split(strings.Repeat("x", 80), "")...)
 		begin := time.Now()
 		if err := p.Begin(t.Context()); err != nil {
@@ -225,13 +229,16 @@ func TestWaitConfirmsOfSeveral(t *testing.T) {
 			}
 			s.Serve(nil)
 		}, func(t *testing.T, conn *Conn) {
-			p := openPublisher(t, conn, PublisherConfig{Window: 8, Collect: collect})
+			p := openPublisher(t, conn, PublisherConfig{Window: newWindow(8, collect)})
+			if collect {
+				go drainOutcomes(p)
+			}
 			begin := time.Now()
 			took := make(chan time.Duration, 3)
 			for i := range 3 {
 				publish(t, p, uint64(i), "x")
 				go func() {
-					if err := p.WaitConfirms(t.Context()); err != nil {
+					if err := p.window.Wait(t.Context()); err != nil {
 						t.Error(err)
 					}
 					took <- time.Since(begin)
@@ -267,7 +274,7 @@ func TestSeveralPublishers(t *testing.T) {
 	}, func(t *testing.T, conn *Conn) {
 		var publishers []*Publisher
 		for i := range 5 {
-			publishers = append(publishers, openPublisher(t, conn, PublisherConfig{Stream: fmt.Sprint("s", i), Window: 3}))
+			publishers = append(publishers, openPublisher(t, conn, PublisherConfig{Stream: fmt.Sprint("s", i), Window: newWindow(3, false)}))
 		}
 		for i := range 50 {
 			for id, p := range publishers {
@@ -277,14 +284,14 @@ func TestSeveralPublishers(t *testing.T) {
 			}
 		}
 		for id, p := range publishers {
-			if err := p.WaitConfirms(t.Context()); err != nil {
+			if err := p.window.Wait(t.Context()); err != nil {
 				t.Error(err)
 			}
-			if got, want := p.Totals().Confirmed, uint64((50+id)/(id+1)); got != want {
+			if got, want := p.window.Totals().Confirmed, uint64((50+id)/(id+1)); got != want {
 				t.Errorf("publisher %d: %d confirmed, want %d", id, got, want)
 			}
 		}
-		goodbye(t, conn)
+		conntest.Goodbye(t, conn)
 	})
 }
 
@@ -294,11 +301,11 @@ func TestPublisherIDs(t *testing.T) {
 		for range idsMost {
 			openPublisher(t, conn, PublisherConfig{})
 		}
-		_, err := conn.Publisher(t.Context(), PublisherConfig{Stream: "events", Window: 1, SubEntry: 1})
+		_, err := conn.Publisher(t.Context(), NewBacklog(PublisherConfig{Stream: "events", Window: newWindow(1, false), SubEntry: 1, Ended: func(error) {}}))
 		if err == nil || !strings.Contains(err.Error(), "all 256 ids of the connection are in use") {
 			t.Errorf("got %v", err)
 		}
-		goodbye(t, conn)
+		conntest.Goodbye(t, conn)
 	})
 }
 
@@ -315,10 +322,10 @@ func TestPublisherRefused(t *testing.T) {
 		s.Serve(nil)
 	}, func(t *testing.T, conn *Conn) {
 		for _, code := range []streamproto.Code{streamproto.CodeStreamDoesNotExist, streamproto.CodeStreamNotAvailable} {
-			_, err := conn.Publisher(t.Context(), PublisherConfig{Stream: "events", Reference: "me", Window: 1, SubEntry: 1})
+			_, err := conn.Publisher(t.Context(), NewBacklog(PublisherConfig{Stream: "events", Reference: "me", Window: newWindow(1, false), SubEntry: 1, Ended: func(error) {}}))
 			checkCode(t, err, code)
 		}
 		publish(t, openPublisher(t, conn, PublisherConfig{}), 1, "works")
-		goodbye(t, conn)
+		conntest.Goodbye(t, conn)
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/thumpmq/thump/internal/printable"
 	"github.com/thumpmq/thump/internal/streamproto"
 )
 
@@ -30,7 +31,7 @@ type Server struct {
 
 func (s *Server) setProperties(properties []streamproto.Property) {
 	for _, p := range properties {
-		switch p.Key {
+		switch p.Value = printable.Text(p.Value); p.Key {
 		case "product":
 			s.Product = p.Value
 		case "version":
@@ -45,11 +46,20 @@ func (s *Server) setAdvertised(properties []streamproto.Property) {
 	for _, p := range properties {
 		switch p.Key {
 		case "advertised_host":
-			s.AdvertisedHost = p.Value
+			s.AdvertisedHost = printable.Text(p.Value)
 		case "advertised_port":
 			s.AdvertisedPort = parsePort(p.Value)
 		}
 	}
+}
+
+// parsePort reads a port number that the broker advertises; 0 for none.
+func parsePort(text string) int {
+	n, err := strconv.ParseUint(text, 10, 16)
+	if err != nil {
+		return 0
+	}
+	return int(n)
 }
 
 // AtLeast reports whether the broker is of this version or a later one. A

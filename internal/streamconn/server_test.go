@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/thumpmq/thump/internal/conntest"
 	"github.com/thumpmq/thump/internal/fakebroker"
 	"github.com/thumpmq/thump/internal/streamproto"
 )
@@ -73,7 +74,7 @@ func TestSupports(t *testing.T) {
 						t.Errorf("%s: %v, want it to be there: %v", feature.name, err, feature.want)
 					}
 				}
-				goodbye(t, conn)
+				conntest.Goodbye(t, conn)
 			})
 		})
 	}
@@ -96,7 +97,7 @@ func TestOldBroker(t *testing.T) {
 			}
 		}
 		var old *VersionError
-		if _, err := conn.Publisher(t.Context(), PublisherConfig{Stream: "x", Window: 1, SubEntry: 1, Filtered: true}); !errors.As(err, &old) || old.Needs != "3.13" {
+		if _, err := conn.Publisher(t.Context(), NewBacklog(PublisherConfig{Stream: "x", Window: newWindow(1, false), SubEntry: 1, Filtered: true, Ended: func(error) {}})); !errors.As(err, &old) || old.Needs != "3.13" {
 			t.Errorf("a filtered publisher: %v", err)
 		}
 		if err := conn.UpdateSecret(t.Context(), "x"); !errors.As(err, &old) || old.Needs != "3.13" {
@@ -149,7 +150,7 @@ func TestWhatTheBrokerSays(t *testing.T) {
 				s.AdvertisedHost != "stream.test" || s.AdvertisedPort != want || s.FrameMax != 1<<20 || s.Heartbeat != time.Minute {
 				t.Errorf("got %+v", s)
 			}
-			goodbye(t, conn)
+			conntest.Goodbye(t, conn)
 		})
 	}
 }

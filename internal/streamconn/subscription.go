@@ -2,9 +2,9 @@ package streamconn
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/thumpmq/thump/internal/streamproto"
+	"github.com/thumpmq/thump/internal/transport"
 )
 
 // SubscribeConfig says what to subscribe to and how.
@@ -16,6 +16,14 @@ type SubscribeConfig struct {
 
 	// Inbox gets the chunks. Subscriptions of several connections may share one.
 	Inbox *Inbox
+
+	// Owner is the caller's: Subscription.Owner returns it.
+	Owner any
+
+	// Ended is told when the subscription ends without Unsubscribe, and why. Chunks
+	// that have come are in the inbox by then. It runs with the connection's lock
+	// held, and must not wait.
+	Ended func(why error)
 }
 
 // Subscription is one subscription of a connection. Like the connection it lives
@@ -25,7 +33,9 @@ type Subscription struct {
 	cfg     SubscribeConfig
 	id      uint8
 	updates chan Update
-	err     error // why it ended; guarded by conn.mu
+	turn    uint32        // updates that have come; guarded by the connection's lock
+	err     error         // why it ended; guarded by the connection's lock
+	done    chan struct{} // closed when it has ended without Unsubscribe
 }
 
 // Update is the broker's word that a subscription of a group is to be, or not to
@@ -33,6 +43,7 @@ type Subscription struct {
 // ConsumerUpdate).
 type Update struct {
 	Active      bool
+	Turn        uint32 // counts the updates of the subscription, from 1
 	correlation uint32
 }
 
@@ -42,14 +53,14 @@ const updatesMost = 16
 
 // Subscribe makes a subscription (PROTOCOL.adoc Subscribe).
 func (c *Conn) Subscribe(ctx context.Context, cfg SubscribeConfig) (*Subscription, error) {
-	s := &Subscription{conn: c, cfg: cfg, updates: make(chan Update, updatesMost)}
-	c.mu.Lock()
+	s := &Subscription{conn: c, cfg: cfg, updates: make(chan Update, updatesMost), done: make(chan struct{})}
+	c.Lock()
 	id, err := freeID(&c.subscriptions, s)
-	if err == nil && c.err != nil {
-		err = c.err
+	if err == nil {
+		err = c.ErrLocked()
 	}
 	s.id = id
-	c.mu.Unlock()
+	c.Unlock()
 	if err != nil {
 		return nil, err
 	}
@@ -57,13 +68,26 @@ func (c *Conn) Subscribe(ctx context.Context, cfg SubscribeConfig) (*Subscriptio
 		SubscriptionID: id, Stream: cfg.Stream, Offset: cfg.Offset, Credit: cfg.Credit, Properties: cfg.Properties,
 	})
 	if err != nil {
-		c.mu.Lock()
-		defer c.mu.Unlock()
+		c.Lock()
+		defer c.Unlock()
 		s.err = err
 		return nil, err
 	}
 	return s, nil
 }
+
+// Done is closed when the subscription has ended without Unsubscribe.
+func (s *Subscription) Done() <-chan struct{} { return s.done }
+
+// Err says why the subscription ended; nil while it lives.
+func (s *Subscription) Err() error {
+	s.conn.Lock()
+	defer s.conn.Unlock()
+	return s.err
+}
+
+// Owner is what the subscription was made with.
+func (s *Subscription) Owner() any { return s.cfg.Owner }
 
 // Stream is the stream's name.
 func (s *Subscription) Stream() string { return s.cfg.Stream }
@@ -78,10 +102,10 @@ func (s *Subscription) Conn() *Conn { return s.conn }
 // returned nil, no more chunks come.
 func (s *Subscription) Unsubscribe(ctx context.Context) error {
 	_, err := s.conn.Call(ctx, &streamproto.Unsubscribe{SubscriptionID: s.id})
-	s.conn.mu.Lock()
-	defer s.conn.mu.Unlock()
+	s.conn.Lock()
+	defer s.conn.Unlock()
 	if s.err == nil {
-		s.err = ErrClosed
+		s.err = transport.ErrClosed
 	}
 	return err
 }
@@ -90,86 +114,83 @@ func (s *Subscription) Unsubscribe(ctx context.Context) error {
 // and OffsetNone for one that is not.
 func (s *Subscription) Answer(u Update, offset streamproto.OffsetSpec) error {
 	c := s.conn
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil {
-		return c.err
+	c.Lock()
+	defer c.Unlock()
+	if err := c.ErrLocked(); err != nil {
+		return err
 	}
 	return c.respond(u.correlation, &streamproto.ConsumerUpdateResponse{Code: streamproto.CodeOK, Offset: offset})
 }
 
 // consumerUpdate passes an update on.
 func (c *Conn) consumerUpdate(correlation uint32, q *streamproto.ConsumerUpdate) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.Lock()
+	defer c.Unlock()
 	s := byID(c.subscriptions, q.SubscriptionID)
 	if s == nil {
 		return violation("an update of subscription %d, which was not made", q.SubscriptionID)
 	}
+	s.turn++
 	select {
-	case s.updates <- Update{Active: q.Active, correlation: correlation}:
+	case s.updates <- Update{Active: q.Active, Turn: s.turn, correlation: correlation}:
 		return nil
 	default:
 		return violation("%d updates of one subscription at once", updatesMost)
 	}
 }
 
-// credit lets the broker send n more chunks (PROTOCOL.adoc Credit).
+// credit lets the broker send n more chunks (PROTOCOL.adoc Credit). One that sends
+// whatever its credit, and does not read what is given it, must not fill the memory with
+// that: its connection ends.
 func (s *Subscription) credit(n int) {
 	c := s.conn
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.err != nil || s.err != nil {
-		return
+	c.Lock()
+	lives := c.ErrLocked() == nil && s.err == nil
+	unread := lives && !c.CountAnswer()
+	if lives && !unread {
+		// It always fits a frame.
+		_ = c.queue(func(dst []byte) ([]byte, error) {
+			return streamproto.AppendCredit(dst, streamproto.Credit{SubscriptionID: s.id, Credit: uint16(n)}), nil
+		})
 	}
-	// It always fits a frame.
-	_ = c.queue(func(dst []byte) ([]byte, error) {
-		return streamproto.AppendCredit(dst, streamproto.Credit{SubscriptionID: s.id, Credit: uint16(n)}), nil
-	})
+	c.Unlock()
+	if unread {
+		c.Fail(violation("the broker sends more chunks than it has credit for, and does not read"))
+	}
 }
 
-// end ends the subscription; chunks that have come can still be taken. conn.mu
-// is held.
+// end ends the subscription; chunks that have come can still be taken. The lock is
+// held.
 func (s *Subscription) end(why error) {
 	if s.err == nil {
 		s.err = why
-		s.cfg.Inbox.End(fmt.Errorf("stream %q: %w", s.cfg.Stream, why))
+		close(s.done)
+		s.cfg.Ended(why)
 	}
 }
 
-// deliver takes in a chunk. What it does not copy it holds the buffer for.
-func (r *reader) deliver(f streamproto.Frame) error {
+// deliver takes in a chunk, and holds its buffer. The CRC is computed here, where the data
+// has just been read and is in the processor's caches.
+func (p *protocol) deliver(f streamproto.Frame) error {
 	chunk, err := streamproto.ParseDeliver(f)
 	if err != nil {
 		return unreadable(err)
 	}
-	c := r.conn
-	c.mu.Lock()
+	c := p.conn
+	c.Lock()
 	s := byID(c.subscriptions, chunk.SubscriptionID)
-	ended := s != nil && s.err != nil
-	c.mu.Unlock()
+	ended, turn := false, uint32(0)
+	if s != nil {
+		ended, turn = s.err != nil, s.turn
+	}
+	c.Unlock()
 	if s == nil {
 		return violation("a chunk for subscription %d, which was not made", chunk.SubscriptionID)
 	}
 	if ended { // it was under way when we unsubscribed
 		return nil
 	}
-	r.buf.retain()
-	r.arrivals = append(r.arrivals, Arrival{Subscription: s, Chunk: chunk, buf: r.buf})
+	p.buf.Retain()
+	p.arrivals = append(p.arrivals, Arrival{Subscription: s, Chunk: chunk, Turn: turn, Damage: chunk.CheckCRC(), buf: p.buf})
 	return nil
-}
-
-// handOver gives the consumers what this read brought them.
-func (r *reader) handOver() {
-	for first := 0; first < len(r.arrivals); {
-		inbox := r.arrivals[first].Subscription.cfg.Inbox
-		end := first + 1
-		for end < len(r.arrivals) && r.arrivals[end].Subscription.cfg.Inbox == inbox {
-			end++
-		}
-		inbox.put(r.arrivals[first:end])
-		first = end
-	}
-	clear(r.arrivals)
-	r.arrivals = r.arrivals[:0]
 }

@@ -3,21 +3,25 @@ package streamconn
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/thumpmq/thump/internal/conntest"
 	"github.com/thumpmq/thump/internal/fakebroker"
 	"github.com/thumpmq/thump/internal/outcome"
 	"github.com/thumpmq/thump/internal/streamproto"
+	"github.com/thumpmq/thump/internal/transport"
 )
 
 // TestSubscribe sends what it is told to, and hears when it is refused.
 func TestSubscribe(t *testing.T) {
+	in := NewInbox()
 	cfg := SubscribeConfig{
 		Stream: "events", Offset: streamproto.OffsetSpec{Type: streamproto.OffsetNumber, Value: 77}, Credit: 10,
-		Properties: []streamproto.Property{{Key: "name", Value: "me"}}, Inbox: NewInbox(),
+		Properties: []streamproto.Property{{Key: "name", Value: "me"}}, Inbox: in, Ended: in.End,
 	}
 	pair(t, func(s *fakebroker.StreamSession) {
 		q, correlation := fakebroker.ExpectCommand[*streamproto.Subscribe](s)
@@ -34,8 +38,8 @@ func TestSubscribe(t *testing.T) {
 		if err != nil || s.Stream() != "events" || s.Conn() != conn {
 			t.Errorf("%v, %+v", err, s)
 		}
-		goodbye(t, conn)
-		if !errors.Is(cfg.Inbox.Err(), ErrClosed) {
+		conntest.Goodbye(t, conn)
+		if !errors.Is(cfg.Inbox.Err(), transport.ErrClosed) {
 			t.Errorf("the inbox ended with %v", cfg.Inbox.Err())
 		}
 	})
@@ -47,7 +51,7 @@ func TestUnsubscribe(t *testing.T) {
 	pair(t, func(s *fakebroker.StreamSession) {
 		s.OpenSubscription()
 		q, correlation := fakebroker.ExpectCommand[*streamproto.Unsubscribe](s)
-		s.SendBytes(join(
+		s.SendBytes(slices.Concat(
 			fakebroker.Deliver(fakebroker.Chunk(0, 0, "message 0")),
 			fakebroker.StreamResponse(correlation, &streamproto.Done{For: q.Key(), Code: streamproto.CodeOK}),
 		))
@@ -69,34 +73,36 @@ func TestUnsubscribe(t *testing.T) {
 		if len(in.pending) > 0 {
 			t.Error("something came after the end")
 		}
-		goodbye(t, conn)
+		conntest.Goodbye(t, conn)
 	})
 }
 
-// TestUnsubscribeWhileItPours: the answer comes behind more than the inbox holds,
-// which nobody takes: only Drain lets the reader get there.
+// TestUnsubscribeWhileItPours: the answer comes behind more than the inbox holds, which
+// nobody takes: only the end of the inbox lets the reader get there. It does not lift the
+// limit: what comes over it is dropped.
 func TestUnsubscribeWhileItPours(t *testing.T) {
-	frame := textChunk(0, 8<<20)
-	for _, drain := range []bool{true, false} {
+	const n, each = 24, 8 << 20
+	frame := textChunk(0, each)
+	for _, end := range []bool{true, false} {
 		pair(t, func(s *fakebroker.StreamSession) {
 			s.OpenSubscription()
-			for range 12 {
+			for range n {
 				s.SendBytes(frame)
 			}
 			s.Serve(nil)
 		}, func(t *testing.T, conn *Conn) {
-			sub, in := openSubscription(t, conn, 12)
+			sub, in := openSubscription(t, conn, n)
 			synctest.Wait()
-			if drain {
-				in.Drain()
+			if end {
+				in.End(transport.ErrClosed)
 			}
-			if err := sub.Unsubscribe(shortly(t)); (err == nil) != drain {
-				t.Errorf("drain %v: %v", drain, err)
+			if err := sub.Unsubscribe(shortly(t)); (err == nil) != end {
+				t.Errorf("end %v: %v", end, err)
 			}
-			in.Drain()
-			goodbye(t, conn)
-			if got := len(in.pending); (got == 12) != drain {
-				t.Errorf("drain %v: %d chunks came", drain, got)
+			in.End(transport.ErrClosed)
+			conntest.Goodbye(t, conn)
+			if got := len(in.pending); got == 0 || got > inboxRoom/each+2 {
+				t.Errorf("end %v: %d chunks are held", end, got)
 			}
 		})
 	}
@@ -115,7 +121,7 @@ func TestCloseWhileItPours(t *testing.T) {
 			synctest.Wait()
 			begin := time.Now()
 			if abort {
-				conn.Abort(ErrClosed)
+				conntest.Drop(conn)
 			} else if err := conn.Close(shortly(t)); err == nil {
 				t.Error("it was answered; the test tests nothing")
 			}
@@ -160,8 +166,8 @@ func TestConsumerUpdate(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		goodbye(t, conn)
-		if err := sub.Answer(Update{}, streamproto.OffsetSpec{}); !errors.Is(err, ErrClosed) {
+		conntest.Goodbye(t, conn)
+		if err := sub.Answer(Update{}, streamproto.OffsetSpec{}); !errors.Is(err, transport.ErrClosed) {
 			t.Errorf("an answer at the end: %v", err)
 		}
 	})
@@ -173,13 +179,13 @@ func TestConsumerUpdate(t *testing.T) {
 func TestConsumerUpdateStorm(t *testing.T) {
 	ask := fakebroker.StreamRequest(5, &streamproto.ConsumerUpdate{SubscriptionID: 0, Active: true})
 	t.Run("nobody takes them", func(t *testing.T) {
-		checkMemory(t, 8<<20, func() {
+		fakebroker.CheckMemory(t, 8<<20, func() {
 			pair(t, func(s *fakebroker.StreamSession) {
 				s.OpenSubscription()
 				flood([]byte(strings.Repeat(string(ask), 1000)))(s)
 			}, func(t *testing.T, conn *Conn) {
 				openSubscription(t, conn, 10)
-				checkViolation(t, ended(t, conn), fmt.Sprint(updatesMost, " updates of one subscription at once"))
+				checkViolation(t, conntest.Ended(t, conn), fmt.Sprint(updatesMost, " updates of one subscription at once"))
 			})
 		})
 	})
@@ -200,7 +206,7 @@ func TestConsumerUpdateStorm(t *testing.T) {
 				}
 			}
 			synctest.Wait()
-			goodbye(t, conn)
+			conntest.Goodbye(t, conn)
 		})
 	})
 	t.Run("no answer read", func(t *testing.T) {
@@ -221,10 +227,10 @@ func TestConsumerUpdateStorm(t *testing.T) {
 				}
 				break
 			}
-			conn.mu.Lock()
-			defer conn.mu.Unlock()
-			if len(conn.out) > 1<<20 {
-				t.Errorf("%d bytes wait to be written", len(conn.out))
+			conn.Lock()
+			defer conn.Unlock()
+			if len(conn.Out) > 1<<20 {
+				t.Errorf("%d bytes wait to be written", len(conn.Out))
 			}
 		})
 	})
@@ -241,7 +247,7 @@ func TestStreamGoes(t *testing.T) {
 		s.OpenSubscription()
 		s.OpenSubscription()
 		published(s, 4)
-		s.SendBytes(join(
+		s.SendBytes(slices.Concat(
 			streamproto.AppendPublishConfirm(nil, 0, 1), streamproto.AppendPublishError(nil, 0, streamproto.CodePreconditionFailed, 3),
 			fakebroker.Deliver(fakebroker.Chunk(0, 0, "message 0")), fakebroker.Deliver(fakebroker.Chunk(1, 0, "message 0")),
 			metadataUpdate("events"), metadataUpdate("events"), metadataUpdate("never heard of"),
@@ -250,11 +256,11 @@ func TestStreamGoes(t *testing.T) {
 		))
 		s.Serve(nil)
 	}, func(t *testing.T, conn *Conn) {
-		p := openPublisher(t, conn, PublisherConfig{Collect: true, Window: 4})
+		p := openPublisher(t, conn, PublisherConfig{Window: newWindow(4, true)})
 		other := openPublisher(t, conn, PublisherConfig{Stream: "other"})
 		_, in := openSubscription(t, conn, 10)
 		otherIn := NewInbox()
-		if _, err := conn.Subscribe(t.Context(), SubscribeConfig{Stream: "other", Credit: 10, Inbox: otherIn}); err != nil {
+		if _, err := conn.Subscribe(t.Context(), SubscribeConfig{Stream: "other", Credit: 10, Inbox: otherIn, Ended: otherIn.End}); err != nil {
 			t.Fatal(err)
 		}
 		publish(t, p, 1, "1", "2", "3", "4")
@@ -267,7 +273,7 @@ func TestStreamGoes(t *testing.T) {
 			}
 			waits <- err
 		}()
-		outcomes, why := collectOutcomes(p)
+		outcomes, why := collectOutcomes(p.window)
 		if got, want := outcomeText(outcomes), "1 confirmed, 3 rejected, 2 unknown, 4 unknown"; got != want {
 			t.Errorf("got  %s\nwant %s", got, want)
 		}
@@ -283,15 +289,15 @@ func TestStreamGoes(t *testing.T) {
 				t.Errorf("%s: %v", what, err)
 			}
 		}
-		if total := p.Totals(); total != (outcome.Totals{Published: 4, Confirmed: 1, Rejected: 1, Unknown: 2}) {
+		if total := p.window.Totals(); total != (outcome.Totals{Published: 4, Confirmed: 1, Rejected: 1, Unknown: 2}) {
 			t.Errorf("totals %+v", total)
 		}
 		publish(t, other, 1, "goes on")
-		if err := other.WaitConfirms(t.Context()); err != nil || other.Totals().Confirmed != 1 {
-			t.Errorf("%v, %+v", err, other.Totals())
+		if err := other.window.Wait(t.Context()); err != nil || other.window.Totals().Confirmed != 1 {
+			t.Errorf("%v, %+v", err, other.window.Totals())
 		}
 		checkNumbered(t, receive(t, otherIn, 2))
-		goodbye(t, conn)
+		conntest.Goodbye(t, conn)
 	})
 }
 
@@ -328,11 +334,11 @@ func TestStreamGoesWhileABatchFills(t *testing.T) {
 			publish(t, p, 0, "never", "sent")
 			<-p.Done()
 			publish(t, other, 0, "goes", "on")
-			if err := p.WaitConfirms(t.Context()); err != nil || p.Totals() != (outcome.Totals{Published: 3, Unknown: 3}) {
-				t.Errorf("%v, %+v", err, p.Totals())
+			if err := p.window.Wait(t.Context()); err != nil || p.window.Totals() != (outcome.Totals{Published: 3, Unknown: 3}) {
+				t.Errorf("%v, %+v", err, p.window.Totals())
 			}
 			time.Sleep(time.Minute)
-			goodbye(t, conn)
+			conntest.Goodbye(t, conn)
 		})
 	}
 }

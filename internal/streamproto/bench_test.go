@@ -3,6 +3,8 @@ package streamproto
 import (
 	"fmt"
 	"testing"
+
+	"github.com/thumpmq/thump/internal/amqp10"
 )
 
 // The benchmarks count a message an operation, so that their figures are times
@@ -44,7 +46,7 @@ func BenchmarkAppendBatchedData(b *testing.B) {
 const benchMessages = 1000 // of a chunk
 
 // benchChunk is a Deliver frame with 1000 messages: each an entry, or in batches
-// of so many.
+// of that many.
 func benchChunk(perBatch int) []byte {
 	c := &Chunk{Records: benchMessages}
 	body := make([]byte, 14)
@@ -82,7 +84,7 @@ func readChunk(tb testing.TB, frame []byte, check bool) (bytes int) {
 	r := c.Reader()
 	for {
 		if message, ok := r.NextMessage(); ok {
-			body, _ := Data(message)
+			body, _ := amqp10.Data(message)
 			bytes += len(body)
 			continue
 		}
@@ -91,7 +93,7 @@ func readChunk(tb testing.TB, frame []byte, check bool) (bytes int) {
 			break
 		}
 		for message, rest, ok := NextBatched(e.Data); ok; message, rest, ok = NextBatched(rest) {
-			body, _ := Data(message)
+			body, _ := amqp10.Data(message)
 			bytes += len(body)
 		}
 	}
@@ -157,48 +159,6 @@ func sumConfirm(tb testing.TB, frame []byte) (sum uint64) {
 	return sum
 }
 
-// benchMessage has what a message published over AMQP 0-9-1 with a content type
-// and two headers has.
-func benchMessage() Message {
-	return Message{
-		Durable:     new(true),
-		Annotations: []Pair{{"x-exchange", ""}, {"x-routing-key", "hello"}},
-		MessageID:   "4bf92f3577b34da6a3ce929d0e0e4736",
-		ContentType: "application/json",
-		ApplicationProperties: []Pair{
-			{"attempt", int32(3)}, {"trace-id", "4bf92f3577b34da6a3ce929d0e0e4736"},
-		},
-		Body: make([]byte, 100),
-	}
-}
-
-func BenchmarkParseMessage(b *testing.B) {
-	m := benchMessage()
-	in, err := AppendMessage(nil, &m)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.ReportAllocs()
-	b.SetBytes(int64(len(in)))
-	for b.Loop() {
-		if err := ParseMessage(in, &m); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
-func BenchmarkAppendMessage(b *testing.B) {
-	m := benchMessage()
-	var buf []byte
-	b.ReportAllocs()
-	for b.Loop() {
-		var err error
-		if buf, err = AppendMessage(buf[:0], &m); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 func TestHotPathAllocatesNothing(t *testing.T) {
 	buf, body := make([]byte, 0, 1<<16), make([]byte, 300)
 	publish := func() {
@@ -207,7 +167,7 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 		b = AppendDataEntry(b, 2, body[:10])
 		b = BeginEntry(b, 3)
 		message := len(b)
-		b = AppendData(b, body)
+		b = amqp10.AppendData(b, body)
 		EndEntry(b, message)
 		batch := len(b)
 		b = BeginBatch(b)

@@ -5,14 +5,15 @@ import (
 	"hash/crc32"
 	"strconv"
 
+	"github.com/thumpmq/thump/internal/amqp10"
 	"github.com/thumpmq/thump/internal/wire"
 )
 
 // The types of chunks (osiris_log.erl).
 const (
 	ChunkUser             = 0 // messages
-	ChunkTrackingDelta    = 1 // stored offsets and publisher sequences: not for consumers
-	ChunkTrackingSnapshot = 2 // likewise
+	ChunkTrackingDelta    = 1 // stored offsets and publisher sequences; not for consumers
+	ChunkTrackingSnapshot = 2 // the same, all of them; not for consumers
 )
 
 const (
@@ -20,34 +21,33 @@ const (
 	chunkMagic      = 0x50 // magic 5, version 0
 )
 
-// Chunk is what a broker delivers: a piece of a stream's log with the messages
-// that were published together (PROTOCOL.adoc, Deliver; osiris_log.erl). In the
+// Chunk is what a broker delivers: a part of a stream's log, with messages that were
+// published at about the same time (PROTOCOL.adoc, Deliver; osiris_log.erl). In the
 // frame it follows the subscription id and, in version 2, the committed chunk id:
 //
-//	0   uint8   magic 5:4, version 0:4
-//	1   uint8   type
-//	2   uint16  entries
-//	4   uint32  records
-//	8   int64   timestamp
-//	16  uint64  epoch
-//	24  uint64  first offset
-//	32  uint32  CRC-32 of the data
-//	36  uint32  length of the data
-//	40  uint32  length of a trailer
-//	44  uint8   length of a bloom filter
-//	45  uint24  reserved
-//	48          data: the entries
+//	 0       1        2         4         8           16       24
+//	+-------+--------+---------+---------+-----------+--------+----------------+
+//	| magic |  type  | entries | records | timestamp | epoch  |  first offset  |
+//	+-------+--------+---------+---------+-----------+--------+----------------+
+//	  uint8   uint8    uint16    uint32     int64      uint64       uint64
 //
-// The header is as it stands in the broker's log, with the lengths of a trailer
-// and a bloom filter, but RabbitMQ sends neither.
+//	 32      36            40               44           45         48
+//	+-------+-------------+----------------+------------+----------+-----------+
+//	|  CRC  | data length | trailer length | bloom size | reserved |   data    |
+//	+-------+-------------+----------------+------------+----------+-----------+
+//	 uint32     uint32          uint32         uint8       uint24    the entries
 //
-// A record is a message: it has an offset, the first offset plus its number in
-// the chunk. An entry is one record or a batch of them. Offsets of consecutive
-// chunks need not be consecutive: chunks that are not for consumers have offsets
-// too, and a filter leaves chunks out.
+// The first byte is magic 5 and version 0, four bits each. The header is copied from
+// the broker's log, with the sizes of a trailer and a bloom filter that RabbitMQ does
+// not send.
+//
+// A record is a message. Its offset is the first offset plus its number in the chunk.
+// An entry is one record or a batch of them. There can be gaps between the offsets of
+// consecutive chunks: chunks that are not for consumers take offsets too, and a filter
+// leaves chunks out.
 type Chunk struct {
 	SubscriptionID   uint8
-	CommittedChunkID uint64 // version 2: the first offset of the last chunk that a majority has
+	CommittedChunkID uint64 // version 2: the first offset of the newest chunk that a majority has
 
 	Type          uint8
 	Entries       uint16
@@ -56,15 +56,16 @@ type Chunk struct {
 	Epoch         uint64
 	FirstOffset   uint64
 	CRC           uint32 // as the broker computed it
-	TrailerLength uint32 // bytes in the broker's log, and not here
-	BloomSize     uint8  // likewise
+	TrailerLength uint32 // bytes, in the broker's log alone
+	BloomSize     uint8  // bytes, in the broker's log alone
 	Data          []byte // the entries; aliases the frame
 }
 
-// ParseDeliver reads a Deliver frame of version 1 or 2. It allocates nothing,
-// and does not look at the entries: CheckCRC and Reader do. The errors are
-// *UnexpectedFrameError, and *ChunkError for a header that can't be, or data
-// that is not all there. What follows the data is left alone.
+// ParseDeliver reads a Deliver frame of version 1 or 2, but not the entries; CheckCRC
+// and Reader do that. Nothing may follow the data: RabbitMQ sends no trailer, and whoever
+// keeps the chunk would keep it too. It allocates nothing. The errors are
+// *UnexpectedFrameError, and *ChunkError for a wrong header, and for a frame that is
+// shorter or longer than the header says.
 func ParseDeliver(f Frame) (c Chunk, err error) {
 	if f.Key != KeyDeliver || f.Response || f.Version != 1 && f.Version != 2 {
 		return c, unexpected(&f)
@@ -100,12 +101,15 @@ func ParseDeliver(f Frame) (c Chunk, err error) {
 	if uint64(length) > uint64(len(b)) {
 		return c, &ChunkError{c.FirstOffset, "its data is cut short"}
 	}
+	if more := uint64(len(b)) - uint64(length); more > 0 {
+		return c, &ChunkError{c.FirstOffset, strconv.FormatUint(more, 10) + " bytes follow its data"}
+	}
 	c.Data = b[:length:length]
 	return c, nil
 }
 
-// CheckCRC compares the chunk's CRC-32 (IEEE) with that of its data. The error
-// is *CRCError.
+// CheckCRC compares the chunk's CRC-32 (IEEE) with that of its data. The error is
+// *CRCError.
 func (c *Chunk) CheckCRC() error {
 	if got := crc32.ChecksumIEEE(c.Data); got != c.CRC {
 		return &CRCError{FirstOffset: c.FirstOffset, Header: c.CRC, Got: got}
@@ -113,29 +117,29 @@ func (c *Chunk) CheckCRC() error {
 	return nil
 }
 
-// Entry is one entry of a chunk or a Publish: a message, or a batch of them. Data
-// aliases the frame.
+// Entry is one entry of a chunk or a Publish: a message or a batch. Data aliases the
+// frame.
 type Entry struct {
-	Batched          bool   // a batch, for NextBatched to read once it is uncompressed
-	Compression      uint8  // of a batch: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd; 5 to 7 mean nothing
-	Count            int    // messages; 1 unless it is a batch, and then what its publisher said
-	UncompressedSize int    // of a batch, in bytes: what its publisher said
-	Data             []byte // the message, or the batch
+	Batched          bool   // a batch, which NextBatched reads once it is uncompressed
+	Compression      uint8  // of a batch: 0 none, 1 gzip, 2 snappy, 3 lz4, 4 zstd; 5 to 7 are unused
+	Count            int    // messages: 1, or for a batch what its publisher claims
+	UncompressedSize uint32 // of a batch, in bytes: what its publisher claims
+	Data             []byte // the message, or the data of the batch
 }
 
-// EntryReader takes the entries off a chunk. It is a small value, and not safe
-// for concurrent use. It allocates nothing but errors.
+// EntryReader reads the entries of a chunk. It is a small value, and not safe for
+// concurrent use. It allocates only errors.
 type EntryReader struct {
 	data        []byte
-	at          int    // where in data; to cut data would cost a write barrier an entry
+	at          int    // index in data: to reslice data would cost a write barrier for each entry
 	left        int    // entries
-	records     uint64 // of the entries so far
+	records     uint64 // in the entries so far
 	wantRecords uint64
 	firstOffset uint64
 	err         error
 }
 
-// Reader returns a reader of the chunk's entries, at the first of them.
+// Reader returns a reader of the chunk's entries.
 func (c *Chunk) Reader() EntryReader {
 	return EntryReader{
 		data:        c.Data,
@@ -145,24 +149,48 @@ func (c *Chunk) Reader() EntryReader {
 	}
 }
 
-// NextMessage returns the next entry where that is a message and not a batch. It
-// is Next made quick for what most chunks hold; where ok is false, Next says what
-// is there instead.
+// NextMessage returns the next entry if that is a message and not a batch. It is a
+// faster Next, for what most chunks hold. If ok is false, the caller calls Next.
 func (r *EntryReader) NextMessage() (message []byte, ok bool) {
 	if b := r.data[r.at:]; r.left > 0 && len(b) >= lengthSize {
 		n := uint64(binary.BigEndian.Uint32(b)) + lengthSize
 		if n < batchBit<<24 && n <= uint64(len(b)) {
-			r.at += int(n)
-			r.left--
-			r.records++
+			r.Took(1, int(n))
 			return b[lengthSize:n:n], true
 		}
 	}
 	return nil, false
 }
 
-// Next returns the next entry; ok is false when there is none, or it is not all
-// there: Err says which.
+// ShortBody returns the body of the message at the start of b, which is the rest of a
+// chunk's entries or of a batch, and how many bytes the message takes there. taken is 0 where
+// the message is anything else than a body of at most 255 bytes, or is not all there. The
+// body aliases b.
+func ShortBody(b []byte) (body []byte, taken int) {
+	const head = lengthSize + amqp10.ShortDataHeader
+	if len(b) < head {
+		return nil, 0
+	}
+	taken = head + int(b[head-1])
+	if taken > len(b) || binary.BigEndian.Uint64(b) != uint64(taken-lengthSize)<<32|amqp10.ShortData {
+		return nil, 0
+	}
+	return b[head:taken:taken], taken
+}
+
+// Rest returns the bytes of the entries that are left, and how many entries these are. Who
+// reads some of them there says so with Took.
+func (r *EntryReader) Rest() (data []byte, entries int) { return r.data[r.at:], r.left }
+
+// Took goes past the first n entries of Rest, which are messages and take so many bytes.
+func (r *EntryReader) Took(n, bytes int) {
+	r.at += bytes
+	r.left -= n
+	r.records += uint64(n)
+}
+
+// Next returns the next entry. ok is false after the last entry, and for one that
+// can't be read; Err says which.
 func (r *EntryReader) Next() (e Entry, ok bool) {
 	if message, ok := r.NextMessage(); ok {
 		return Entry{Count: 1, Data: message}, true
@@ -184,32 +212,32 @@ func (r *EntryReader) Next() (e Entry, ok bool) {
 	return e, true
 }
 
-// Err says, after Next returned false, what was wrong with the chunk. nil means
-// that all its entries were there, that their messages are as many as its header
-// says, and that no byte was left. Otherwise it is a *ChunkError.
+// Err returns, after Next returned false, nil if the chunk had all its entries, with
+// as many messages as its header says, and nothing after them. Otherwise it returns a
+// *ChunkError.
 func (r *EntryReader) Err() error { return r.err }
 
-// end looks at what there is when no entry can be read any more.
+// end sets the reader's error once no further entry can be read.
 func (r *EntryReader) end(problem string) {
 	switch {
 	case r.err != nil:
 		return
 	case problem != "":
 	case r.at < len(r.data):
-		problem = strconv.Itoa(len(r.data)-r.at) + " bytes are left behind its entries"
+		problem = strconv.Itoa(len(r.data)-r.at) + " bytes follow its entries"
 	case r.records != r.wantRecords:
-		problem = "it says that it has " + strconv.FormatUint(r.wantRecords, 10) +
-			" messages, and its entries that they have " + strconv.FormatUint(r.records, 10)
+		problem = "its header says " + strconv.FormatUint(r.wantRecords, 10) +
+			" messages, its entries have " + strconv.FormatUint(r.records, 10)
 	default:
 		return
 	}
 	r.err = &ChunkError{r.firstOffset, problem}
 }
 
-// NextBatched takes the first message off an uncompressed batch. message and
-// rest alias b. ok is false, and rest b, when there is none: at the end of the
-// batch, where b is empty, or where a message is not all there, and it is not. It
-// is for the caller to count the messages and compare with Entry.Count.
+// NextBatched reads the first message of an uncompressed batch. message and rest alias
+// b. If ok is false, rest is b: it is empty at the end of the batch, and otherwise
+// holds an incomplete message. The caller counts the messages and compares the count
+// with Entry.Count.
 func NextBatched(b []byte) (message, rest []byte, ok bool) {
 	if len(b) >= lengthSize {
 		if n := uint64(binary.BigEndian.Uint32(b)) + lengthSize; n <= uint64(len(b)) {
@@ -219,8 +247,27 @@ func NextBatched(b []byte) (message, rest []byte, ok bool) {
 	return nil, b, false
 }
 
-// AppendDeliver appends a Deliver frame of version 1 or 2 with the chunk in it,
-// as a broker does. It computes the CRC unless c.CRC is set.
+// SameSize counts the messages at the start of an uncompressed batch that have the size of
+// the first one, up to most of them. size is that of each in the batch. n is 0 where not all
+// of the first one is there. As long as the sizes are the same, a processor need not wait for
+// one to know where to look for the next.
+func SameSize(b []byte, most int) (n, size int) {
+	first, _, ok := NextBatched(b)
+	if !ok {
+		return 0, 0
+	}
+	size = lengthSize + len(first)
+	for n = 1; n < most; n++ {
+		b = b[size:]
+		if len(b) < size || binary.BigEndian.Uint32(b) != uint32(len(first)) {
+			break
+		}
+	}
+	return n, size
+}
+
+// AppendDeliver appends a Deliver frame of version 1 or 2 that holds the chunk. It
+// computes the CRC unless c.CRC is set. Brokers send it.
 func AppendDeliver(dst []byte, version uint16, c *Chunk) []byte {
 	b := append(beginFrame(dst, uint16(KeyDeliver), version), c.SubscriptionID)
 	if version == 2 {

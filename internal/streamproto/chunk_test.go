@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"hash/crc32"
 	"math"
 	"reflect"
@@ -25,7 +26,7 @@ const (
 	packedEntry = "\xa0\x00\x03\x00\x01\x00\x00\x00\x00\x00\x04snap"
 )
 
-// TestDeliverLayout holds a frame against one written by hand.
+// TestDeliverLayout compares a frame with one written by hand.
 func TestDeliverLayout(t *testing.T) {
 	header := "\x50\x00\x00\x01\x00\x00\x00\x01\xff\xff\xff\xff\xff\xff\xff\xfb\x00\x00\x00\x00\x00\x00\x00\x07" +
 		"\x00\x00\x01\x00\x00\x00\x00\x00" + string(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE([]byte(simpleEntry)))) +
@@ -63,10 +64,12 @@ func TestParseDeliver(t *testing.T) {
 				t.Errorf("version %d cut to %d bytes: got %v", version, size, err)
 			}
 		}
-		// The trailer, should a broker send it.
-		f.Body = append(bytes.Clone(f.Body), make([]byte, 43)...)
-		if got, err := ParseDeliver(f); err != nil || !bytes.Equal(got.Data, want.Data) {
-			t.Errorf("version %d with a trailer: got %+v, %v", version, got, err)
+		for _, more := range []int{1, int(want.TrailerLength), 1 << 20} {
+			long := f
+			long.Body = append(bytes.Clone(f.Body), make([]byte, more)...)
+			if _, err := ParseDeliver(long); !errors.As(err, &chunkErr) || !strings.Contains(err.Error(), fmt.Sprint(more, " bytes follow its data")) {
+				t.Errorf("version %d with %d bytes more: got %v", version, more, err)
+			}
 		}
 	}
 }
@@ -93,7 +96,7 @@ func TestParseDeliverErrors(t *testing.T) {
 		{"another command", Frame{KeyPublish, false, 1, f.Body}, "unexpected frame: Publish, version 1"},
 	}
 	for _, test := range tests {
-		if _, err := ParseDeliver(test.f); err == nil || err.Error() != "streamproto: "+test.want {
+		if _, err := ParseDeliver(test.f); err == nil || err.Error() != test.want {
 			t.Errorf("%s: got %v", test.name, err)
 		}
 	}
@@ -155,8 +158,8 @@ func TestEntryErrors(t *testing.T) {
 		entries int // read before the error
 		want    string
 	}{
-		{"a byte left", chunkOf(2, 3, all+"x"), 2, "1 bytes are left behind its entries"},
-		{"an entry left", chunkOf(1, 3, all), 1, "22 bytes are left behind its entries"},
+		{"a byte left", chunkOf(2, 3, all+"x"), 2, "1 bytes follow its entries"},
+		{"an entry left", chunkOf(1, 3, all), 1, "22 bytes follow its entries"},
 		{"an entry too few", chunkOf(3, 3, all), 2, "an entry is cut short"},
 		{"cut in a message", chunkOf(1, 1, simpleEntry[:8]), 0, "an entry is cut short"},
 		{"cut in a size", chunkOf(1, 1, simpleEntry[:3]), 0, "an entry is cut short"},
@@ -164,9 +167,9 @@ func TestEntryErrors(t *testing.T) {
 		{"cut in a batch's header", chunkOf(1, 2, batchEntry[:10]), 0, "an entry is cut short"},
 		{"a message of 2 GiB", chunkOf(1, 1, "\x7f\xff\xff\xffx"), 0, "an entry is cut short"},
 		{"a batch of 4 GiB", chunkOf(1, 1, "\x80\x00\x01\x00\x00\x00\x00\xff\xff\xff\xffx"), 0, "an entry is cut short"},
-		{"more records", chunkOf(2, 4, all), 2, "it says that it has 4 messages, and its entries that they have 3"},
-		{"fewer records", chunkOf(2, 2, all), 2, "it says that it has 2 messages, and its entries that they have 3"},
-		{"none of its records", chunkOf(0, math.MaxUint32, ""), 0, "it says that it has 4294967295 messages, and its entries that they have 0"},
+		{"more records", chunkOf(2, 4, all), 2, "its header says 4 messages, its entries have 3"},
+		{"fewer records", chunkOf(2, 2, all), 2, "its header says 2 messages, its entries have 3"},
+		{"none of its records", chunkOf(0, math.MaxUint32, ""), 0, "its header says 4294967295 messages, its entries have 0"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -8,9 +8,9 @@ import (
 	"github.com/thumpmq/thump/internal/wire"
 )
 
-// codec reads or writes the fields of a command (PROTOCOL.adoc, Types). Reading
-// and writing both go through it, so that a command's layout is written down
-// once. Names are those of the specification, and are used in errors.
+// codec reads or writes the fields of a command (PROTOCOL.adoc, Types). Reading and
+// writing both use it, so a command's layout is written down once. The names are for
+// errors, and are the specification's.
 type codec interface {
 	u8(v *uint8)
 	u16(v *uint16)
@@ -21,38 +21,37 @@ type codec interface {
 	code(v *Code)
 	text(name string, v *string)
 	bytes(v *[]byte)      // length of 32 bits, -1 for nil
-	challenge(v *[]byte)  // length of 16 bits; nothing at all for an empty one
-	offset(v *OffsetSpec) // a value only where the type has one
+	challenge(v *[]byte)  // length of 16 bits; left out if it is empty
+	offset(v *OffsetSpec) // with a value only if the type has one
 
 	texts(name string, v *[]string)
 	shorts(v *[]uint16)
 	properties(v *[]Property)
-	optionalProperties(v *[]Property) // at the end, where an empty one is left out
+	optionalProperties(v *[]Property) // the last field; left out if it is empty
 	versions(v *[]CommandVersion)
 	stats(v *[]Stat)
 	brokers(v *[]Broker)
 	streams(v *[]StreamMetadata)
 
-	// hasRest says whether a response goes on behind its code. What RabbitMQ
-	// answers always does, but nothing else would be lost in the answer to a
-	// request that failed.
+	// hasRest says whether a response has fields after its code. RabbitMQ's
+	// always do, but the answer to a failed request would lose nothing without.
 	hasRest(c Code) bool
 }
 
-// reader is the codec that fills in a command from the wire.
+// reader is the codec that reads a command's fields.
 type reader struct {
 	wire.Reader
 }
 
 func newReader(body []byte) *reader { return &reader{Reader: wire.NewReader(body)} }
 
-// finish ends the reading of a frame's body.
+// finish returns the error of reading the body of f, if there is one.
 func (r *reader) finish(f *Frame) error {
 	err := r.Finish()
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("streamproto: %v%s: %w", f.Key, responseWord(f.Response), err)
+	return fmt.Errorf("%v%s: %w", f.Key, responseWord(f.Response), err)
 }
 
 func (r *reader) u8(v *uint8)   { *v = r.U8() }
@@ -86,8 +85,7 @@ func (r *reader) bytes(v *[]byte) {
 		return
 	}
 	if uint64(length) > uint64(r.Len()) {
-		// Compared before the conversion to int, which a 32-bit system would
-		// turn negative.
+		// Compared first, because on a 32-bit system int(length) could be negative.
 		r.Fail(wire.ErrShort)
 		return
 	}
@@ -98,7 +96,7 @@ func (r *reader) challenge(v *[]byte) {
 	if r.Len() == 0 {
 		return
 	}
-	// RabbitMQ reads and writes a string here, where PROTOCOL.adoc has bytes.
+	// RabbitMQ reads and writes a string here; PROTOCOL.adoc says bytes.
 	var s string
 	if r.text("", &s); s != "" {
 		*v = []byte(s)
@@ -116,9 +114,9 @@ func (r *reader) offset(v *OffsetSpec) {
 	}
 }
 
-// count reads how many elements an array has, each of which takes at least size
-// bytes. A count that the bytes left can't hold is refused, so that the caller
-// may make room for as many; it is then 0.
+// count reads how many elements an array has. Each takes at least size bytes, so a
+// count for which too few bytes are left is an error, and 0 is returned. The caller
+// can make room for as many elements as count says.
 func (r *reader) count(size int) int {
 	n := r.U32()
 	if uint64(n)*uint64(size) > uint64(r.Len()) {
@@ -128,8 +126,8 @@ func (r *reader) count(size int) int {
 	return int(n)
 }
 
-// readArray reads an array whose elements take at least size bytes each. An
-// empty one is nil.
+// readArray reads an array whose elements take at least size bytes each. An empty
+// array is nil.
 func readArray[E any](r *reader, size int, v *[]E, element func(e *E)) {
 	n := r.count(size)
 	if n == 0 {
@@ -179,7 +177,7 @@ func (r *reader) streams(v *[]StreamMetadata) {
 func (r *reader) hasRest(c Code) bool { return c == CodeOK || r.Len() > 0 }
 
 // writer is the codec that appends a command's fields to b. After an error b is
-// worth nothing.
+// useless.
 type writer struct {
 	b   []byte
 	err error
@@ -200,8 +198,8 @@ func (w *writer) boolean(v *bool) {
 	w.b = append(w.b, octet)
 }
 
-// text writes an empty string as one of length 0: RabbitMQ refuses frames that
-// have a null where it wants a name.
+// text writes an empty string as one of length 0, because RabbitMQ refuses a null
+// for a name.
 func (w *writer) text(name string, v *string) {
 	if len(*v) > math.MaxInt16 {
 		w.fail(&StringTooLongError{Field: name, Length: len(*v)})
@@ -238,7 +236,6 @@ func (w *writer) offset(v *OffsetSpec) {
 	}
 }
 
-// writeArray appends an array.
 func writeArray[E any](w *writer, array []E, element func(e *E)) {
 	w.b = binary.BigEndian.AppendUint32(w.b, uint32(len(array)))
 	for i := range array {
@@ -280,7 +277,7 @@ func (w *writer) streams(v *[]StreamMetadata) {
 
 func (w *writer) hasRest(Code) bool { return true }
 
-// fail keeps the first error.
+// fail makes err the writer's error, unless it has one.
 func (w *writer) fail(err error) {
 	if w.err == nil {
 		w.err = err
@@ -291,7 +288,7 @@ func (w *writer) fail(err error) {
 func appendCommand(dst []byte, key Key, fields func(c codec)) ([]byte, error) {
 	w := writer{b: beginFrame(dst, uint16(key), 1)}
 	if fields(&w); w.err != nil {
-		return dst, fmt.Errorf("streamproto: %v: %w", key, w.err)
+		return dst, fmt.Errorf("%v: %w", key, w.err)
 	}
 	return endFrame(w.b, len(dst)), nil
 }

@@ -170,8 +170,8 @@ func allCommands(t testing.TB) [][]byte {
 	return frames
 }
 
-// TestCutAnywhere cuts each command at each of its bytes. What still reads then
-// is a command whose end may be left out, and it stays what it reads as.
+// TestCutAnywhere cuts each command at each of its bytes. If it can still be read, its
+// end may be left out, and writing it gives bytes that no longer change.
 func TestCutAnywhere(t *testing.T) {
 	for _, b := range allCommands(t) {
 		f := frameOf(t, b)
@@ -191,7 +191,7 @@ func TestCutAnywhere(t *testing.T) {
 		}
 		f.Body = append(bytes.Clone(f.Body), 0)
 		if _, err := backAndForth(f); !errors.Is(err, wire.ErrTrailing) && !errors.Is(err, wire.ErrShort) {
-			t.Errorf("%v with a byte behind it: %v", f.Key, err)
+			t.Errorf("%v with a byte after it: %v", f.Key, err)
 		}
 	}
 }
@@ -200,7 +200,7 @@ func TestCutAnywhere(t *testing.T) {
 func TestWhatMayBeLeftOut(t *testing.T) {
 	tests := []struct {
 		name string
-		in   string // behind the size
+		in   string // after the size
 		want any
 	}{
 		{"an error without the rest", "\x80\x19\x00\x01\x00\x00\x00\x07\x00\x02", &PartitionsResponse{Code: CodeStreamDoesNotExist}},
@@ -279,7 +279,7 @@ func TestAppendErrors(t *testing.T) {
 	}
 	got, err := AppendRequest(dst, 1, &Create{Stream: "s", Arguments: []Property{{"k", long}}})
 	check("request", got, err, &tooLong)
-	if want := "streamproto: Create: Value is 32768 bytes long, at most 32767 fit"; err.Error() != want {
+	if want := "Create: Value is 32768 bytes long, at most 32767 fit"; err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
 	got, err = AppendRequest(dst, 1, &Subscribe{Offset: OffsetSpec{Type: 6}})
@@ -372,8 +372,8 @@ func TestCommandsWithoutCorrelation(t *testing.T) {
 	}
 }
 
-// TestNames holds keys and codes against PROTOCOL.adoc and rabbit_stream.hrl,
-// as far as they can be said twice.
+// TestNames checks that each key and each code has a name, and that each struct has
+// that of its command.
 func TestNames(t *testing.T) {
 	for k := range Key(40) {
 		known := k >= KeyDeclarePublisher && k <= KeyResolveOffsetSpec

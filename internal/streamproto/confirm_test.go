@@ -71,7 +71,7 @@ func checkCuts(t *testing.T, f Frame, parse func(f Frame) error) {
 	long := f
 	long.Body = append(bytes.Clone(f.Body), 0)
 	if err := parse(long); err == nil {
-		t.Errorf("%v with a byte behind it: no error", f.Key)
+		t.Errorf("%v with a byte after it: no error", f.Key)
 	}
 	many := f
 	many.Body = bytes.Clone(f.Body)

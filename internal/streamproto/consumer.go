@@ -2,20 +2,20 @@ package streamproto
 
 import "strconv"
 
-// OffsetType says where in a stream to begin (PROTOCOL.adoc, Subscribe).
+// OffsetType is how a place in a stream is given (PROTOCOL.adoc, Subscribe).
 type OffsetType uint16
 
-// The offset types.
+// The offset types, with the chunk at which each begins.
 const (
-	OffsetNone      OffsetType = 0 // in a ConsumerUpdateResponse: where the subscription said
-	OffsetFirst     OffsetType = 1 // the oldest chunk there is
-	OffsetLast      OffsetType = 2 // the newest chunk, whole
-	OffsetNext      OffsetType = 3 // what is published from now on
+	OffsetNone      OffsetType = 0 // in a ConsumerUpdateResponse: the place in the Subscribe
+	OffsetFirst     OffsetType = 1 // the oldest chunk
+	OffsetLast      OffsetType = 2 // the newest chunk
+	OffsetNext      OffsetType = 3 // the next chunk that is published
 	OffsetNumber    OffsetType = 4 // the chunk that holds this offset
 	OffsetTimestamp OffsetType = 5 // the chunk that holds this time
 )
 
-// String is the type's name: "first".
+// String is the type's name, such as "first".
 func (t OffsetType) String() string {
 	switch t {
 	case OffsetNone:
@@ -34,24 +34,23 @@ func (t OffsetType) String() string {
 	return "offset type " + strconv.Itoa(int(t))
 }
 
-// OffsetSpec is a place in a stream. A broker begins at a chunk, so the first
-// chunk it sends can hold messages from before the place that was asked for.
+// OffsetSpec is a place in a stream. A broker begins with a whole chunk, so the first
+// chunk that it sends can hold messages from before that place.
 type OffsetSpec struct {
 	Type  OffsetType
-	Value uint64 // OffsetNumber: the offset; OffsetTimestamp: milliseconds since 1970, an int64; otherwise not sent
+	Value uint64 // OffsetNumber: the offset; OffsetTimestamp: milliseconds since 1970, an int64; others: not sent
 }
 
-// Subscribe begins deliveries of a stream, from a node that has a member of it
-// (PROTOCOL.adoc, Subscribe).
+// Subscribe begins the deliveries of a stream (PROTOCOL.adoc, Subscribe). It goes to
+// a node that has a member of the stream.
 type Subscribe struct {
-	SubscriptionID uint8 // the client's choice, for this connection
+	SubscriptionID uint8 // the client's choice, valid on this connection
 	Stream         string
 	Offset         OffsetSpec
-	Credit         uint16 // chunks the server may send; at least 2, since RabbitMQ 3.12 sends by halves of it
+	Credit         uint16 // chunks that the server may send; at least 2, because RabbitMQ 3.12 sends by halves of it
 	Properties     []Property
 }
 
-// Key is KeySubscribe.
 func (*Subscribe) Key() Key { return KeySubscribe }
 
 func (r *Subscribe) fields(c codec) {
@@ -67,25 +66,25 @@ type Unsubscribe struct {
 	SubscriptionID uint8
 }
 
-// Key is KeyUnsubscribe.
 func (*Unsubscribe) Key() Key { return KeyUnsubscribe }
 
 func (r *Unsubscribe) fields(c codec) { c.u8(&r.SubscriptionID) }
 
-// Credit lets the server send more chunks (PROTOCOL.adoc, Credit). It has no
-// correlation id and is answered, by a CreditError, only where it failed.
+// Credit allows the server to send more chunks (PROTOCOL.adoc, Credit). It has no
+// correlation id. The server answers only a failed one, with a CreditError.
 type Credit struct {
 	SubscriptionID uint8
 	Credit         uint16 // chunks; RabbitMQ reads it as signed
 }
 
-// AppendCredit appends a frame with c in it. It allocates nothing.
+// AppendCredit appends a frame that holds c. It allocates only to grow dst.
 func AppendCredit(dst []byte, c Credit) []byte {
 	return append(dst, 0, 0, 0, 7, 0, byte(KeyCredit), 0, 1,
 		c.SubscriptionID, byte(c.Credit>>8), byte(c.Credit))
 }
 
-// ParseCredit reads a Credit. The errors are *UnexpectedFrameError and wire's.
+// ParseCredit reads a Credit. The errors are *UnexpectedFrameError and those of
+// package wire.
 func ParseCredit(f Frame) (Credit, error) {
 	if err := expect(&f, KeyCredit, false); err != nil {
 		return Credit{}, err
@@ -95,23 +94,23 @@ func ParseCredit(f Frame) (Credit, error) {
 	return c, r.finish(&f)
 }
 
-// CreditError is the server's answer to a Credit that failed: the subscription
-// does not exist, or (CodePreconditionFailed) is a single active consumer's that
-// is not active.
+// CreditError is the server's answer to a failed Credit. The subscription does not
+// exist, or, with CodePreconditionFailed, belongs to a single active consumer that is
+// not active.
 type CreditError struct {
 	Code           Code
 	SubscriptionID uint8
 }
 
-// AppendCreditError appends a frame with e in it: a response without a
-// correlation id.
+// AppendCreditError appends a frame that holds e: a response without a correlation
+// id. Brokers send it.
 func AppendCreditError(dst []byte, e CreditError) []byte {
 	return append(dst, 0, 0, 0, 7, responseBit>>8, byte(KeyCredit), 0, 1,
 		byte(e.Code>>8), byte(e.Code), e.SubscriptionID)
 }
 
 // ParseCreditError reads a CreditError. The errors are *UnexpectedFrameError and
-// wire's.
+// those of package wire.
 func ParseCreditError(f Frame) (CreditError, error) {
 	if err := expect(&f, KeyCredit, true); err != nil {
 		return CreditError{}, err
@@ -121,8 +120,8 @@ func ParseCreditError(f Frame) (CreditError, error) {
 	return e, r.finish(&f)
 }
 
-// StoreOffset keeps an offset under a name (PROTOCOL.adoc, StoreOffset). It is
-// never answered, whatever goes wrong: QueryOffset says what came of it.
+// StoreOffset stores an offset under a name (PROTOCOL.adoc, StoreOffset). The server
+// never answers it, even if it fails; QueryOffset shows whether it worked.
 type StoreOffset struct {
 	Reference string // at most 255 bytes
 	Stream    string
@@ -135,27 +134,25 @@ func (s *StoreOffset) fields(c codec) {
 	c.u64(&s.Offset)
 }
 
-// AppendStoreOffset appends a frame with s in it. On an error, a
-// *StringTooLongError, it returns dst as it was.
+// AppendStoreOffset appends a frame that holds s. The error is *StringTooLongError.
 func AppendStoreOffset(dst []byte, s *StoreOffset) ([]byte, error) {
 	return appendCommand(dst, KeyStoreOffset, s.fields)
 }
 
-// ParseStoreOffset reads a StoreOffset. The errors are *UnexpectedFrameError,
-// wire's, and one for strings of negative length.
+// ParseStoreOffset reads a StoreOffset. The errors are *UnexpectedFrameError, those
+// of package wire, and one for a string of negative length.
 func ParseStoreOffset(f Frame) (StoreOffset, error) {
 	var s StoreOffset
 	err := parseCommand(&f, KeyStoreOffset, s.fields)
 	return s, err
 }
 
-// QueryOffset asks what was stored under a name (PROTOCOL.adoc, QueryOffset).
+// QueryOffset asks for the offset stored under a name (PROTOCOL.adoc, QueryOffset).
 type QueryOffset struct {
 	Reference string
 	Stream    string
 }
 
-// Key is KeyQueryOffset.
 func (*QueryOffset) Key() Key { return KeyQueryOffset }
 
 func (r *QueryOffset) fields(c codec) {
@@ -163,17 +160,15 @@ func (r *QueryOffset) fields(c codec) {
 	c.text("Stream", &r.Stream)
 }
 
-// QueryOffsetResponse has the offset stored. Where there is none the code is
-// CodeNoOffset, and before RabbitMQ 3.10 the offset 0.
+// QueryOffsetResponse has the stored offset. If there is none, the code is
+// CodeNoOffset; before RabbitMQ 3.10 it is CodeOK and the offset 0.
 type QueryOffsetResponse struct {
 	Code   Code
 	Offset uint64
 }
 
-// Key is KeyQueryOffset.
 func (*QueryOffsetResponse) Key() Key { return KeyQueryOffset }
 
-// Result is the response's code.
 func (r *QueryOffsetResponse) Result() Code { return r.Code }
 
 func (r *QueryOffsetResponse) fields(c codec) {
@@ -184,14 +179,13 @@ func (r *QueryOffsetResponse) fields(c codec) {
 }
 
 // ConsumerUpdate tells a single active consumer whether it is the active one
-// (PROTOCOL.adoc, ConsumerUpdate). The server asks, and closes the connection
-// when it is not answered within a minute.
+// (PROTOCOL.adoc, ConsumerUpdate). The server sends it, and closes the connection if
+// the client does not answer within a minute.
 type ConsumerUpdate struct {
 	SubscriptionID uint8
 	Active         bool
 }
 
-// Key is KeyConsumerUpdate.
 func (*ConsumerUpdate) Key() Key { return KeyConsumerUpdate }
 
 func (r *ConsumerUpdate) fields(c codec) {
@@ -205,10 +199,8 @@ type ConsumerUpdateResponse struct {
 	Offset OffsetSpec
 }
 
-// Key is KeyConsumerUpdate.
 func (*ConsumerUpdateResponse) Key() Key { return KeyConsumerUpdate }
 
-// Result is the response's code.
 func (r *ConsumerUpdateResponse) Result() Code { return r.Code }
 
 func (r *ConsumerUpdateResponse) fields(c codec) {
@@ -218,7 +210,7 @@ func (r *ConsumerUpdateResponse) fields(c codec) {
 	}
 }
 
-// ResolveOffsetSpec asks which offset a place is (PROTOCOL.adoc,
+// ResolveOffsetSpec asks for the offset of a place (PROTOCOL.adoc,
 // ResolveOffsetSpec).
 type ResolveOffsetSpec struct {
 	Stream     string
@@ -226,7 +218,6 @@ type ResolveOffsetSpec struct {
 	Properties []Property
 }
 
-// Key is KeyResolveOffsetSpec.
 func (*ResolveOffsetSpec) Key() Key { return KeyResolveOffsetSpec }
 
 func (r *ResolveOffsetSpec) fields(c codec) {
@@ -235,22 +226,20 @@ func (r *ResolveOffsetSpec) fields(c codec) {
 	c.optionalProperties(&r.Properties)
 }
 
-// ResolveOffsetSpecResponse has the place found: so far always an OffsetNumber.
+// ResolveOffsetSpecResponse has that offset, so far always as an OffsetNumber.
 type ResolveOffsetSpecResponse struct {
 	Code   Code
 	Offset OffsetSpec
 }
 
-// Key is KeyResolveOffsetSpec.
 func (*ResolveOffsetSpecResponse) Key() Key { return KeyResolveOffsetSpec }
 
-// Result is the response's code.
 func (r *ResolveOffsetSpecResponse) Result() Code { return r.Code }
 
 func (r *ResolveOffsetSpecResponse) fields(c codec) {
 	c.code(&r.Code)
 	if c.hasRest(r.Code) {
-		// Unlike elsewhere the value is there whatever the type.
+		// Unlike elsewhere, the value is always there, whatever the type.
 		offsetType := uint16(r.Offset.Type)
 		c.u16(&offsetType)
 		r.Offset.Type = OffsetType(offsetType)

@@ -9,6 +9,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/thumpmq/thump/internal/amqp10"
 )
 
 // conversations are the recorded ones, in testdata.
@@ -41,9 +43,9 @@ func readConversation(t testing.TB, name string) []step {
 	return steps
 }
 
-// TestConversations reads the recorded conversations, holds them against their
-// readable form, and writes every frame again. With -update it writes the
-// readable form.
+// TestConversations reads the recorded conversations, compares them with their
+// readable form, and writes every frame again. With -update it writes the readable
+// form.
 func TestConversations(t *testing.T) {
 	for _, name := range conversations {
 		t.Run(name, func(t *testing.T) {
@@ -79,7 +81,7 @@ func TestConversations(t *testing.T) {
 	}
 }
 
-// describe returns a frame as text, and as the bytes it is written as.
+// describe returns a frame as text, and the bytes that it is written as.
 func describe(t *testing.T, f Frame, fromServer bool) (text string, back []byte) {
 	t.Helper()
 	var v any
@@ -209,7 +211,7 @@ func describePublish(t *testing.T, f Frame) (text string, back []byte) {
 func appendEntryAgain(t *testing.T, b []byte, id uint64, e Entry) []byte {
 	t.Helper()
 	if !e.Batched {
-		if body, ok := Data(e.Data); ok {
+		if body, ok := amqp10.Data(e.Data); ok {
 			return AppendDataEntry(b, id, body)
 		}
 		b = BeginEntry(b, id)
@@ -224,7 +226,7 @@ func appendEntryAgain(t *testing.T, b []byte, id uint64, e Entry) []byte {
 	start := len(b)
 	b = BeginBatch(b)
 	for message, rest, ok := NextBatched(e.Data); ok; message, rest, ok = NextBatched(rest) {
-		body, isData := Data(message)
+		body, isData := amqp10.Data(message)
 		if !isData {
 			t.Fatalf("%q in a batch", message)
 		}
@@ -276,19 +278,19 @@ func describeEntry(t *testing.T, e Entry) string {
 	return text
 }
 
-// describeMessage returns a message as text, and checks that it stays what it is
-// when it is written again.
+// describeMessage returns a message as text, and checks that it stays the same when it
+// is written again.
 func describeMessage(t *testing.T, b []byte) string {
 	t.Helper()
-	var m, again Message
-	if err := ParseMessage(b, &m); err != nil {
+	var m, again amqp10.Message
+	if err := amqp10.ParseMessage(b, &m); err != nil {
 		t.Fatalf("%v in %q", err, b)
 	}
-	back, err := AppendMessage(nil, &m)
+	back, err := amqp10.AppendMessage(nil, &m)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := ParseMessage(back, &again); err != nil || !reflect.DeepEqual(again, m) {
+	if err := amqp10.ParseMessage(back, &again); err != nil || !reflect.DeepEqual(again, m) {
 		t.Errorf("%q came back as %+v, %v", b, again, err)
 	}
 	var text []string
@@ -305,5 +307,5 @@ func describeMessage(t *testing.T, b []byte) string {
 			text = append(text, fmt.Sprintf("%s:%#v", name, field))
 		}
 	}
-	return strings.ReplaceAll(strings.Join(text, " "), "streamproto.", "")
+	return strings.ReplaceAll(strings.Join(text, " "), "amqp10.", "")
 }

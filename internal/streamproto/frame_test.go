@@ -20,7 +20,7 @@ func TestParseFrame(t *testing.T) {
 		there  bool
 	}{
 		{"heartbeat", heartbeat, Limits{4, 4}, Frame{KeyHeartbeat, false, 1, []byte{}}, 8, true},
-		{"response, with another frame behind it", credit + heartbeat, Limits{7, 1}, Frame{KeyCredit, true, 1, []byte("\x00\x04\x05")}, 11, true},
+		{"response, with another frame after it", credit + heartbeat, Limits{7, 1}, Frame{KeyCredit, true, 1, []byte("\x00\x04\x05")}, 11, true},
 		{"deliver, which has a limit of its own", deliver, Limits{4, 6}, Frame{KeyDeliver, false, 2, []byte("ab")}, 10, true},
 		{"no limits", deliver, Limits{}, Frame{KeyDeliver, false, 2, []byte("ab")}, 10, true},
 		{"nothing", "", Limits{}, Frame{}, 0, false},
@@ -39,14 +39,14 @@ func TestParseFrame(t *testing.T) {
 				t.Errorf("got %+v, want %+v", f, test.want)
 			}
 			if cap(f.Body) != len(f.Body) {
-				t.Error("an append to the body would write behind it")
+				t.Error("an append to the body would write after it")
 			}
 		})
 	}
 }
 
 func TestParseFrameErrors(t *testing.T) {
-	// All of these are refused with the header alone.
+	// The header alone is enough to refuse all of these.
 	tooLarge := []struct {
 		name   string
 		header string

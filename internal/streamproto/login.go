@@ -2,8 +2,8 @@ package streamproto
 
 import "encoding/binary"
 
-// Property is a name and a value: of a peer, a connection, a subscription, or an
-// argument of a stream.
+// Property is a name and a value. Peers, connections and subscriptions have
+// properties, and the arguments of a stream are some.
 type Property struct {
 	Key, Value string
 }
@@ -13,29 +13,26 @@ func (p *Property) fields(c codec) {
 	c.text("Value", &p.Value)
 }
 
-// PeerProperties begins a connection: the client says what it is (PROTOCOL.adoc,
-// PeerProperties). Until Open has succeeded RabbitMQ 4.3.5 and later hang up on a
-// frame of more than 8192 bytes.
+// PeerProperties is a client's first command: it says what the client is
+// (PROTOCOL.adoc, PeerProperties). Until Open has succeeded, RabbitMQ 4.3.5 and later
+// close the connection on a frame of more than 8192 bytes.
 type PeerProperties struct {
 	Properties []Property
 }
 
-// Key is KeyPeerProperties.
 func (*PeerProperties) Key() Key { return KeyPeerProperties }
 
 func (r *PeerProperties) fields(c codec) { c.properties(&r.Properties) }
 
 // PeerPropertiesResponse says what the server is. Its "version" decides which
-// commands it may be sent.
+// commands a client may send.
 type PeerPropertiesResponse struct {
 	Code       Code
 	Properties []Property
 }
 
-// Key is KeyPeerProperties.
 func (*PeerPropertiesResponse) Key() Key { return KeyPeerProperties }
 
-// Result is the response's code.
 func (r *PeerPropertiesResponse) Result() Code { return r.Code }
 
 func (r *PeerPropertiesResponse) fields(c codec) {
@@ -45,11 +42,9 @@ func (r *PeerPropertiesResponse) fields(c codec) {
 	}
 }
 
-// SASLHandshake asks for the mechanisms to log in with (PROTOCOL.adoc,
-// SaslHandshake).
+// SASLHandshake asks for the login mechanisms (PROTOCOL.adoc, SaslHandshake).
 type SASLHandshake struct{}
 
-// Key is KeySASLHandshake.
 func (*SASLHandshake) Key() Key { return KeySASLHandshake }
 
 func (*SASLHandshake) fields(codec) {}
@@ -60,10 +55,8 @@ type SASLHandshakeResponse struct {
 	Mechanisms []string
 }
 
-// Key is KeySASLHandshake.
 func (*SASLHandshakeResponse) Key() Key { return KeySASLHandshake }
 
-// Result is the response's code.
 func (r *SASLHandshakeResponse) Result() Code { return r.Code }
 
 func (r *SASLHandshakeResponse) fields(c codec) {
@@ -77,10 +70,9 @@ func (r *SASLHandshakeResponse) fields(c codec) {
 // SaslAuthenticate).
 type SASLAuthenticate struct {
 	Mechanism string
-	Data      []byte // nil is null on the wire; for PLAIN "\x00user\x00password"
+	Data      []byte // for PLAIN "\x00user\x00password"; nil is null on the wire
 }
 
-// Key is KeySASLAuthenticate.
 func (*SASLAuthenticate) Key() Key { return KeySASLAuthenticate }
 
 func (r *SASLAuthenticate) fields(c codec) {
@@ -88,17 +80,15 @@ func (r *SASLAuthenticate) fields(c codec) {
 	c.bytes(&r.Data)
 }
 
-// SASLAuthenticateResponse says whether the login worked. With CodeSASLChallenge
-// it wants another SASLAuthenticate.
+// SASLAuthenticateResponse says whether the login succeeded. With CodeSASLChallenge
+// the server wants another SASLAuthenticate.
 type SASLAuthenticateResponse struct {
 	Code      Code
-	Challenge []byte // nil for none
+	Challenge []byte // nil if there is none
 }
 
-// Key is KeySASLAuthenticate.
 func (*SASLAuthenticateResponse) Key() Key { return KeySASLAuthenticate }
 
-// Result is the response's code.
 func (r *SASLAuthenticateResponse) Result() Code { return r.Code }
 
 func (r *SASLAuthenticateResponse) fields(c codec) {
@@ -109,16 +99,16 @@ func (r *SASLAuthenticateResponse) fields(c codec) {
 // Tune is the server's offer after a login, and the client's answer to it
 // (PROTOCOL.adoc, Tune). It has no correlation id.
 type Tune struct {
-	FrameMax  uint32 // bytes, the size field not counted; 0 is no limit
-	Heartbeat uint32 // seconds; 0 is none
+	FrameMax  uint32 // bytes, without the size field; 0: no limit
+	Heartbeat uint32 // seconds; 0: none
 }
 
-// AppendTune appends the client's answer, a frame with the key of a response.
+// AppendTune appends the client's answer, which has the key of a response.
 func AppendTune(dst []byte, t Tune) []byte {
 	return appendTune(dst, uint16(KeyTune)|responseBit, t)
 }
 
-// AppendTuneOffer appends the server's offer, a frame with the key of a request.
+// AppendTuneOffer appends the server's offer, which has the key of a request.
 func AppendTuneOffer(dst []byte, t Tune) []byte {
 	return appendTune(dst, uint16(KeyTune), t)
 }
@@ -130,8 +120,8 @@ func appendTune(dst []byte, key uint16, t Tune) []byte {
 	return endFrame(b, len(dst))
 }
 
-// ParseTune reads the offer or the answer. The errors are *UnexpectedFrameError
-// and wire's.
+// ParseTune reads the offer or the answer. The errors are *UnexpectedFrameError and
+// those of package wire.
 func ParseTune(f Frame) (Tune, error) {
 	if err := expect(&f, KeyTune, f.Response); err != nil {
 		return Tune{}, err
@@ -146,22 +136,19 @@ type Open struct {
 	VirtualHost string
 }
 
-// Key is KeyOpen.
 func (*Open) Key() Key { return KeyOpen }
 
 func (r *Open) fields(c codec) { c.text("VirtualHost", &r.VirtualHost) }
 
-// OpenResponse has what the server wants to be called by:
+// OpenResponse has the address that the server wants clients to use, in
 // "advertised_host" and "advertised_port".
 type OpenResponse struct {
 	Code       Code
 	Properties []Property
 }
 
-// Key is KeyOpen.
 func (*OpenResponse) Key() Key { return KeyOpen }
 
-// Result is the response's code.
 func (r *OpenResponse) Result() Code { return r.Code }
 
 func (r *OpenResponse) fields(c codec) {
@@ -169,14 +156,13 @@ func (r *OpenResponse) fields(c codec) {
 	c.optionalProperties(&r.Properties)
 }
 
-// Close ends a connection, from either side (PROTOCOL.adoc, Close). The other
-// side answers with a Done and hangs up.
+// Close closes a connection; either side sends it (PROTOCOL.adoc, Close). The other
+// side answers with a Done and closes the socket.
 type Close struct {
-	Code   Code // CodeOK, or what was wrong
+	Code   Code // CodeOK, or what is wrong
 	Reason string
 }
 
-// Key is KeyClose.
 func (*Close) Key() Key { return KeyClose }
 
 func (r *Close) fields(c codec) {
@@ -184,7 +170,7 @@ func (r *Close) fields(c codec) {
 	c.text("ClosingReason", &r.Reason)
 }
 
-// CommandVersion is a command and the versions of it that a peer knows.
+// CommandVersion says which versions of a command a peer knows.
 type CommandVersion struct {
 	Key      Key
 	Min, Max uint16
@@ -198,15 +184,15 @@ func (v *CommandVersion) fields(c codec) {
 	c.u16(&v.Max)
 }
 
-// ExchangeCommandVersions says which commands the client knows, and asks what
-// the server does (PROTOCOL.adoc, ExchangeCommandVersions). It belongs between
-// login and the first Subscribe: RabbitMQ sends version 2 of Deliver only to who
-// has named it. RabbitMQ 3.10 and older close the connection on it.
+// ExchangeCommandVersions says which commands the client knows, and asks the same of
+// the server (PROTOCOL.adoc, ExchangeCommandVersions). A client sends it after the
+// login and before the first Subscribe, because RabbitMQ sends version 2 of Deliver
+// only to clients that have named it. RabbitMQ 3.10 and older close the connection
+// when they get it.
 type ExchangeCommandVersions struct {
 	Commands []CommandVersion
 }
 
-// Key is KeyExchangeCommandVersions.
 func (*ExchangeCommandVersions) Key() Key { return KeyExchangeCommandVersions }
 
 func (r *ExchangeCommandVersions) fields(c codec) { c.versions(&r.Commands) }
@@ -217,10 +203,8 @@ type ExchangeCommandVersionsResponse struct {
 	Commands []CommandVersion
 }
 
-// Key is KeyExchangeCommandVersions.
 func (*ExchangeCommandVersionsResponse) Key() Key { return KeyExchangeCommandVersions }
 
-// Result is the response's code.
 func (r *ExchangeCommandVersionsResponse) Result() Code { return r.Code }
 
 func (r *ExchangeCommandVersionsResponse) fields(c codec) {

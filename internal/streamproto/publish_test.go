@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/thumpmq/thump/internal/amqp10"
 )
 
 // sizesOfBodies are those at which the encoding changes, and some around.
@@ -20,7 +22,7 @@ func bodyOf(size int) []byte {
 	return body
 }
 
-// TestPublishLayout holds a frame against one written by hand.
+// TestPublishLayout compares a frame with one written by hand.
 func TestPublishLayout(t *testing.T) {
 	b := BeginPublish([]byte("before"), 1, 9)
 	b = AppendDataEntry(b, 0x0102030405060708, []byte("ab"))
@@ -55,7 +57,7 @@ func TestPublishLayout(t *testing.T) {
 		t.Fatal(err)
 	}
 	message = len(b)
-	b = AppendData(b, []byte("e"))
+	b = amqp10.AppendData(b, []byte("e"))
 	EndEntry(b, message)
 	b, err = BeginFilteredEntry(b, 6, "")
 	if err != nil {
@@ -71,8 +73,8 @@ func TestPublishLayout(t *testing.T) {
 	}
 }
 
-// TestSizes holds the functions that say sizes against those that append, with
-// and without room.
+// TestSizes compares the functions that say sizes with those that append, with and
+// without room.
 func TestSizes(t *testing.T) {
 	for _, size := range sizesOfBodies {
 		body := bodyOf(size)
@@ -80,7 +82,7 @@ func TestSizes(t *testing.T) {
 			before := func() []byte { return append(make([]byte, 0, 6+room), "before"...) }
 			entry := AppendDataEntry(before(), 77, body)
 			batched := AppendBatchedData(before(), body)
-			data := AppendData(before(), body)
+			data := amqp10.AppendData(before(), body)
 			for _, b := range [][]byte{entry, batched, data} {
 				if !bytes.HasPrefix(b, []byte("before")) {
 					t.Fatalf("%d bytes: what dst held was changed: %.20q", size, b)
@@ -89,8 +91,8 @@ func TestSizes(t *testing.T) {
 			if got := len(batched) - 6; got != BatchedDataSize(size) {
 				t.Errorf("BatchedDataSize(%d): got %d, want %d", size, BatchedDataSize(size), got)
 			}
-			if got := len(data) - 6; got != DataSize(size) {
-				t.Errorf("DataSize(%d): got %d, want %d", size, DataSize(size), got)
+			if got := len(data) - 6; got != amqp10.DataSize(size) {
+				t.Errorf("DataSize(%d): got %d, want %d", size, amqp10.DataSize(size), got)
 			}
 			if message, rest, ok := NextBatched(batched[6:]); !ok || len(rest) != 0 || !bytes.Equal(message, data[6:]) {
 				t.Errorf("%d bytes: the batched message is %.20q", size, message)
@@ -98,16 +100,13 @@ func TestSizes(t *testing.T) {
 			if got := len(entry) - 6; got != DataEntrySize(size) {
 				t.Errorf("DataEntrySize(%d): got %d, want %d", size, DataEntrySize(size), got)
 			}
-			if id, n := binary.BigEndian.Uint64(entry[6:]), binary.BigEndian.Uint32(entry[14:]); id != 77 || int(n) != DataSize(size) {
+			if id, n := binary.BigEndian.Uint64(entry[6:]), binary.BigEndian.Uint32(entry[14:]); id != 77 || int(n) != amqp10.DataSize(size) {
 				t.Errorf("%d bytes: the entry has id %d and size %d", size, id, n)
 			}
-			if got, ok := Data(entry[18:]); !ok || !bytes.Equal(got, body) {
+			if got, ok := amqp10.Data(entry[18:]); !ok || !bytes.Equal(got, body) {
 				t.Errorf("%d bytes: the entry's message is %.20q", size, entry[18:])
 			}
 		}
-	}
-	if got, want := len(BeginPublish(nil, 1, 1)), PublishHeaderSize; got != want {
-		t.Errorf("PublishHeaderSize is %d, want %d", want, got)
 	}
 	if got, want := len(BeginBatch(nil)), 8+BatchHeaderSize; got != want {
 		t.Errorf("BatchHeaderSize is %d, want %d", want-8, got-8)
@@ -198,7 +197,7 @@ func TestParsePublish(t *testing.T) {
 		}
 		f.Body = append(bytes.Clone(f.Body), 0)
 		if got, err := readPublish(f); err == nil {
-			t.Errorf("version %d with a byte behind it: got %q", test.version, got)
+			t.Errorf("version %d with a byte after it: got %q", test.version, got)
 		}
 	}
 }

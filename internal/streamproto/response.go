@@ -5,55 +5,52 @@ import (
 	"fmt"
 )
 
-// Response is the answer to a Request: a pointer to one of this package's
-// structs. All but ConsumerUpdateResponse, and the Done of a Close of the
-// server's, are a server's to send.
+// Response is the answer to a Request: a pointer to one of this package's structs. A
+// server sends all of them but ConsumerUpdateResponse, and the Done that answers a
+// server's Close.
 type Response interface {
 	// Key says which command it answers.
 	Key() Key
 
-	// Result is the response's code. The rest of the response means something
-	// only with CodeOK. (A MetadataResponse has a code for each stream
-	// instead, and returns CodeOK.)
+	// Result is the response's code. The other fields are meaningful only with
+	// CodeOK. A MetadataResponse returns CodeOK: it has a code for each stream.
 	Result() Code
 
-	// fields hands the fields behind the correlation id to c in the order
-	// they have on the wire.
+	// fields passes the fields after the correlation id to c in the order of the
+	// wire.
 	fields(c codec)
 }
 
-// Done is the answer of those commands whose answer has a code and nothing else:
-// DeclarePublisher, DeletePublisher, Subscribe, Unsubscribe, Create, Delete,
-// Close, CreateSuperStream and DeleteSuperStream.
+// Done is an answer that has a code and nothing else. It answers DeclarePublisher,
+// DeletePublisher, Subscribe, Unsubscribe, Create, Delete, Close, CreateSuperStream
+// and DeleteSuperStream.
 type Done struct {
-	For  Key // the command it answers
+	For  Key // the command that it answers
 	Code Code
 }
 
-// Key is that of the command answered.
 func (r *Done) Key() Key { return r.For }
 
-// Result is the response's code.
 func (r *Done) Result() Code { return r.Code }
 
 func (r *Done) fields(c codec) { c.code(&r.Code) }
 
-// AppendResponse appends a frame with r in it, and keeps nothing of r. On an
-// error (*StringTooLongError or *OffsetTypeError) it returns dst as it was.
+// AppendResponse appends a frame that holds r, and keeps nothing of r. The errors are
+// *StringTooLongError and *OffsetTypeError.
 func AppendResponse(dst []byte, correlation uint32, r Response) ([]byte, error) {
 	w := writer{b: beginFrame(dst, uint16(r.Key())|responseBit, 1)}
 	w.b = binary.BigEndian.AppendUint32(w.b, correlation)
 	if r.fields(&w); w.err != nil {
-		return dst, fmt.Errorf("streamproto: %v response: %w", r.Key(), w.err)
+		return dst, fmt.Errorf("%v response: %w", r.Key(), w.err)
 	}
 	return endFrame(w.b, len(dst)), nil
 }
 
-// ParseResponse reads a response. What it returns is a copy, and the caller's; a
-// code that says the request failed is not an error here. The errors are
-// *UnexpectedFrameError for all that is no response with a correlation id
-// (those to Credit and Tune have none), wire's, and some for fields that can't
-// be. What is a response is what f.IsResponse says, not the bit alone.
+// ParseResponse reads a response. It returns a copy, which belongs to the caller. A
+// code that says that the request failed is not an error here. The errors are
+// *UnexpectedFrameError for a frame that is not a response with a correlation id
+// (those to Credit and Tune have none), those of package wire, and some for invalid
+// fields. f.IsResponse decides whether it is a response, not f.Response alone.
 func ParseResponse(f Frame) (correlation uint32, r Response, err error) {
 	if r = newResponse(f.Key); r == nil || !f.IsResponse() || f.Version != 1 {
 		return 0, nil, unexpected(&f)
@@ -65,40 +62,24 @@ func ParseResponse(f Frame) (correlation uint32, r Response, err error) {
 	return correlation, r, nil
 }
 
-// newResponse returns an empty struct for the answer to the command, or nil for
-// one that is not answered.
+// newResponse returns an empty struct for the answer to the command, or nil for one
+// that has no answer.
 func newResponse(k Key) Response {
-	switch k {
-	case KeyDeclarePublisher, KeyDeletePublisher, KeySubscribe, KeyUnsubscribe, KeyCreate, KeyDelete,
-		KeyClose, KeyCreateSuperStream, KeyDeleteSuperStream:
-		return &Done{For: k}
-	case KeyQueryPublisherSequence:
-		return new(QueryPublisherSequenceResponse)
-	case KeyQueryOffset:
-		return new(QueryOffsetResponse)
-	case KeyMetadata:
-		return new(MetadataResponse)
-	case KeyPeerProperties:
-		return new(PeerPropertiesResponse)
-	case KeySASLHandshake:
-		return new(SASLHandshakeResponse)
-	case KeySASLAuthenticate:
-		return new(SASLAuthenticateResponse)
-	case KeyOpen:
-		return new(OpenResponse)
-	case KeyRoute:
-		return new(RouteResponse)
-	case KeyPartitions:
-		return new(PartitionsResponse)
-	case KeyConsumerUpdate:
-		return new(ConsumerUpdateResponse)
-	case KeyExchangeCommandVersions:
-		return new(ExchangeCommandVersionsResponse)
-	case KeyStreamStats:
-		return new(StreamStatsResponse)
-	case KeyResolveOffsetSpec:
-		return new(ResolveOffsetSpecResponse)
-	default:
+	switch {
+	case int(k) >= len(commands):
 		return nil
+	case commands[k].response != nil:
+		return commands[k].response()
+	case commands[k].request != nil:
+		return &Done{For: k}
 	}
+	return nil
+}
+
+// response returns an empty T as a Response.
+func response[T any, R interface {
+	*T
+	Response
+}]() Response {
+	return R(new(T))
 }

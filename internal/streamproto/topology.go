@@ -6,7 +6,6 @@ type Create struct {
 	Arguments []Property // "max-length-bytes", "max-age", "stream-max-segment-size-bytes", ...
 }
 
-// Key is KeyCreate.
 func (*Create) Key() Key { return KeyCreate }
 
 func (r *Create) fields(c codec) {
@@ -14,36 +13,34 @@ func (r *Create) fields(c codec) {
 	c.properties(&r.Arguments)
 }
 
-// Delete removes a stream and all that is in it (PROTOCOL.adoc, Delete).
+// Delete deletes a stream and everything in it (PROTOCOL.adoc, Delete).
 type Delete struct {
 	Stream string
 }
 
-// Key is KeyDelete.
 func (*Delete) Key() Key { return KeyDelete }
 
 func (r *Delete) fields(c codec) { c.text("Stream", &r.Stream) }
 
-// Metadata asks where streams are (PROTOCOL.adoc, Metadata).
+// Metadata asks which brokers have streams (PROTOCOL.adoc, Metadata).
 type Metadata struct {
 	Streams []string
 }
 
-// Key is KeyMetadata.
 func (*Metadata) Key() Key { return KeyMetadata }
 
 func (r *Metadata) fields(c codec) { c.texts("Stream", &r.Streams) }
 
-// MetadataResponse says where streams are: a list of brokers, and for each
-// stream which of them lead and hold it. Neither list is in any order.
+// MetadataResponse has a list of brokers, and says for each stream which of them
+// has its leader and which its replicas. Neither list is in any order.
 type MetadataResponse struct {
 	Brokers []Broker
 	Streams []StreamMetadata
 }
 
-// Broker is a node and where it says it can be reached.
+// Broker is a node and the address that it advertises.
 type Broker struct {
-	Reference uint16 // what StreamMetadata calls it
+	Reference uint16 // its number in StreamMetadata
 	Host      string
 	Port      uint32
 }
@@ -54,11 +51,11 @@ func (b *Broker) fields(c codec) {
 	c.u32(&b.Port)
 }
 
-// NoLeader is the Leader of a stream that has none at the moment, or whose
-// leader's node could not be asked.
+// NoLeader is the Leader of a stream that has none at the moment, or whose leader's
+// node could not be asked.
 const NoLeader = 0xFFFF
 
-// StreamMetadata is where a stream is.
+// StreamMetadata says which brokers have a stream.
 type StreamMetadata struct {
 	Stream   string
 	Code     Code     // CodeOK, CodeStreamDoesNotExist, CodeStreamNotAvailable or CodeAccessRefused
@@ -73,10 +70,8 @@ func (s *StreamMetadata) fields(c codec) {
 	c.shorts(&s.Replicas)
 }
 
-// Key is KeyMetadata.
 func (*MetadataResponse) Key() Key { return KeyMetadata }
 
-// Result is CodeOK: there is a code for each stream.
 func (*MetadataResponse) Result() Code { return CodeOK }
 
 func (r *MetadataResponse) fields(c codec) {
@@ -84,9 +79,9 @@ func (r *MetadataResponse) fields(c codec) {
 	c.streams(&r.Streams)
 }
 
-// MetadataUpdate says that a stream is gone or moving: its publishers and
-// subscriptions on this connection are no more (PROTOCOL.adoc, MetadataUpdate).
-// It has no correlation id.
+// MetadataUpdate says that a stream was deleted or is moving, and that its publishers
+// and subscriptions on this connection have ended (PROTOCOL.adoc, MetadataUpdate). It
+// has no correlation id.
 type MetadataUpdate struct {
 	Code   Code // so far always CodeStreamNotAvailable
 	Stream string
@@ -97,28 +92,27 @@ func (m *MetadataUpdate) fields(c codec) {
 	c.text("Stream", &m.Stream)
 }
 
-// AppendMetadataUpdate appends a frame with m in it. On an error, a
-// *StringTooLongError, it returns dst as it was.
+// AppendMetadataUpdate appends a frame that holds m. The error is
+// *StringTooLongError.
 func AppendMetadataUpdate(dst []byte, m *MetadataUpdate) ([]byte, error) {
 	return appendCommand(dst, KeyMetadataUpdate, m.fields)
 }
 
-// ParseMetadataUpdate reads a MetadataUpdate. The errors are
-// *UnexpectedFrameError, wire's, and one for strings of negative length.
+// ParseMetadataUpdate reads a MetadataUpdate. The errors are *UnexpectedFrameError,
+// those of package wire, and one for a string of negative length.
 func ParseMetadataUpdate(f Frame) (MetadataUpdate, error) {
 	var m MetadataUpdate
 	err := parseCommand(&f, KeyMetadataUpdate, m.fields)
 	return m, err
 }
 
-// Route asks which partitions of a super stream are bound with that key
+// Route asks which partitions of a super stream are bound with a routing key
 // (PROTOCOL.adoc, Route).
 type Route struct {
 	RoutingKey  string
 	SuperStream string
 }
 
-// Key is KeyRoute.
 func (*Route) Key() Key { return KeyRoute }
 
 func (r *Route) fields(c codec) {
@@ -126,16 +120,15 @@ func (r *Route) fields(c codec) {
 	c.text("SuperStream", &r.SuperStream)
 }
 
-// RouteResponse names those partitions; none, with CodeOK, where there is none.
+// RouteResponse names those partitions. If there are none, Streams is empty and the
+// code is CodeOK.
 type RouteResponse struct {
 	Code    Code
 	Streams []string
 }
 
-// Key is KeyRoute.
 func (*RouteResponse) Key() Key { return KeyRoute }
 
-// Result is the response's code.
 func (r *RouteResponse) Result() Code { return r.Code }
 
 func (r *RouteResponse) fields(c codec) {
@@ -151,21 +144,18 @@ type Partitions struct {
 	SuperStream string
 }
 
-// Key is KeyPartitions.
 func (*Partitions) Key() Key { return KeyPartitions }
 
 func (r *Partitions) fields(c codec) { c.text("SuperStream", &r.SuperStream) }
 
-// PartitionsResponse names the partitions, in their order.
+// PartitionsResponse names the partitions, in order.
 type PartitionsResponse struct {
 	Code    Code
 	Streams []string
 }
 
-// Key is KeyPartitions.
 func (*PartitionsResponse) Key() Key { return KeyPartitions }
 
-// Result is the response's code.
 func (r *PartitionsResponse) Result() Code { return r.Code }
 
 func (r *PartitionsResponse) fields(c codec) {
@@ -175,24 +165,23 @@ func (r *PartitionsResponse) fields(c codec) {
 	}
 }
 
-// StreamStats asks for the figures of a stream (PROTOCOL.adoc, StreamStats).
+// StreamStats asks for statistics of a stream (PROTOCOL.adoc, StreamStats).
 type StreamStats struct {
 	Stream string
 }
 
-// Key is KeyStreamStats.
 func (*StreamStats) Key() Key { return KeyStreamStats }
 
 func (r *StreamStats) fields(c codec) { c.text("Stream", &r.Stream) }
 
-// StreamStatsResponse has those of the stream's member on the node asked.
+// StreamStatsResponse has the statistics of the member on the node that was asked.
 type StreamStatsResponse struct {
 	Code  Code
 	Stats []Stat
 }
 
-// Stat is a figure: "first_chunk_id", "last_chunk_id", "committed_chunk_id", and
-// from RabbitMQ 4.3 on "committed_offset". They are -1 for an empty stream.
+// Stat is one statistic: "first_chunk_id", "last_chunk_id", "committed_chunk_id", and
+// since RabbitMQ 4.3 "committed_offset". All are -1 for an empty stream.
 type Stat struct {
 	Name  string
 	Value int64
@@ -203,10 +192,8 @@ func (s *Stat) fields(c codec) {
 	c.i64(&s.Value)
 }
 
-// Key is KeyStreamStats.
 func (*StreamStatsResponse) Key() Key { return KeyStreamStats }
 
-// Result is the response's code.
 func (r *StreamStatsResponse) Result() Code { return r.Code }
 
 func (r *StreamStatsResponse) fields(c codec) {
@@ -216,16 +203,15 @@ func (r *StreamStatsResponse) fields(c codec) {
 	}
 }
 
-// CreateSuperStream makes a super stream: its partitions, which are streams, and
-// how they are bound (PROTOCOL.adoc, CreateSuperStream).
+// CreateSuperStream makes a super stream: its partitions, which are streams, and their
+// bindings (PROTOCOL.adoc, CreateSuperStream).
 type CreateSuperStream struct {
 	Name        string
 	Partitions  []string   // the streams' names
 	BindingKeys []string   // one for each partition
-	Arguments   []Property // of each partition, as of Create
+	Arguments   []Property // of each partition, as in Create
 }
 
-// Key is KeyCreateSuperStream.
 func (*CreateSuperStream) Key() Key { return KeyCreateSuperStream }
 
 func (r *CreateSuperStream) fields(c codec) {
@@ -235,13 +221,12 @@ func (r *CreateSuperStream) fields(c codec) {
 	c.properties(&r.Arguments)
 }
 
-// DeleteSuperStream removes a super stream and its partitions (PROTOCOL.adoc,
+// DeleteSuperStream deletes a super stream and its partitions (PROTOCOL.adoc,
 // DeleteSuperStream).
 type DeleteSuperStream struct {
 	Name string
 }
 
-// Key is KeyDeleteSuperStream.
 func (*DeleteSuperStream) Key() Key { return KeyDeleteSuperStream }
 
 func (r *DeleteSuperStream) fields(c codec) { c.text("Name", &r.Name) }

@@ -1,8 +1,8 @@
-// Package wire reads the big-endian integers and byte runs that AMQP 0-9-1 and
-// the RabbitMQ stream protocol are made of, out of bytes already in memory.
+// Package wire reads big-endian integers and runs of bytes, which AMQP and the
+// RabbitMQ stream protocol consist of, from a byte slice.
 //
-// It does no I/O. Everything it reads was written by a peer that may be broken
-// or hostile, so no read can leave the input, whatever a length field claims.
+// It does no I/O. A peer that may be broken or hostile wrote the bytes, so no read
+// goes past their end, whatever a length field claims.
 package wire
 
 import (
@@ -11,33 +11,33 @@ import (
 	"slices"
 )
 
-// ErrShort is reported when a read asks for more bytes than are left.
-var ErrShort = errors.New("wire: input too short")
+// ErrShort is the error of a read that asks for more bytes than are left.
+var ErrShort = errors.New("input too short")
 
-// ErrTrailing is reported by Finish when bytes are left over.
-var ErrTrailing = errors.New("wire: bytes left over at the end")
+// ErrTrailing is Finish's error if bytes are left over.
+var ErrTrailing = errors.New("bytes left over at the end")
 
-// Reader takes values off the front of a byte slice. The first error sticks:
-// every later read returns zero, so a parser reads all its fields in a row and
-// asks once, with Finish, whether they were there.
+// Reader reads values from the front of a byte slice. The first error sticks: every
+// later read returns zero, so a parser reads all its fields and then asks once, with
+// Finish, whether they were there.
 //
-// It is a small value meant to live on its user's stack, and is not safe for
-// concurrent use. Copying one gives an independent reader at the same place.
+// It is a small value for its user's stack, and not safe for concurrent use. A copy is
+// an independent reader at the same place.
 //
-// A read is a bounds check and a load, small enough that the compiler inlines
-// it. That is why running out of input sets a flag, and only Err makes an error
-// of it: a call there would take the reads over the compiler's budget.
+// A read is a bounds check and a load, small enough for the compiler to inline it.
+// That is why a read past the end only sets a flag, which Err turns into an error: a
+// call in the read would exceed the compiler's budget.
 type Reader struct {
 	b     []byte
-	short bool  // ran out of input, before any Fail
-	err   error // what Fail was given first
+	short bool  // a read went past the end, before any Fail
+	err   error // the first one given to Fail
 }
 
-// NewReader returns a Reader over b. The reader aliases b and never writes it.
+// NewReader returns a Reader of b. It aliases b and never writes to it.
 func NewReader(b []byte) Reader { return Reader{b: b} }
 
-// Fail makes err the reader's error, unless it has one, and ends the input.
-// Parsers use it for bytes that are there but wrong.
+// Fail makes err the reader's error, unless it has one, and ends the input. Parsers
+// use it for bytes that are wrong.
 func (r *Reader) Fail(err error) {
 	if r.Err() == nil {
 		r.err = err
@@ -89,9 +89,9 @@ func (r *Reader) U64() uint64 {
 	return v
 }
 
-// Bytes takes the next n bytes. They alias the input, and are valid as long as
-// it is; their capacity ends with them, so appending to them copies. A negative
-// n, or one larger than what is left, is ErrShort, and gives nil.
+// Bytes reads the next n bytes. They alias the input, and are valid as long as it is;
+// their capacity ends with them, so appending to them copies. If n is negative or
+// larger than what is left, the error is ErrShort and the result nil.
 func (r *Reader) Bytes(n int) []byte {
 	if uint(n) > uint(len(r.b)) {
 		r.b, r.short = nil, true
@@ -102,18 +102,18 @@ func (r *Reader) Bytes(n int) []byte {
 	return v
 }
 
-// Rest takes all the bytes left. They alias the input, as those of Bytes do.
+// Rest reads all bytes that are left. They alias the input, as those of Bytes do.
 func (r *Reader) Rest() []byte {
 	v := slices.Clip(r.b)
 	r.b = r.b[len(r.b):]
 	return v
 }
 
-// Len is the number of bytes left; zero after an error. A parser compares a
-// count it was given with Len before it allocates for that count.
+// Len is the number of bytes left, and zero after an error. A parser compares a count
+// from the input with Len before it makes room for that many elements.
 func (r *Reader) Len() int { return len(r.b) }
 
-// Err is the first error met so far.
+// Err is the first error so far.
 func (r *Reader) Err() error {
 	if r.err == nil && r.short {
 		return ErrShort
@@ -121,8 +121,8 @@ func (r *Reader) Err() error {
 	return r.err
 }
 
-// Finish ends the reading: it returns the first error met, or ErrTrailing when
-// there was none but bytes are left.
+// Finish ends the reading. It returns the first error, or ErrTrailing if there was none
+// and bytes are left.
 func (r *Reader) Finish() error {
 	if len(r.b) > 0 {
 		r.Fail(ErrTrailing)

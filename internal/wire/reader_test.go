@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"testing"
+
+	"github.com/thumpmq/thump/internal/mutate"
 )
 
 func TestReaderReadsInOrder(t *testing.T) {
@@ -102,12 +104,12 @@ func TestReaderTrailing(t *testing.T) {
 	}
 }
 
-// FuzzReader lets the input choose the reads, and holds each against a plain
+// FuzzReader lets the input choose the reads, and compares each with a plain
 // index into the bytes.
 func FuzzReader(f *testing.F) {
 	f.Add([]byte{0, 1, 2, 3, 4, 5}, []byte("0123456789012345678901234567890"))
 	f.Add([]byte{4, 255, 0}, []byte("short"))
-	f.Fuzz(func(t *testing.T, script, in []byte) {
+	mutate.Fuzz(f, func(t *testing.T, script, in []byte) {
 		r := NewReader(in)
 		at, failed := 0, false
 		take := func(n int) []byte {

@@ -1,7 +1,6 @@
-// Command withbrokers starts a RabbitMQ of each version that thump is tested
-// against, runs a command with their addresses in its environment, and takes
-// everything away again. It is called by scripts/with-brokers, which makes the
-// trees.
+// Command withbrokers starts a RabbitMQ of each version that thump is tested against,
+// runs a command with their addresses in its environment, and ends them.
+// scripts/with-brokers calls it and makes the trees.
 //
 //	withbrokers [-tree DIR:SERIES]... COMMAND [ARGUMENT]...
 package main
@@ -26,7 +25,7 @@ import (
 
 func main() {
 	var trees []tree
-	flag.Func("tree", "a system tree with RabbitMQ in it, and the series it must be of: DIR:4.0, or DIR:4.3+ for 4.3 and later", func(s string) error {
+	flag.Func("tree", "a directory tree with RabbitMQ in it, and the release series it must have: DIR:4.0, or DIR:4.3+ for 4.3 and later", func(s string) error {
 		dir, series, found := strings.Cut(s, ":")
 		if !found {
 			return errors.New("want DIR:SERIES")
@@ -57,10 +56,10 @@ func main() {
 	}
 }
 
-// tree is a system tree and the series of the RabbitMQ that it is to hold.
+// tree is a directory tree and the release series of RabbitMQ that must be in it.
 type tree struct{ dir, series string }
 
-// run starts the brokers, runs the command, and leaves nothing behind, however it
+// run starts the brokers, runs the command, and ends the brokers however the command
 // ends.
 func run(ctx context.Context, trees []tree, command []string) (err error) {
 	work, err := os.MkdirTemp("", "thump-with-brokers-")
@@ -104,9 +103,9 @@ func run(ctx context.Context, trees []tree, command []string) (err error) {
 	return cmd.Run()
 }
 
-// startAll starts a node for each tree, all at once, and returns those that run:
-// also with an error, so that they can be ended. A tree without a folder stands
-// for the installed RabbitMQ, of whatever series.
+// startAll starts a node for each tree, all at the same time, and returns those that
+// run. It returns them with an error too, so that the caller can end them. A tree
+// without a folder means the installed RabbitMQ, of any series.
 func startAll(ctx context.Context, trees []tree, ca *brokertest.Authority) ([]brokertest.Broker, error) {
 	type result struct {
 		broker brokertest.Broker
@@ -121,7 +120,7 @@ func startAll(ctx context.Context, trees []tree, ca *brokertest.Authority) ([]br
 			begin := time.Now()
 			b, err := brokertest.StartShared(ctx, tree.dir, ca)
 			if err != nil {
-				cancel() // the others needn't go on
+				cancel() // no need to start the others
 			} else {
 				fmt.Fprintf(os.Stderr, "with-brokers: RabbitMQ %s serves after %.1f s\n", b.Version, time.Since(begin).Seconds())
 			}
@@ -134,11 +133,11 @@ func startAll(ctx context.Context, trees []tree, ca *brokertest.Authority) ([]br
 	for i, tree := range trees {
 		r := <-results[i]
 		switch {
-		case errors.Is(r.err, context.Canceled): // another one's fault, or the user's
+		case errors.Is(r.err, context.Canceled): // another node failed, or the user interrupted
 		case r.err != nil:
 			problems = append(problems, r.err)
 		case tree.dir != "" && !inSeries(r.broker.Version, tree.series):
-			problems = append(problems, fmt.Errorf("%s holds RabbitMQ %s, and %s was to be tested", tree.dir, r.broker.Version, tree.series))
+			problems = append(problems, fmt.Errorf("%s has RabbitMQ %s in it, not %s", tree.dir, r.broker.Version, tree.series))
 		case names[r.broker.Name]:
 			problems = append(problems, fmt.Errorf("there are two brokers of series %s", r.broker.Name))
 		}
@@ -153,8 +152,8 @@ func startAll(ctx context.Context, trees []tree, ca *brokertest.Authority) ([]br
 	return brokers, errors.Join(problems...)
 }
 
-// inSeries reports whether a version like "4.3.6" belongs to a series like "4.3",
-// or with "4.3+" to it or a later one.
+// inSeries reports whether a version like "4.3.6" belongs to a series like "4.3", or
+// for "4.3+" to that series or a later one.
 func inSeries(version, series string) bool {
 	wanted, orLater := strings.CutSuffix(series, "+")
 	major, minor, ok := majorMinor(version)

@@ -1,0 +1,207 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/thumpmq/thump/internal/printable"
+)
+
+const (
+	// barWidth is how wide a bar is, in characters, where the terminal has room for it.
+	barWidth = 32
+	// barWidthLeast is the least width at which a bar says more than its numbers.
+	barWidthLeast = 8
+
+	// What a terminal understands, as ECMA-48 has it, with how many lines.
+	cursorUp     = "\x1b[%dA"
+	eraseToEnd   = "\x1b[J" // of the screen
+	eraseLineEnd = "\x1b[K"
+)
+
+// bars draws a line for each side of a command at the bottom of a terminal: a bar,
+// the count, the rate and the time left. What else is written to standard error
+// meanwhile goes above them.
+type bars struct {
+	stderr   *output
+	terminal io.Writer
+	width    func() int // of the terminal, in characters
+
+	mu             sync.Mutex
+	sent, received *side  // nil if the command does not have it
+	away           string // why there is no connection; "" while there is one
+	drawn          int    // lines on the screen, with the cursor below them
+}
+
+// side is one line: its name, how far it is, and how far it goes, 0 if nobody knows.
+type side struct {
+	name         string
+	count, total uint64
+	rate         rate
+}
+
+// newBars shows the bars of a command on the terminal that stderr writes to. end gives
+// it back.
+func newBars(stderr *output, terminal io.Writer, t tracks, width func() int) *bars {
+	b := &bars{stderr: stderr, terminal: terminal, width: width}
+	if t.send > 0 {
+		b.sent = &side{name: "sent", total: t.send}
+	}
+	if t.receive > 0 || t.send == 0 {
+		b.received = &side{name: "received", total: t.receive}
+	}
+	stderr.redirect(b)
+	return b
+}
+
+func (b *bars) show(sent, received uint64, away string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	if b.sent != nil {
+		b.sent.advance(now, sent)
+	}
+	if b.received != nil {
+		b.received.advance(now, received)
+	}
+	b.away = printable.Text(away)
+	// A terminal that fails now fails the summary too, which is told.
+	_, _ = io.WriteString(b.terminal, b.drawing())
+}
+
+// end leaves the bars on the screen as they are.
+func (b *bars) end() { b.stderr.redirect(b.terminal) }
+
+// Write writes lines above the bars.
+func (b *bars) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if _, err := io.WriteString(b.terminal, b.erasing()); err != nil {
+		return 0, err
+	}
+	n, err := b.terminal.Write(p)
+	if err == nil {
+		_, err = io.WriteString(b.terminal, b.drawing())
+	}
+	return n, err
+}
+
+// erasing is what takes the bars from the screen.
+func (b *bars) erasing() string {
+	if b.drawn == 0 {
+		return ""
+	}
+	up := fmt.Sprintf(cursorUp, b.drawn)
+	b.drawn = 0
+	return up + eraseToEnd
+}
+
+// drawing is what puts the bars on the screen, in the place of those that are there:
+// line over line, because a screen that is erased first flickers.
+func (b *bars) drawing() string {
+	var text strings.Builder
+	if b.drawn > 0 {
+		fmt.Fprintf(&text, cursorUp, b.drawn)
+	}
+	before, width := b.drawn, b.width()
+	b.drawn = 0
+	line := func(line string) {
+		text.WriteString(line + eraseLineEnd + "\n")
+		b.drawn++
+	}
+	for _, s := range []*side{b.sent, b.received} {
+		if s != nil {
+			line(s.line(width))
+		}
+	}
+	if b.away != "" {
+		line(clipped(b.away, width))
+	}
+	if b.drawn < before {
+		text.WriteString(eraseToEnd)
+	}
+	return text.String()
+}
+
+// clipped is what of a line fits width. The last column stays empty: a full line makes
+// some terminals begin another.
+func clipped(line string, width int) string { return fmt.Sprintf("%.*s", max(width-1, 0), line) }
+
+func (s *side) advance(now time.Time, count uint64) {
+	s.count = count
+	s.rate.measure(now, count)
+}
+
+// line is the side as a line that fits width.
+func (s *side) line(width int) string {
+	left := fmt.Sprintf("%-9s%20d ", s.name, s.count)
+	if s.total > 0 {
+		left = fmt.Sprintf("%-9s%20s ", s.name, fmt.Sprintf("%d / %d", s.count, s.total))
+	}
+	right := fmt.Sprintf("%9.0f/s", s.rate.perSecond)
+	if s.count < s.total && s.rate.perSecond >= 1 {
+		seconds := float64(s.total-s.count) / s.rate.perSecond
+		right += fmt.Sprintf("  %s left", time.Duration(seconds*float64(time.Second)).Round(time.Second))
+	}
+	room := width - 1 // see clipped
+	if bar := min(barWidth, room-len(left)-len(right)-1); s.total > 0 && bar >= barWidthLeast {
+		left += s.bar(bar) + " "
+	}
+	return clipped(left+right, width)
+}
+
+// bar is the share that is done, width characters wide.
+func (s *side) bar(width int) string {
+	room := width - len("[]")
+	done := int(float64(room) * min(1, float64(s.count)/float64(s.total)))
+	bar := strings.Repeat("=", done) + strings.Repeat("-", room-done)
+	if 0 < done && done < room {
+		bar = bar[:done-1] + ">" + bar[done:]
+	}
+	return "[" + bar + "]"
+}
+
+const (
+	// rateInterval is the least time to measure a rate over: confirms come in bursts.
+	rateInterval = 300 * time.Millisecond
+	// smoothing is how much of the old rate the next measurement keeps.
+	smoothing = 0.7
+)
+
+// rate measures how fast a count grows.
+type rate struct {
+	at        time.Time
+	count     uint64
+	perSecond float64
+}
+
+// measure takes the count at a time, which is not before those that it was given.
+func (r *rate) measure(now time.Time, count uint64) {
+	elapsed := now.Sub(r.at)
+	switch {
+	case r.at.IsZero():
+		r.at, r.count = now, count
+	case elapsed >= rateInterval:
+		latest := float64(count-r.count) / elapsed.Seconds()
+		if r.perSecond == 0 {
+			r.perSecond = latest
+		}
+		r.perSecond = smoothing*r.perSecond + (1-smoothing)*latest
+		r.at, r.count = now, count
+	}
+}
+
+// terminalWidth is how many characters a line of a terminal has, 0 if it does not know.
+func terminalWidth(terminal *os.File) int {
+	width, _, err := term.GetSize(int(terminal.Fd()))
+	if err != nil {
+		return 0
+	}
+	return width
+}

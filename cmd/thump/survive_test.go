@@ -1,0 +1,161 @@
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/thumpmq/thump/internal/broker"
+	"github.com/thumpmq/thump/internal/brokertest"
+	"github.com/thumpmq/thump/internal/result"
+)
+
+// TestRunSurvivesKills kills a broker under a run and starts it again. Everything that was
+// confirmed arrives, what came twice is explained, and the last line says what was survived.
+func TestRunSurvivesKills(t *testing.T) {
+	b := brokertest.All(t)[0]
+	const count, kills = 300_000, 2
+	for _, kind := range []string{kindClassic, kindQuorum, kindStream} {
+		t.Run(kind, func(t *testing.T) {
+			node := b.Private(t, broker.Options{})
+			file := filepath.Join(t.TempDir(), "result.json")
+			args := []string{"run", "--kind", kind, "--count", fmt.Sprint(count), "--json", file, "--give-up", "5m"}
+			if kind == kindStream { // slow enough to be killed meanwhile
+				args = append(args, "--stream-url", node.StreamURL, "--sub-entry", "1", "--window", "50")
+			}
+			p := start(t, node.URL, args...)
+			for i := range kills {
+				p.awaitProgress("Received", (i+1)*100_000)
+				if i == 0 && kind == kindQuorum {
+					time.Sleep(2 * time.Second) // RabbitMQ may lose one that is younger
+				}
+				if err := node.Kill(); err != nil {
+					t.Fatal(err)
+				}
+				node = b.Restart(t, node, broker.Options{})
+			}
+			if code := p.wait(); code != exitOK {
+				t.Errorf("exit code %d\n%s", code, &p.stderr)
+			}
+			r := readRun(t, file)
+			if r.Verdict != result.OK || *r.Confirmed != count || *r.Unique != count || *r.Lost != 0 || *r.Unexplained() != 0 {
+				t.Errorf("the record is %+v", r)
+			}
+			if *r.Outages == 0 || r.AwayAtEnd {
+				t.Errorf("it had %d outages, away at the end: %t", *r.Outages, r.AwayAtEnd)
+			}
+			last := p.stdout.String()
+			last = last[strings.LastIndex(strings.TrimSpace(last), "\n")+1:]
+			if !strings.HasPrefix(last, "ok: 300,000 sent") || !strings.Contains(last, "; survived ") {
+				t.Errorf("the last line is %q", last)
+			}
+			for _, said := range []string{" [!] The connection was lost: ", " [!] There is a connection again, after "} {
+				if !strings.Contains(p.stderr.String(), said) {
+					t.Errorf("the progress does not say %q:\n%s", said, &p.stderr)
+				}
+			}
+			t.Log(strings.TrimSpace(last))
+		})
+	}
+}
+
+// TestGivesUp: a broker that does not come back ends a run at the limit, and at once where
+// it is not to recover; each message is accounted for.
+func TestGivesUp(t *testing.T) {
+	b := brokertest.All(t)[0]
+	node := b.Private(t, broker.Options{})
+	var ps []*process
+	files := []string{filepath.Join(t.TempDir(), "1.json"), filepath.Join(t.TempDir(), "2.json")}
+	for i, args := range [][]string{{"--give-up", "2s"}, {"--no-recovery"}} {
+		p := start(t, node.URL, append([]string{"run", "--queue", brokertest.QueueName(t), "--count", "100m", "--json", files[i]}, args...)...)
+		p.awaitProgress("Received", lineEvery)
+		ps = append(ps, p)
+	}
+	if err := node.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	for i, p := range ps {
+		if code := p.wait(); code != exitFailed {
+			t.Errorf("exit code %d\n%s", code, &p.stderr)
+		}
+		if took := time.Since(begin); took > 20*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		r := readRunOf(t, files[i])
+		if r.Verdict != result.Failed || *r.Unknown == 0 || *r.Sent != *r.Confirmed+*r.Unknown || r.AwayAtEnd != (i == 0) {
+			t.Errorf("the record is %+v", r)
+		}
+	}
+	if last := ps[0].stdout.String(); !strings.Contains(last, " unknown, ") || !strings.Contains(last, "; ended in an outage of ") {
+		t.Errorf("it says\n%s", last)
+	}
+}
+
+// TestInterruptedWithoutAnAnswer interrupts commands whose broker is gone, hangs, or blocks
+// publishing: once, and they end in order, soon.
+func TestInterruptedWithoutAnAnswer(t *testing.T) {
+	b := brokertest.All(t)[0]
+	node := b.Private(t, broker.Options{})
+	works := func(p *process) { p.awaitProgress("Received", lineEvery) }
+	check := func(t *testing.T, p *process, within time.Duration) {
+		t.Helper()
+		p.interrupt()
+		begin := time.Now()
+		if code := p.wait(); code != exitInterrupted {
+			t.Errorf("exit code %d, want %d\n%s", code, exitInterrupted, &p.stderr)
+		}
+		if took := time.Since(begin); took > within {
+			t.Errorf("it took %v", took)
+		}
+		if !strings.Contains(p.stdout.String(), "\ninterrupted: ") && !strings.Contains(p.stdout.String(), "Received a total of") {
+			t.Errorf("no summary:\n%s", &p.stdout)
+		}
+	}
+	t.Run("memory alarm", func(t *testing.T) {
+		for _, confirms := range []string{"--no-confirms=false", "--no-confirms"} {
+			p := start(t, node.URL, "run", "--queue", brokertest.QueueName(t), "--count", "100m", confirms)
+			works(p)
+			ctl(t, node, "set_vm_memory_high_watermark", "0.00001")
+			p.await("The broker blocks publishing")
+			check(t, p, 5*time.Second)
+			ctl(t, node, "set_vm_memory_high_watermark", "0.6")
+		}
+	})
+	t.Run("paused", func(t *testing.T) {
+		p := start(t, node.URL, "run", "--queue", brokertest.QueueName(t), "--count", "100m")
+		works(p)
+		if err := node.Pause(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		check(t, p, endTimeout)
+		if err := node.Resume(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Run("killed", func(t *testing.T) {
+		ps := []*process{
+			start(t, node.URL, "run", "--queue", brokertest.QueueName(t), "--count", "100m"),
+			start(t, node.URL, "receive", brokertest.QueueName(t)),
+		}
+		works(ps[0])
+		ps[1].await("Waiting for messages")
+		time.Sleep(time.Second)
+		if err := node.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range ps {
+			p.await("The connection was lost")
+			check(t, p, endTimeout)
+		}
+	})
+}
+
+func ctl(t *testing.T, node *broker.Node, args ...string) {
+	t.Helper()
+	if output, err := node.Ctl(t.Context(), args...); err != nil {
+		t.Fatalf("%v: %v: %s", args, err, output)
+	}
+}

@@ -1,0 +1,219 @@
+package thump
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// consumerEnd is how far a Consumer is with its end: stopped, closed, done.
+type consumerEnd struct {
+	// life is what the stopping and closing may wait for. It ends when a Close gives
+	// up, with why.
+	life context.Context
+	cut  context.CancelCauseFunc
+
+	stopping sync.Once
+	stopped  chan struct{} // the broker sends no more; stopErr is why it could not be told
+	stopErr  error
+
+	closing sync.Once
+	result  error         // what Close returns
+	flushed chan struct{} // result is known
+	closed  chan struct{} // and the connections are closed
+
+	done chan struct{} // nothing more is handed out or called
+
+	said atomic.Bool // Receive or Batches has returned why it ended
+
+	mu     sync.Mutex
+	took   sync.Cond // taking is false
+	taking bool
+	over   bool // a Close has given up: what is being taken comes too late
+}
+
+func (e *consumerEnd) open(ctx context.Context) {
+	e.life, e.cut = context.WithCancelCause(context.WithoutCancel(ctx))
+	e.stopped, e.flushed, e.closed, e.done = make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
+	e.took.L = &e.mu
+}
+
+func (e *consumerEnd) beginTake() {
+	e.mu.Lock()
+	e.taking = true
+	e.mu.Unlock()
+}
+
+// endTake reports whether what was taken is not to be handed out: a Close has returned
+// meanwhile.
+func (e *consumerEnd) endTake() (tooLate bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.taking = false
+	e.took.Broadcast()
+	return e.over
+}
+
+// why is the error of the Close that gave up.
+func (e *consumerEnd) why() error { return context.Cause(e.life) }
+
+// giveUp ends what the end waits for.
+func (e *consumerEnd) giveUp(why error) {
+	e.cut(why)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.over = true
+}
+
+// lastTake waits until nothing is being taken. It is for when the next take would be
+// in vain: what was taken before counts as handed out.
+func (e *consumerEnd) lastTake() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for e.taking {
+		e.took.Wait()
+	}
+}
+
+// Stop takes no more: a loop over Batches ends after the batch it has, Receive returns
+// ErrClosed, and what was not handed out goes back to the queue at once, as if by
+// Release. What was handed out can still be settled. Close is still needed.
+//
+// With AutoAck nothing can go back: the broker sends no more, and the loop ends once
+// it has taken what has come. A stream keeps its messages: the next consumer of that
+// Name gets what was not handed out. A single active consumer makes way for the next
+// one of its group once everything that was handed out is acked; with ManualStore, at
+// Close.
+//
+// Stop does not wait. It may be called anywhere, any number of times: inside the loop,
+// and in callbacks.
+func (c *Consumer) Stop() {
+	if c.engine == nil {
+		return
+	}
+	c.end.stopping.Do(func() {
+		c.engine.halt()
+		go c.stop()
+	})
+}
+
+// stop tells the broker.
+func (c *Consumer) stop() {
+	defer close(c.end.stopped)
+	if !c.cfg.AutoAck { // with it, a loop may go on
+		c.end.lastTake()
+	}
+	c.end.stopErr = c.engine.stop(c.end.life)
+}
+
+// Close is Stop; then it waits until everything that was handed out is settled, by
+// whichever goroutine, makes sure that the broker has read that, and closes the
+// connection. With AutoAck, and for a stream without a Name, there is nothing to wait
+// for. With AutoAck, what has come and was not taken is lost: to have it, call Stop
+// first, and Close once the loop has ended.
+//
+// For a batch that nobody settles Close waits until ctx ends: give it one that ends.
+// Then the connection is dropped and the error says how many deliveries were not
+// settled; they go back to the queue. No callback and no handler can hold Close up for
+// longer. Inside a loop over Batches, settle the batch first. If the consumer had failed,
+// Close says why, unless Receive or Batches has. Where it has no connection, it does not
+// wait for one, and Close says why that was lost. When the ctx of one call ends, all give
+// up. Every call returns nil, or an error with the same cause.
+//
+// A quorum queue applies an ack shortly after the broker has read it: on RabbitMQ 3.10 a
+// message that was acked right before Close was seen to come again.
+func (c *Consumer) Close(ctx context.Context) error {
+	if c.engine == nil {
+		return errNoConsumer
+	}
+	c.Stop()
+	c.engine.drain()
+	c.end.closing.Do(func() { go c.close() })
+	select {
+	case <-c.end.closed:
+		return c.end.result
+	case <-ctx.Done():
+		c.end.giveUp(ctx.Err())
+	case <-c.end.life.Done(): // another Close has given up
+	}
+	c.engine.drop()
+	c.client.forget(c)
+	select {
+	case <-c.end.flushed: // only the goodbye was missing
+		return c.end.result
+	default:
+		return c.unfinished(c.end.why())
+	}
+}
+
+// close does what Close says, within its life.
+func (c *Consumer) close() {
+	c.end.result = c.finish()
+	close(c.end.flushed)
+	c.engine.close(c.end.life)
+	c.end.lastTake() // with AutoAck, a loop may have gone on
+	c.client.forget(c)
+	close(c.end.closed)
+}
+
+// finish waits until everything is settled and the broker knows.
+func (c *Consumer) finish() error {
+	ctx := c.end.life
+	<-c.end.stopped // stop ends with life
+	err := c.end.stopErr
+	if err == nil {
+		c.end.lastTake()
+		err = c.engine.settled(ctx)
+	}
+	if err == nil && !c.cfg.Stream.ManualStore {
+		err = c.engine.flush(ctx)
+	}
+	switch {
+	case err == nil, c.engine.lost() && c.end.said.Load():
+		return nil
+	case ctx.Err() != nil:
+		return c.unfinished(c.end.why())
+	}
+	return c.explain(err)
+}
+
+// unfinished says what a Close that was cut short leaves.
+func (c *Consumer) unfinished(why error) error {
+	return fmt.Errorf("thump: closing the consumer of %v: %w; %s", c.cfg.From, why, c.engine.unknown())
+}
+
+// leave is for a consumer that has failed and has said so, when nothing can be settled any
+// more: its Close would have nothing to do or to say.
+func (c *Consumer) leave() {
+	c.engine.close(context.Background()) // which bounds it
+	c.client.forget(c)
+}
+
+// watchEnd closes done when nothing more is handed out, and no callback runs.
+func (c *Consumer) watchEnd() {
+	<-c.engine.done()
+	c.end.lastTake()
+	close(c.end.done)
+}
+
+// Done is closed when the consumer has ended, nothing more is handed out, and no callback
+// runs any more: after Stop or Close, or a failure after which it does not come back. A
+// queue's consumer with AutoAck hands out what has come first, if it is asked.
+func (c *Consumer) Done() <-chan struct{} {
+	if c.engine == nil {
+		done := make(chan struct{})
+		close(done)
+		return done
+	}
+	return c.end.done
+}
+
+// Err is nil while the consumer lives, then why it ended: ErrClosed after Stop or
+// Close, ErrEnd after a stream's Until.
+func (c *Consumer) Err() error {
+	if c.engine == nil {
+		return errNoConsumer
+	}
+	return c.engine.err()
+}

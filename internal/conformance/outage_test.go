@@ -1,0 +1,281 @@
+package conformance
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/thumpmq/thump"
+)
+
+// Random outages: a publisher and consumers at work while their connections break again
+// and again. Afterwards
+//
+//   - each message that was accepted has one outcome, and it is Confirmed;
+//   - what was confirmed is there;
+//   - what is there twice was sent again, and its outcome says so; a stream's publisher
+//     with a Name has none of those;
+//   - what came twice was handed out before, or is there twice;
+//   - a stream's consumer without a Name has had every message once.
+//
+// To run one longer: go test ./internal/conformance -run TestOutages -outages 10m
+
+var (
+	outagesFor  = flag.Duration("outages", 0, "how long TestOutages runs on each broker and target kind; 0: one program each")
+	outagesSeed = flag.Uint64("outage", 0, "the one program that TestOutages runs; 0: new ones")
+	outagesFile = flag.String("outages-record", "", "append a line of JSON for each program of TestOutages to this file")
+)
+
+func TestOutages(t *testing.T) {
+	eachSeed(t, *outagesFor, *outagesSeed, func(r *rig, seed uint64) { newOutages(r, seed).run() })
+}
+
+// outages is one random program. Message number n has the body "n" and the Ref n.
+type outages struct {
+	*rig
+	seed    uint64
+	random  *rand.Rand
+	place   string
+	name    string // of a stream's publisher
+	named   bool   // a stream's consumer is
+	breaker *breaker
+	client  *thump.Client
+
+	mu       sync.Mutex
+	events   map[thump.EventKind]int
+	resent   int
+	outcomes [][]thump.Outcome // by number
+	came     []int             // times that it came without being redelivered, by number
+	handled  int               // messages that have come
+	complete bool              // nothing more is published
+}
+
+func newOutages(r *rig, seed uint64) *outages {
+	o := &outages{rig: r, seed: seed, random: rand.New(rand.NewPCG(seed, 10)), place: r.place(), breaker: newBreaker(), events: map[thump.EventKind]int{}}
+	if r.engine.can&offsets != 0 && seed%2 == 0 {
+		o.name = "publisher"
+	}
+	cfg := r.config()
+	cfg.DialContext, cfg.Heartbeat = o.breaker.DialContext, time.Second
+	cfg.OnEvent = func(e thump.Event) {
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.events[e.Kind]++
+		o.resent += e.Resent
+		if e.Kind == thump.GaveUp {
+			r.Errorf("seed %d: %s gave up: %v", seed, e.Of, e.Err)
+		}
+	}
+	o.client = r.dial(cfg)
+	return o
+}
+
+func (o *outages) run() {
+	if o.engine.kind == thump.Quorum {
+		time.Sleep(2 * time.Second) // one that is younger may lose what it has confirmed
+	}
+	over := make(chan struct{})
+	p, c := o.publisher(), o.consumer() // before anything breaks
+	var publishing, consuming sync.WaitGroup
+	publishing.Go(func() { o.publish(p, over) })
+	consuming.Go(func() { o.consume(c) })
+	for range 3 + o.random.IntN(3) {
+		time.Sleep(time.Duration(50+o.random.IntN(400)) * time.Millisecond)
+		o.breaker.fault(o.random)
+	}
+	o.breaker.cut() // the others may have met the client's own connection alone
+	time.Sleep(100 * time.Millisecond)
+	close(over)
+	publishing.Wait()
+	o.mu.Lock()
+	o.complete = true
+	o.mu.Unlock()
+	consuming.Wait()
+	twice := o.check()
+	o.Logf("seed %d: %d messages, faults %v, events %v, %d sent again, %d came twice", o.seed, len(o.outcomes), o.breaker.faults, o.events, o.resent, twice)
+	o.record(twice)
+	if o.Failed() {
+		o.Logf("to run it again: go test ./internal/conformance -run 'TestOutages/rabbitmq-%s/%s' -outage %d", o.broker.Name, o.engine.name, o.seed)
+	}
+}
+
+func (o *outages) publisher() *thump.Publisher {
+	cfg := thump.PublisherConfig{To: o.to(o.place), Window: 1 + o.random.IntN(3000), OnOutcomes: o.told}
+	cfg.Stream.Name = o.name
+	if o.engine.can&offsets != 0 {
+		cfg.Stream.SubEntry = 1 + o.random.IntN(20)
+	}
+	p, err := o.client.Publisher(o.Context(), cfg)
+	o.noError(err)
+	return p
+}
+
+func (o *outages) consumer() *thump.Consumer {
+	cfg := thump.ConsumerConfig{From: o.to(o.place), MaxBatch: 1 + o.random.IntN(200)}
+	if !o.engine.streams() {
+		cfg.Prefetch = 1 + o.random.IntN(1000)
+	} else if o.random.IntN(2) == 0 {
+		cfg.Stream.Name, o.named = "consumer", true
+	}
+	c, err := o.client.Consumer(o.Context(), cfg)
+	o.noError(err)
+	return c
+}
+
+// publish publishes until over is closed, and then waits for every outcome.
+func (o *outages) publish(p *thump.Publisher, over <-chan struct{}) {
+	random := rand.New(rand.NewPCG(o.seed, 11))
+	for {
+		select {
+		case <-over:
+			if err := p.Close(o.Context()); err != nil {
+				o.Errorf("seed %d: closing the publisher: %v", o.seed, err)
+			}
+			return
+		default:
+		}
+		msgs := o.messages(1 + random.IntN(100))
+		if _, err := p.Publish(o.Context(), msgs...); err != nil {
+			o.Errorf("seed %d: publishing: %v", o.seed, err)
+			return
+		}
+		time.Sleep(time.Duration(random.IntN(2000)) * time.Microsecond)
+	}
+}
+
+// messages makes the next n messages.
+func (o *outages) messages(n int) []thump.Message {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	msgs := make([]thump.Message, n)
+	for i := range msgs {
+		number := len(o.outcomes)
+		msgs[i] = thump.Message{Ref: uint64(number), Body: strconv.AppendInt(nil, int64(number), 10), RoutingKey: o.routingKey(number)}
+		o.outcomes, o.came = append(o.outcomes, nil), append(o.came, 0)
+	}
+	return msgs
+}
+
+func (o *outages) told(list []thump.Outcome) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, outcome := range list {
+		o.outcomes[outcome.Ref] = append(o.outcomes[outcome.Ref], outcome)
+	}
+}
+
+// consume receives and acks until everything that was published has come.
+func (o *outages) consume(c *thump.Consumer) {
+	next := map[string]uint64{} // by stream, the offset that has not come
+	for o.waits() && o.Context().Err() == nil {
+		ctx, cancel := context.WithTimeout(o.Context(), 200*time.Millisecond)
+		batch, err := c.Receive(ctx)
+		cancel()
+		if errors.Is(err, context.DeadlineExceeded) {
+			continue
+		}
+		if err != nil {
+			o.Errorf("seed %d: receiving: %v", o.seed, err)
+			return
+		}
+		o.arrived(batch, next, o.named)
+		if err := batch.Ack(); err != nil && !errors.Is(err, thump.ErrStale) {
+			o.Errorf("seed %d: acking: %v", o.seed, err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(o.Context(), 10*time.Second)
+	defer cancel()
+	_ = c.Close(ctx) // it may have lost its connection just now
+}
+
+// waits reports whether something is still to come.
+func (o *outages) waits() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return !o.complete || o.handled < len(o.outcomes)
+}
+
+// arrived notes what has come. In a stream the offsets rise, but for what a named consumer
+// gets again because it was not acked. They have gaps: a stored offset takes one.
+func (o *outages) arrived(b *thump.Batch, next map[string]uint64, named bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := range b.Deliveries {
+		d := &b.Deliveries[i]
+		n, err := strconv.Atoi(string(d.Body))
+		if err != nil || n >= len(o.came) {
+			o.Errorf("seed %d: a body of %.40q", o.seed, d.Body)
+			continue
+		}
+		if o.engine.streams() {
+			again := d.Offset < next[b.Stream]
+			if again && !named {
+				o.Errorf("seed %d: offset %d of %s came again, after %d", o.seed, d.Offset, b.Stream, next[b.Stream]-1)
+			}
+			next[b.Stream] = max(next[b.Stream], d.Offset+1)
+			if again {
+				continue
+			}
+		}
+		if o.came[n] == 0 {
+			o.handled++
+		}
+		if !d.Redelivered || o.came[n] == 0 {
+			o.came[n]++
+		}
+	}
+}
+
+// check returns how many messages are there twice.
+func (o *outages) check() (twice int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for n, list := range o.outcomes {
+		if o.Failed() {
+			break // one is enough
+		}
+		switch {
+		case len(list) != 1 || list[0].Status != thump.Confirmed:
+			o.Errorf("seed %d: message %d has the outcomes %v", o.seed, n, list)
+		case o.came[n] == 0:
+			o.Errorf("seed %d: message %d was confirmed and never came", o.seed, n)
+		case o.came[n] > 1 && (!list[0].Resent || o.name != ""):
+			o.Errorf("seed %d: message %d came %d times, and its outcome is %+v", o.seed, n, o.came[n], list[0])
+		case o.came[n] > 1:
+			twice++
+		}
+	}
+	if o.events[thump.Recovered] == 0 {
+		o.Errorf("seed %d: nothing was lost: events %v", o.seed, o.events)
+	}
+	return twice
+}
+
+// record appends what the program did, and found, to the file for that.
+func (o *outages) record(twice int) {
+	if *outagesFile == "" {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	events := map[string]int{}
+	for kind, n := range o.events {
+		events[kind.String()] = n
+	}
+	line, err := json.Marshal(map[string]any{
+		"at": time.Now().UTC(), "rabbitmq": o.broker.Name, "kind": o.engine.name, "seed": o.seed, "failed": o.Failed(),
+		"messages": len(o.outcomes), "faults": o.breaker.faults, "events": events, "resent": o.resent, "twice": twice,
+	})
+	o.noError(err)
+	file, err := os.OpenFile(*outagesFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	o.noError(err)
+	_, err = file.Write(append(line, '\n'))
+	o.noError(errors.Join(err, file.Close()))
+}

@@ -1,0 +1,420 @@
+package conformance
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/thumpmq/thump"
+)
+
+// away is a network that can be taken away: what is there is cut, and nothing is dialled.
+type away struct {
+	*breaker
+	gone    atomic.Bool
+	refused atomic.Int64
+	events  chan thump.Event
+}
+
+// dialAway makes a client on such a network.
+func (r *rig) dialAway(change func(*thump.Config)) (*thump.Client, *away) {
+	r.Helper()
+	a := &away{breaker: newBreaker(), events: make(chan thump.Event, 1000)}
+	cfg := r.config()
+	cfg.DialContext = a.DialContext
+	cfg.OnEvent = func(e thump.Event) { a.events <- e }
+	if change != nil {
+		change(&cfg)
+	}
+	return r.dial(cfg), a
+}
+
+func (a *away) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
+	if a.gone.Load() {
+		a.refused.Add(1)
+		return nil, errors.New("the network is away")
+	}
+	return a.breaker.DialContext(ctx, network, address)
+}
+
+// leave takes the network away, and comeBack brings it back.
+func (a *away) leave()    { a.gone.Store(true); a.cut() }
+func (a *away) comeBack() { a.gone.Store(false) }
+
+// dialled is how many connections there are.
+func (a *away) dialled() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.conns)
+}
+
+// wait waits for an event of that kind.
+func (r *rig) wait(a *away, kind thump.EventKind) thump.Event {
+	r.Helper()
+	for {
+		select {
+		case e := <-a.events:
+			if e.Kind == kind {
+				return e
+			}
+		case <-r.Context().Done():
+			r.Fatalf("no event %q", kind)
+		}
+	}
+}
+
+func recoveryCases() []conformanceCase {
+	return []conformanceCase{
+		{"recovery/exclusive-queue", exclusive, testExclusiveQueue},
+		{"recovery/queue-is-gone", deletes | settles, testQueueIsGone},
+		{"recovery/queue-is-waited-for", deletes | settles, testQueueIsWaitedFor},
+		{"recovery/resend-never", settles, testResendNever},
+		{"recovery/full-window", 0, testFullWindow},
+		{"recovery/close-while-away", 0, testCloseWhileAway},
+		{"recovery/give-up", 0, testGiveUp},
+		{"recovery/no-confirms", trusts, testNoConfirmsComesBack},
+		{"recovery/shared-connections", settles, testSharedConnections},
+		{"recovery/stats", 0, testStats},
+		{"recovery/stale", settles, testStaleAfterwards},
+		{"recovery/stop-while-away", 0, testStopWhileAway},
+	}
+}
+
+// testExclusiveQueue consumes from a queue that goes with its connection, and gets another
+// one, with its binding, when it comes back.
+func testExclusiveQueue(r *rig) {
+	exchange := r.exchange(thump.ExchangeSpec{Name: unique("exchange"), Kind: "fanout"})
+	client, network := r.dialAway(nil)
+	c, err := client.Consumer(r.Context(), thump.ConsumerConfig{
+		Declare: &thump.QueueSpec{Exclusive: true}, Bind: []thump.Binding{{Source: exchange}},
+	})
+	r.noError(err)
+	p := r.publisher(thump.PublisherConfig{To: thump.Exchange(exchange, "")})
+	first := c.Queue()
+	r.noError(p.Send(r.Context(), numbered(3)...))
+	r.receive(c, 3, (*thump.Batch).Ack)
+	network.cut()
+	r.wait(network, thump.Recovered)
+	if c.Queue() == first || first == "" {
+		r.Errorf("the queue was %q, and is %q", first, c.Queue())
+	}
+	r.noError(p.Send(r.Context(), numbered(3)...))
+	r.receive(c, 3, (*thump.Batch).Ack)
+	r.noError(c.Close(r.Context()))
+	if _, err := r.client.InspectQueue(r.Context(), c.Queue()); !thump.IsNotFound(err) {
+		r.Errorf("the queue after Close: %v", err)
+	}
+}
+
+func testQueueIsGone(r *rig) {
+	queue := r.queue()
+	client, network := r.dialAway(nil)
+	c, err := client.Consumer(r.Context(), thump.ConsumerConfig{From: thump.Queue(queue)})
+	r.noError(err)
+	_, err = r.client.DeleteQueue(r.Context(), queue, thump.DeleteOptions{})
+	r.noError(err)
+	if _, err := c.Receive(r.Context()); !thump.IsNotFound(err) {
+		r.Errorf("receiving from a queue that was deleted: %v", err)
+	}
+	r.wait(network, thump.GaveUp)
+}
+
+func testQueueIsWaitedFor(r *rig) {
+	queue := r.queue()
+	client, network := r.dialAway(nil)
+	c, err := client.Consumer(r.Context(), thump.ConsumerConfig{From: thump.Queue(queue), WaitForQueue: true})
+	r.noError(err)
+	_, err = r.client.DeleteQueue(r.Context(), queue, thump.DeleteOptions{})
+	r.noError(err)
+	r.wait(network, thump.Disconnected)
+	time.Sleep(300 * time.Millisecond)
+	_, err = r.client.DeclareQueue(r.Context(), thump.QueueSpec{Name: queue, Kind: r.engine.kind})
+	r.noError(err)
+	r.send(queue, numbered(5)...)
+	r.receive(c, 5, (*thump.Batch).Ack)
+	r.noError(c.Close(r.Context()))
+}
+
+// testResendNever: what is in flight at the loss is Unknown; what is published in the
+// outage was on no connection, and arrives.
+func testResendNever(r *rig) {
+	place := r.place()
+	client, network := r.dialAway(nil)
+	var mu sync.Mutex
+	outcomes := map[uint64]thump.Outcome{}
+	p, err := client.Publisher(r.Context(), thump.PublisherConfig{To: r.to(place), Resend: thump.ResendNever, OnOutcomes: func(list []thump.Outcome) {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, o := range list {
+			outcomes[o.Ref] = o
+		}
+	}})
+	r.noError(err)
+	network.silence()
+	r.publish(p, thump.Message{Ref: 1, Body: []byte("1")}, thump.Message{Ref: 2, Body: []byte("2")})
+	network.leave()
+	lost := r.wait(network, thump.Disconnected)
+	r.publish(p, thump.Message{Ref: 3, Body: []byte("3")})
+	network.comeBack()
+	err = p.Flush(r.Context())
+	if e := r.outcomeError(err); e.Unknown != 2 || lost.InFlight != 2 {
+		r.Errorf("%d unknown, %d in flight at the loss: %v", e.Unknown, lost.InFlight, err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if outcomes[1].Status != thump.Unknown || outcomes[2].Status != thump.Unknown || outcomes[3].Status != thump.Confirmed || outcomes[3].Resent {
+		r.Errorf("outcomes: %+v", outcomes)
+	}
+}
+
+// testFullWindow publishes while there is no connection: the window takes it, and then the
+// context ends the wait, with an error that says why.
+func testFullWindow(r *rig) {
+	const window = 50
+	place := r.place()
+	client, network := r.dialAway(nil)
+	p, err := client.Publisher(r.Context(), thump.PublisherConfig{To: r.to(place), Window: window})
+	r.noError(err)
+	network.leave()
+	r.wait(network, thump.Disconnected)
+	n, err := p.Publish(r.within(500*time.Millisecond), numbered(2*window)...)
+	if n != window || !errors.Is(err, context.DeadlineExceeded) {
+		r.Errorf("%d accepted: %v", n, err)
+	}
+	r.says(err, "there has been no connection for", "the network is away")
+	err = p.Flush(r.within(100 * time.Millisecond))
+	r.says(err, "there has been no connection for")
+	network.comeBack()
+	r.noError(p.Close(r.Context()))
+	r.published(place, window)
+}
+
+// testCloseWhileAway: Close waits for the connection until its context ends, and then
+// says what is not known.
+func testCloseWhileAway(r *rig) {
+	place := r.place()
+	client, network := r.dialAway(nil)
+	p, err := client.Publisher(r.Context(), thump.PublisherConfig{To: r.to(place)})
+	r.noError(err)
+	network.leave()
+	r.wait(network, thump.Disconnected)
+	r.publish(p, numbered(10)...)
+	start := time.Now()
+	err = p.Close(r.within(300 * time.Millisecond))
+	if e := r.outcomeError(err); e.Unknown != 10 || time.Since(start) > 5*time.Second {
+		r.Errorf("after %v: %+v", time.Since(start), e)
+	}
+	r.says(err, "there has been no connection for")
+	network.comeBack()
+}
+
+// testGiveUp: a broker that never comes back ends it at the limit, with every message
+// accounted for.
+func testGiveUp(r *rig) {
+	place := r.place()
+	client, network := r.dialAway(func(cfg *thump.Config) { cfg.Recovery.GiveUp = time.Second })
+	p, err := client.Publisher(r.Context(), thump.PublisherConfig{To: r.to(place)})
+	r.noError(err)
+	c, err := client.Consumer(r.Context(), thump.ConsumerConfig{From: r.to(place)})
+	r.noError(err)
+	network.leave()
+	start := time.Now()
+	r.wait(network, thump.Disconnected)
+	r.publish(p, numbered(10)...)
+	e := r.outcomeError(p.Flush(r.Context()))
+	if took := time.Since(start); e.Unknown != 10 || took < 900*time.Millisecond || took > 20*time.Second {
+		r.Errorf("after %v: %v", took, e)
+	}
+	r.says(e, "given up after 1s", "the network is away")
+	_, err = c.Receive(r.Context())
+	r.says(err, "given up after 1s")
+	<-p.Done()
+	<-c.Done()
+	if network.refused.Load() < 3 {
+		r.Errorf("it was tried %d times", network.refused.Load())
+	}
+}
+
+// testNoConfirmsComesBack: without confirms, what is not known to have been read is Unknown.
+func testNoConfirmsComesBack(r *rig) {
+	place := r.place()
+	client, network := r.dialAway(nil)
+	p, err := client.Publisher(r.Context(), thump.PublisherConfig{To: r.to(place), NoConfirms: true})
+	r.noError(err)
+	r.publish(p, numbered(10)...)
+	r.noError(p.Flush(r.Context()))
+	r.publish(p, numbered(5)...)
+	network.leave()
+	r.wait(network, thump.Disconnected)
+	if _, err := p.Publish(r.within(100*time.Millisecond), numbered(1)...); !errors.Is(err, thump.ErrNotSent) {
+		r.Errorf("publishing while it is away: %v", err)
+	}
+	network.comeBack()
+	r.publish(p, numbered(7)...)
+	e := r.outcomeError(p.Close(r.Context()))
+	if n := p.Counts(); n.Published != 22 || n.Sent != 17 || n.Unknown != 5 || n.InFlight != 0 || e.Unknown != 5 {
+		r.Errorf("%+v, %v", n, e)
+	}
+}
+
+// testSharedConnections: many publishers and consumers have few connections. One that does
+// not take what has come holds up none of the others.
+func testSharedConnections(r *rig) {
+	const n, most = 12, 2
+	client, network := r.dialAway(func(cfg *thump.Config) { cfg.MaxConnections = most })
+	slow, err := client.Consumer(r.Context(), thump.ConsumerConfig{From: r.to(r.place())})
+	r.noError(err)
+	big := make([]byte, 100<<10)
+	p, err := client.Publisher(r.Context(), thump.PublisherConfig{To: thump.Queue(slow.Queue())})
+	r.noError(err)
+	for range 200 { // 20 MB, and nobody takes it
+		r.publish(p, thump.Message{Body: big})
+	}
+	r.flush(p)
+	var all sync.WaitGroup
+	for range n {
+		all.Go(func() {
+			place := r.place()
+			p, err := client.Publisher(r.Context(), thump.PublisherConfig{To: r.to(place)})
+			r.noError(err)
+			c, err := client.Consumer(r.Context(), thump.ConsumerConfig{From: r.to(place)})
+			r.noError(err)
+			for range 3 {
+				r.noError(p.Send(r.Context(), numbered(20)...))
+				r.receive(c, 20, (*thump.Batch).Ack)
+			}
+			r.noError(p.Close(r.Context()))
+			r.noError(c.Close(r.Context()))
+		})
+	}
+	all.Wait()
+	if got := network.dialled(); got > 2*most+1 {
+		r.Errorf("%d connections, with at most %d for publishers and consumers each", got, most)
+	}
+	slow.Stop()
+	r.noError(slow.Close(r.Context()))
+	r.noError(p.Close(r.Context()))
+	if got := network.dialled(); got > 1 {
+		r.Errorf("%d connections after all are closed, expected that for topology alone", got)
+	}
+}
+
+// testStaleAfterwards: what was handed out before the loss can't be settled after it, and
+// comes again.
+func testStaleAfterwards(r *rig) {
+	place := r.place()
+	r.send(place, numbered(10)...)
+	client, network := r.dialAway(nil)
+	c, err := client.Consumer(r.Context(), thump.ConsumerConfig{From: r.to(place), MaxBatch: 5})
+	r.noError(err)
+	batch, err := c.Receive(r.Context())
+	r.noError(err)
+	network.cut()
+	r.wait(network, thump.Recovered)
+	if err := batch.Ack(); !errors.Is(err, thump.ErrStale) {
+		r.Errorf("acking what came on a lost connection: %v", err)
+	}
+	r.receive(c, 10, (*thump.Batch).Ack)
+	r.noError(c.Close(r.Context()))
+}
+
+// testStopWhileAway: Stop and Close end at once what has no connection.
+func testStopWhileAway(r *rig) {
+	client, network := r.dialAway(nil)
+	c, err := client.Consumer(r.Context(), thump.ConsumerConfig{From: r.to(r.place())})
+	r.noError(err)
+	network.leave()
+	r.wait(network, thump.Disconnected)
+	start := time.Now()
+	c.Stop()
+	if _, err := c.Receive(r.Context()); !errors.Is(err, thump.ErrClosed) {
+		r.Errorf("Receive after Stop: %v", err)
+	}
+	_ = c.Close(r.Context()) // it may say that the connection is lost
+	<-c.Done()
+	if took := time.Since(start); took > 5*time.Second {
+		r.Errorf("it took %v", took)
+	}
+	network.comeBack()
+}
+
+// silence lets every connection go silent.
+func (a *away) silence() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for c := range a.conns {
+		c.mu.Lock()
+		c.silent = true
+		c.mu.Unlock()
+	}
+}
+
+// testStats compares what a publisher and a consumer count with what was done.
+func testStats(r *rig) {
+	const n = 50
+	place := r.place()
+	client, network := r.dialAway(nil)
+	p, err := client.Publisher(r.Context(), thump.PublisherConfig{To: r.to(place)})
+	r.noError(err)
+	c, err := client.Consumer(r.Context(), thump.ConsumerConfig{From: r.to(place), MaxBatch: 10})
+	r.noError(err)
+	r.noError(p.Send(r.Context(), numbered(n)...))
+	bytes := 0
+	for _, d := range r.receive(c, n, (*thump.Batch).Ack) {
+		bytes += len(d.Body)
+	}
+	got := c.Stats()
+	if want := (thump.ConsumerStats{Delivered: n, Settled: n, BodyBytes: uint64(bytes)}); got != want {
+		r.Errorf("consumer: %+v, want %+v", got, want)
+	}
+	network.cut()
+	r.wait(network, thump.Recovered)
+	r.wait(network, thump.Recovered)
+	r.noError(p.Send(r.Context(), numbered(n)...))
+	batch, err := c.Receive(r.Context())
+	r.noError(err)
+	s := p.Stats()
+	if s.Published != 2*n || s.Confirmed != 2*n || s.BodyBytes != uint64(2*bytes) || s.Reconnects < 1 {
+		r.Errorf("publisher: %+v", s)
+	}
+	got = c.Stats()
+	if got.Delivered < n+uint64(len(batch.Deliveries)) || got.Settled != n || got.Reconnects < 1 || r.engine.can&settles != 0 && got.Unsettled != uint64(len(batch.Deliveries)) {
+		r.Errorf("consumer: %+v with a batch of %d", got, len(batch.Deliveries))
+	}
+}
+
+// TestOperatorCloses lets an operator close every connection of a user, again and again, as
+// from the management page: publisher and consumer come back each time.
+func TestOperatorCloses(t *testing.T) {
+	eachRig(t, func(r *rig) {
+		name, queue := unique("user"), r.queue()
+		events := make(chan thump.Event, 1000)
+		client := r.dial(thump.Config{URLs: []string{r.user(name, "secret", ".*")}, OnEvent: func(e thump.Event) { events <- e }})
+		p, err := client.Publisher(r.Context(), thump.PublisherConfig{To: thump.Queue(queue)})
+		r.noError(err)
+		c, err := client.Consumer(r.Context(), thump.ConsumerConfig{From: thump.Queue(queue)})
+		r.noError(err)
+		for range 3 {
+			r.noError(p.Send(r.Context(), numbered(20)...))
+			r.receive(c, 20, (*thump.Batch).Ack)
+			r.noError(c.Flush(r.Context()))
+			// The management plugin lists a new connection only after a moment.
+			for recovered := 0; recovered < 2; {
+				r.manage("DELETE", "connections/username/"+name, nil)
+				select {
+				case e := <-events:
+					if e.Kind == thump.Recovered {
+						recovered++
+					}
+				case <-time.After(200 * time.Millisecond):
+				}
+			}
+		}
+		r.noError(p.Close(r.Context()))
+		_ = c.Close(r.Context()) // the last of the closing may have met it just now
+	})
+}

@@ -1,0 +1,107 @@
+package docstest
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Nothing listens there, so a command that gets as far as connecting was right.
+const (
+	nowhere        = "amqp://127.0.0.1:1/"
+	nowhereStreams = "rabbitmq-stream://127.0.0.1:1/"
+)
+
+// TestShell runs the manual's command lines of thump, without a broker: a wrong flag
+// or argument fails before thump looks for one. Those that start a broker are asked
+// for their help instead, which fails for unknown flags.
+func TestShell(t *testing.T) {
+	thump := filepath.Join(t.TempDir(), "thump")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", thump, "./cmd/thump")
+	build.Dir = root
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	urlFile := filepath.Join(t.TempDir(), "url")
+	if err := os.WriteFile(urlFile, []byte(nowhere), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	environment := append(os.Environ(), "THUMP_URL="+nowhere, "THUMP_STREAM_URL=", "THUMP_HOME="+t.TempDir())
+	for _, b := range blocks(t, "sh") {
+		for i, line := range strings.Split(b.code, "\n") {
+			for _, args := range thumpCommands(line) {
+				offline, connects := withoutBroker(args, urlFile)
+				cmd := exec.CommandContext(t.Context(), thump, offline...)
+				cmd.Env, cmd.Dir = environment, t.TempDir()
+				output, err := cmd.CombinedOutput()
+				if right := err == nil || connects && strings.Contains(string(output), "connection refused"); !right {
+					t.Errorf("%s:%d: thump %s: %v\n%s", b.page, b.line+i, strings.Join(args, " "), err, output)
+				}
+			}
+		}
+	}
+}
+
+// withoutBroker changes a command line so that it does nothing to any broker, and
+// reports whether it still tries to connect. urlFile holds the URL of nobody.
+func withoutBroker(args []string, urlFile string) (offline []string, connects bool) {
+	offline = slices.Clone(args)
+	if args[0] == "broker" || args[0] == "completion" || slices.Contains(args, "--private") {
+		return append(offline, "--help"), false
+	}
+	for i, arg := range args[:len(args)-1] {
+		switch {
+		case arg == "--stream-url", arg == "--url" && strings.HasPrefix(args[i+1], "rabbitmq-stream"):
+			offline[i+1] = nowhereStreams
+		case arg == "--url":
+			offline[i+1] = nowhere
+		case arg == "--url-file":
+			offline[i+1] = urlFile
+		case arg == "--url-command":
+			offline[i+1] = "echo " + nowhere
+		}
+	}
+	return offline, true
+}
+
+var (
+	comment = regexp.MustCompile(`(^|\s)#.*`)
+	// A command ends a line, or with what joins it to the next.
+	command = regexp.MustCompile(`(?:^|[\s(])(?:bin/)?thump((?:"[^"]*"|'[^']*'|[^|&;)"'])*)`)
+	word    = regexp.MustCompile(`"[^"]*"|'[^']*'|[^\s"']+`)
+)
+
+// thumpCommands returns the arguments of each thump in a line.
+func thumpCommands(line string) (list [][]string) {
+	for _, match := range command.FindAllStringSubmatch(comment.ReplaceAllString(line, ""), -1) {
+		var args []string
+		for _, arg := range word.FindAllString(match[1], -1) {
+			args = append(args, strings.Trim(arg, `"'`))
+		}
+		if len(args) > 0 {
+			list = append(list, args)
+		}
+	}
+	return list
+}
+
+var makeTarget = regexp.MustCompile(`(?m)^make (\w+)`)
+
+// TestMakeTargets looks whether the Makefile has what the manual makes.
+func TestMakeTargets(t *testing.T) {
+	makefile, err := os.ReadFile(root + "/Makefile")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range blocks(t, "sh") {
+		for _, match := range makeTarget.FindAllStringSubmatch(b.code, -1) {
+			if !strings.Contains("\n"+string(makefile), "\n"+match[1]+":") {
+				t.Errorf("%s: make %s is not in the Makefile", b.page, match[1])
+			}
+		}
+	}
+}

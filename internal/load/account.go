@@ -1,0 +1,79 @@
+package load
+
+import (
+	"context"
+
+	"github.com/thumpmq/thump/internal/result"
+)
+
+// record writes what became of the run's messages to out.
+func (r *runner) record(ctx context.Context, out *result.Run, interrupted bool) {
+	r.sent.record(out)
+	t := r.books.totals()
+	out.Received, out.Unique, out.Duplicated = &t.Received, &t.Unique, &t.Duplicated
+	out.Reordered, out.Corrupted, out.Unexpected = &t.Reordered, &t.Corrupted, &t.Unexpected
+	// Only so many copies can be there for that reason, to each reader.
+	sentAgain := min(t.SentAgain, r.sent.counts.Resent*uint64(len(r.books)))
+	out.DuplicatedResent, out.DuplicatedRedelivered = &sentAgain, &t.DeliveredAgain
+	recordTimes(out, r.first, r.last)
+	r.recordLost(ctx, out, interrupted)
+	if r.left.known {
+		out.LeftInQueue = &r.left.messages
+	}
+	r.recordBoth(out)
+}
+
+// recordLost writes which messages are lost, if that can be told: those that were
+// confirmed (without confirms: sent), that have not come, and that are not in the
+// queue. Of a stream, those that every consumer has read past.
+func (r *runner) recordLost(ctx context.Context, out *result.Run, interrupted bool) {
+	missing := r.books.missing()
+	unknown, confirms := r.sent.counts.Unknown, r.cfg.To.Confirms()
+	switch {
+	case r.books == nil:
+		return // the run never began
+	case !confirms && unknown > 0:
+		// Without confirms nobody can say which messages the broker never read.
+		return
+	case missing == 0:
+		out.Lost = new(uint64(0))
+	case r.finished && !confirms:
+		// Without confirms nobody can say which of them were returned as unroutable.
+		out.Lost = new(missing - min(missing, r.sent.counts.Returned))
+	case r.finished:
+		out.Lost = new(missing)
+	case interrupted && r.err == nil && unknown == 0:
+		// Not everything was received, and nothing is on its way. What is neither here
+		// nor in the queue is lost. Which messages these are cannot be told.
+		if !r.left.known && ctx.Err() == nil {
+			r.left, _ = r.remaining(ctx)
+		}
+		if !r.left.known {
+			return
+		}
+		out.Lost = new(missing - min(missing, r.left.messages))
+	default:
+		return
+	}
+	out.LostMessages = []string{}
+	if r.finished && confirms {
+		for _, lost := range r.books.missingRanges(lostRangesMost) {
+			out.LostMessages = append(out.LostMessages, lost.String())
+		}
+	}
+}
+
+// recordBoth writes what sending and receiving make together: the whole time, and
+// what was still to be received when sending ended.
+func (r *runner) recordBoth(out *result.Run) {
+	if r.sent.first.IsZero() {
+		return
+	}
+	end := r.sent.last
+	if r.last.After(end) {
+		end = r.last
+	}
+	out.TotalSeconds = seconds(end.Sub(r.sent.first))
+	received := r.sent.receivedByEnd / uint64(max(1, len(r.books)))
+	out.BacklogAtSendEnd = new(r.sent.counts.Published - min(r.sent.counts.Published, received))
+}

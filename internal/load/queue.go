@@ -1,0 +1,96 @@
+package load
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/internal/result"
+)
+
+// Queue is a classic or quorum queue. It hands each message to one consumer, and
+// drops it when that consumer has acked it.
+type Queue struct {
+	Name string
+
+	NoConfirms bool // publish without confirms
+	Transient  bool // publish messages that need not survive a restart of the broker
+
+	Prefetch int // unsettled deliveries for each consumer
+	AutoAck  bool
+}
+
+// Target is the queue as package thump names it.
+func (q Queue) Target() thump.Target { return thump.Queue(q.Name) }
+
+// String is "queue" and the name.
+func (q Queue) String() string { return "queue " + q.Name }
+
+// Readers is 1: each message goes to one consumer.
+func (Queue) Readers(int) int { return 1 }
+
+// Confirms reports whether confirms are on.
+func (q Queue) Confirms() bool { return !q.NoConfirms }
+
+func (q Queue) publisher(int, int) thump.PublisherConfig {
+	return thump.PublisherConfig{To: q.Target(), NoConfirms: q.NoConfirms}
+}
+
+func (Queue) batchMessages() int    { return queueMessages }
+func (Queue) routingKeys() []string { return nil }
+func (q Queue) transient() bool     { return q.Transient }
+
+func (q Queue) consumer(int, int) thump.ConsumerConfig {
+	return thump.ConsumerConfig{From: q.Target(), Prefetch: q.Prefetch, AutoAck: q.AutoAck}
+}
+
+func (q Queue) source(client *thump.Client) source {
+	return &queueSource{Queue: q, client: client}
+}
+
+func (q Queue) sending(s *result.Settings) { s.Confirms = !q.NoConfirms }
+
+func (q Queue) receiving(s *result.Settings) {
+	if s.AutoAck = q.AutoAck; !q.AutoAck {
+		s.Prefetch = q.Prefetch
+	}
+}
+
+// queueSource is a queue as the source of a run's messages.
+type queueSource struct {
+	Queue
+	client *thump.Client
+}
+
+func (*queueSource) open(context.Context) error { return nil }
+
+func (*queueSource) consumersFirst() bool { return false }
+
+func (*queueSource) forgets() bool { return true }
+
+// done: the queue is empty, or the broker does not deliver what is in it. Messages
+// that nobody expected show once the consumers have closed.
+func (q *queueSource) done(ctx context.Context, _ *intake, w waiting) (bool, error) {
+	if w.allReceived || w.stopping {
+		return true, nil
+	}
+	info, err := q.client.InspectQueue(ctx, q.Name)
+	switch {
+	case err != nil:
+		return true, err
+	case info.Messages == 0:
+		return true, nil
+	case w.idle >= stallTimeout:
+		return true, fmt.Errorf("%w: %d messages are in the queue, and none was delivered for %.0f s", errStalled, info.Messages, w.idle.Seconds())
+	default:
+		return false, nil
+	}
+}
+
+func (q *queueSource) remaining(ctx context.Context) (remainder, error) {
+	info, err := q.client.InspectQueue(ctx, q.Name)
+	if err != nil {
+		return remainder{}, err
+	}
+	return remainder{known: true, messages: uint64(max(0, info.Messages)), consumers: info.Consumers}, nil
+}

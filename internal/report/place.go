@@ -1,0 +1,134 @@
+package report
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/thumpmq/thump/internal/result"
+)
+
+// place is what the report calls the queue, stream or super stream of a run, and
+// whatever it says differently about one of them. Only placeOf asks which it is.
+type place struct {
+	noun    string // "queue", "stream", "super stream"
+	name    string // with the kind, if it is known: "classic queue"
+	through string // "one queue", "a super stream of 3 partitions"
+	more    string // what there could have been more of: "more queues or more nodes"
+
+	// The settings: the title of the place's row, and what follows its name, the
+	// number of publishers and that of consumers.
+	row                         string
+	kind, publishing, consuming []string
+
+	readers  int    // how many consumers receive each message
+	received string // what was done with the messages: "received, checked and acked"
+	backlog  string // what was still to be received when the last message was sent
+	order    string // "out of order"
+	notTold  string // what lost messages could not be told from
+	confirm  string // what a confirm says
+	survives string // what a confirmed message survives, in two words
+}
+
+func placeOf(r *result.Run) place {
+	switch r.Settings.Kind {
+	case result.Stream:
+		return streamOf(r)
+	case result.SuperStream:
+		return superStreamOf(r)
+	default:
+		return queueOf(r)
+	}
+}
+
+func queueOf(r *result.Run) place {
+	s := &r.Settings
+	p := place{
+		noun: "queue", name: strings.TrimSpace(string(s.Kind) + " queue"),
+		through: "one queue", more: "more queues or more nodes",
+		row: "queue", kind: []string{string(s.Kind)},
+		publishing: []string{"confirms on", "window " + whole(float64(s.Window))},
+		consuming:  []string{"acks after receipt", "prefetch " + whole(float64(s.Prefetch))},
+		readers:    1, received: "received, checked and acked",
+		backlog: fmt.Sprintf("%s waiting in the queue (%s)", were(result.Value(r.BacklogAtSendEnd)), backlogShare(r)),
+		order:   "out of order",
+		notTold: "that are still in the queue",
+	}
+	switch {
+	case s.Kind == result.UnknownKind:
+		p.kind = []string{"as it is"}
+	case s.Durable == nil:
+	case *s.Durable:
+		p.kind = append(p.kind, "durable")
+	default:
+		p.kind = append(p.kind, "transient")
+	}
+	if !s.Confirms {
+		p.publishing = []string{"confirms off"}
+	}
+	if s.AutoAck {
+		p.consuming, p.received = []string{"automatic acks"}, "received and checked, with automatic acks,"
+	}
+	p.confirm, p.survives = queueConfirm(r)
+	return p
+}
+
+func streamOf(r *result.Run) place {
+	s := &r.Settings
+	p := place{
+		noun: "stream", name: "stream", through: "one stream", more: "more streams or more nodes", row: "stream",
+		publishing: []string{batches(s)},
+		consuming:  []string{"reading everything"},
+		readers:    max(1, s.Consumers), received: "received and checked",
+		backlog: fmt.Sprintf("the consumer still had %s to read (%s)", messages(result.Value(r.BacklogAtSendEnd)), backlogShare(r)),
+		order:   "out of order",
+		notTold: "that it had not read yet",
+	}
+	if s.StreamMaxBytes > 0 {
+		p.kind = []string{"keeps " + spaces(size(s.StreamMaxBytes))}
+	}
+	if s.Compression != "none" {
+		p.publishing = append(p.publishing, s.Compression+" (not for AMQP readers)")
+	}
+	if s.PublisherName != "" {
+		p.publishing = append(p.publishing, fmt.Sprintf("named %q", s.PublisherName))
+	}
+	p.publishing = append(p.publishing, "window "+whole(float64(s.Window)))
+	if p.readers > 1 {
+		p.consuming = []string{"each reading everything"}
+		p.received = fmt.Sprintf("received and checked, by %d consumers that each read all messages,", p.readers)
+		p.backlog = fmt.Sprintf("the consumers still had %s to read (%s on average)", messages(result.Value(r.BacklogAtSendEnd)), backlogShare(r))
+	}
+	if s.Offset != "" {
+		p.consuming = append(p.consuming, "from "+s.Offset)
+	}
+	if s.Until != "" {
+		p.consuming = append(p.consuming, "until "+s.Until)
+	}
+	if s.ConsumerName != "" {
+		p.consuming = append(p.consuming, fmt.Sprintf("named %q", s.ConsumerName))
+	}
+	p.confirm, p.survives = streamConfirm()
+	return p
+}
+
+func superStreamOf(r *result.Run) place {
+	partitions := fmt.Sprintf("a super stream of %s", plural(uint64(r.Settings.Partitions), "partition"))
+	p := streamOf(r)
+	p.noun, p.name, p.through, p.more = "super stream", "super stream", partitions, "more nodes"
+	p.kind = append([]string{partitions}, p.kind...)
+	p.order += " (within a partition)"
+	return p
+}
+
+// batches says how messages share entries.
+func batches(s *result.Settings) string {
+	if s.SubEntry == 1 {
+		return "an entry per message"
+	}
+	return fmt.Sprintf("sub-entry batches of up to %s", whole(float64(s.SubEntry)))
+}
+
+// backlogShare is the backlog as a part of all that was sent.
+func backlogShare(r *result.Run) string {
+	return percent(result.Value(r.BacklogAtSendEnd), result.Value(r.Sent))
+}

@@ -1,0 +1,104 @@
+// Package result is the record that a command keeps of its work: what was asked
+// for, what was measured, and the verdict. Reports read it and nothing else, so
+// whatever they say can be said again from the JSON alone.
+//
+// Every command writes the same JSON, a Record:
+//
+//	{
+//	  "version": 1,
+//	  "verdict": "ok",
+//	  "runs": [
+//	    {
+//	      "command": "run",
+//	      "verdict": "ok",
+//	      "reason": null,
+//	      "settings": {"queue": "hello", "kind": "classic", "count": 1000000, ...},
+//	      "broker": {"product": "RabbitMQ", "version": "4.3.0", "private": true},
+//	      "sent": 1000000,
+//	      "confirmed": 1000000,
+//	      ...
+//	    }
+//	  ]
+//	}
+//
+// thump send, receive and run write one run, and run --kind all one for each kind.
+// The verdict at the top is the worst of the runs' verdicts. Every key is always
+// there; a number that is not known, or that the command does not measure, is
+// null. The fields of Run and Settings say what the keys mean.
+package result
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// Version is the version of the JSON that this package writes. It changes when a
+// key goes or changes its meaning. New keys do not change it.
+const Version = 1
+
+// Record is what a command writes: one run, or several of the same messages.
+type Record struct {
+	Version int     `json:"version"`
+	Verdict Verdict `json:"verdict"` // the worst of the runs'
+	Runs    []*Run  `json:"runs"`
+}
+
+// New returns the record of runs that have their verdicts.
+func New(runs ...*Run) *Record {
+	rec := &Record{Version: Version, Verdict: OK, Runs: runs}
+	for _, r := range runs {
+		if r.Verdict.severity() > rec.Verdict.severity() {
+			rec.Verdict = r.Verdict
+		}
+	}
+	return rec
+}
+
+// Write writes the record as one indented JSON object with a newline at its end. What
+// is not to be seen, as a broker may have written it, is escaped: a terminal does not obey
+// it.
+func (rec *Record) Write(w io.Writer) error {
+	b, err := json.MarshalIndent(rec, "", "  ")
+	if err != nil {
+		return fmt.Errorf("result: %w", err)
+	}
+	if _, err := w.Write(append(escape(b), '\n')); err != nil {
+		return fmt.Errorf("result: writing the JSON: %w", err)
+	}
+	return nil
+}
+
+// escape escapes what encoding/json leaves alone and nobody sees: DEL, the control
+// characters above it, marks that turn the direction of writing. Outside of strings JSON
+// has none of them.
+func escape(text []byte) []byte {
+	shown := make([]byte, 0, len(text))
+	for _, r := range string(text) {
+		switch {
+		case r == '\n' || unicode.IsPrint(r):
+			shown = utf8.AppendRune(shown, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			shown = fmt.Appendf(shown, `\u%04x\u%04x`, high, low)
+		default:
+			shown = fmt.Appendf(shown, `\u%04x`, r)
+		}
+	}
+	return shown
+}
+
+// Read reads a record that Write wrote. It refuses those of a newer version.
+func Read(rd io.Reader) (*Record, error) {
+	var rec Record
+	if err := json.NewDecoder(rd).Decode(&rec); err != nil {
+		return nil, fmt.Errorf("result: %w", err)
+	}
+	if rec.Version < 1 || rec.Version > Version {
+		return nil, fmt.Errorf("result: record of version %d, this thump reads 1 to %d", rec.Version, Version)
+	}
+	return &rec, nil
+}

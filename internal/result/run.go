@@ -1,0 +1,172 @@
+package result
+
+// Run is the record of one run of one command.
+type Run struct {
+	Command  string   `json:"command"` // "run", "send" or "receive"
+	Verdict  Verdict  `json:"verdict"`
+	Reason   *string  `json:"reason"` // why the verdict is not ok
+	Settings Settings `json:"settings"`
+	Broker   Broker   `json:"broker"`
+
+	// Sent = Confirmed + Rejected + Returned + Unknown. Without confirms, Sent is
+	// the messages that were written to the connection.
+	Sent      *uint64 `json:"sent"`
+	Confirmed *uint64 `json:"confirmed"`
+	Rejected  *uint64 `json:"rejected"`
+	Returned  *uint64 `json:"returned"`
+	Unknown   *uint64 `json:"unknown"`
+
+	// Received = Unique + Duplicated + Corrupted + Unexpected. Every consumer of a
+	// stream receives every message and is judged by itself; the counts are sums
+	// over the consumers then.
+	Received   *uint64 `json:"received"`
+	Unique     *uint64 `json:"unique"`
+	Lost       *uint64 `json:"lost"` // nil if the run ended before it could tell
+	Duplicated *uint64 `json:"duplicated"`
+	Reordered  *uint64 `json:"reordered"` // of a super stream: within a partition
+	Corrupted  *uint64 `json:"corrupted"`
+	Unexpected *uint64 `json:"unexpected"`
+
+	// Resent is how many messages were sent again because a connection was lost.
+	Resent *uint64 `json:"resent"`
+	// DuplicatedResent and DuplicatedRedelivered are the parts of Duplicated that lost
+	// connections explain: copies of messages that were sent again, and deliveries of what
+	// had come before a consumer lost its connection. Nothing explains the rest.
+	DuplicatedResent      *uint64 `json:"duplicated_resent"`
+	DuplicatedRedelivered *uint64 `json:"duplicated_redelivered"`
+	// Redelivered is, for receive, how many deliveries the broker marked as redelivered.
+	Redelivered *uint64 `json:"redelivered"`
+
+	// Outages is how often there was no connection for a while. FirstOutageAt is how many
+	// messages were done (confirmed; without that sent, or received) when the first began.
+	// OutageSeconds is the sum of all, LongestOutageSeconds the longest. AwayAtEnd says that
+	// there was still no connection when the command ended.
+	Outages              *uint64  `json:"outages"`
+	FirstOutageAt        *uint64  `json:"first_outage_at"`
+	OutageSeconds        *float64 `json:"outage_seconds"`
+	LongestOutageSeconds *float64 `json:"longest_outage_seconds"`
+	AwayAtEnd            bool     `json:"away_at_end"`
+
+	// SendSeconds is the time from the first publish to the last confirm,
+	// ReceiveSeconds from the first delivery to the last, TotalSeconds from the
+	// earlier start of the two to the later end.
+	SendSeconds    *float64 `json:"send_seconds"`
+	ReceiveSeconds *float64 `json:"receive_seconds"`
+	TotalSeconds   *float64 `json:"total_seconds"`
+	// The rates count what was confirmed (without confirms: sent) and received.
+	SendRatePerSecond    *float64 `json:"send_rate_per_second"`
+	ReceiveRatePerSecond *float64 `json:"receive_rate_per_second"`
+
+	ClientCPUSeconds   *float64 `json:"client_cpu_seconds"`
+	BrokerCPUSeconds   *float64 `json:"broker_cpu_seconds"`
+	ClientRSSPeakBytes *uint64  `json:"client_rss_peak_bytes"`
+
+	// BytesOnWire is the size of the frames that carried the messages to a stream.
+	// CompressionRatio is the size of the bodies divided by it: below 1 if the
+	// frames add more than compression saves. Both are nil for a queue.
+	BytesOnWire      *uint64  `json:"bytes_on_wire"`
+	CompressionRatio *float64 `json:"compression_ratio"`
+
+	// BacklogAtSendEnd is how many messages had been sent but not received when the
+	// last was confirmed: what the queue held then, or what the consumers of a
+	// stream had still to read, on average.
+	BacklogAtSendEnd *uint64 `json:"backlog_at_send_end"`
+	// LeftInQueue is how many messages the run left in the queue. It is nil for a
+	// stream, which keeps its messages.
+	LeftInQueue *uint64 `json:"left_in_queue"`
+	// LostMessages are the first ranges of lost messages: "17", "20-31".
+	LostMessages []string `json:"lost_messages"`
+}
+
+// Settings are the effective settings of a run, with defaults and what the broker
+// told filled in.
+type Settings struct {
+	ThumpVersion string `json:"thump_version"`
+	URL          string `json:"url"`        // without the password
+	StreamURL    string `json:"stream_url"` // without the password; empty if none was given
+	Queue        string `json:"queue"`      // the name of the queue, stream or super stream
+	Kind         Kind   `json:"kind"`
+	// Durable is nil if the queue existed already and is not known to be durable or
+	// transient.
+	Durable *bool `json:"durable"`
+	// Count is how many messages were asked for; 0 for no limit.
+	Count      uint64 `json:"count"`
+	Body       string `json:"body"`       // "tutorial", or "100 bytes"
+	BodyBytes  int    `json:"body_bytes"` // of the largest body
+	Publishers int    `json:"publishers"`
+	Consumers  int    `json:"consumers"`
+	Window     int    `json:"window"`   // for each publisher, in messages
+	Prefetch   int    `json:"prefetch"` // for each consumer, in messages
+	Confirms   bool   `json:"confirms"`
+	AutoAck    bool   `json:"auto_ack"`
+	Sequential bool   `json:"sequential"`
+	// Recovery says whether the command goes on through an outage, and GiveUpSeconds for
+	// how long it waits for the broker; 0 for ever.
+	Recovery      bool    `json:"recovery"`
+	GiveUpSeconds float64 `json:"give_up_seconds"`
+
+	// The rest is about streams: 0 and empty for a queue.
+
+	Partitions int `json:"partitions"` // of a super stream
+	// SubEntry is the largest number of messages in a sub-entry batch; 1 for an
+	// entry per message.
+	SubEntry      int    `json:"sub_entry"`
+	Compression   string `json:"compression"`
+	PublisherName string `json:"publisher_name"`
+	ConsumerName  string `json:"consumer_name"`
+	Offset        string `json:"offset"` // where receive began, in the user's words
+	Until         string `json:"until"`  // where receive was to end, in the user's words
+	// StreamMaxBytes is how much the stream keeps, if the command was told; 0 for
+	// everything.
+	StreamMaxBytes uint64 `json:"stream_max_bytes"`
+	// DiskBytes is how much the stream was expected to take on the broker's disk,
+	// DiskFreeBytes how much was free there; nil if it is not known.
+	DiskBytes     *uint64 `json:"disk_bytes"`
+	DiskFreeBytes *uint64 `json:"disk_free_bytes"`
+}
+
+// Unexplained is the part of Duplicated that nothing explains; nil if it is not known.
+func (r *Run) Unexplained() *uint64 {
+	if r.Duplicated == nil {
+		return nil
+	}
+	explained := Value(r.DuplicatedResent) + Value(r.DuplicatedRedelivered)
+	return new(*r.Duplicated - min(*r.Duplicated, explained))
+}
+
+// Kind is the kind of queue or stream that a run went through. UnknownKind is that
+// of a queue that existed already and is not as the run would have made it.
+type Kind string
+
+// The kinds, as they are in JSON and for --kind.
+const (
+	UnknownKind Kind = ""
+	Classic     Kind = "classic"
+	Quorum      Kind = "quorum"
+	Stream      Kind = "stream"
+	SuperStream Kind = "super-stream"
+)
+
+// Broker is what is known about the broker.
+type Broker struct {
+	Product string `json:"product"`
+	Version string `json:"version"`
+	Private bool   `json:"private"` // thump started it
+}
+
+// Rate is count divided by seconds, or nil if either is not known or no time has
+// passed.
+func Rate(count *uint64, seconds *float64) *float64 {
+	if count == nil || seconds == nil || *seconds <= 0 {
+		return nil
+	}
+	return new(float64(*count) / *seconds)
+}
+
+// Value is the number that p points to, or zero if it is not known.
+func Value[T uint64 | float64](p *T) T {
+	if p == nil {
+		return 0
+	}
+	return *p
+}
