@@ -91,11 +91,14 @@ func newOutage(why error, inFlight int) *outage {
 	return &outage{since: time.Now(), why: why, inFlight: inFlight, over: make(chan struct{})}
 }
 
-// failed notes why an attempt to come back has failed.
-func (o *outage) failed(err error) {
+// failed notes why an attempt to come back has failed. One that was cut short says less than
+// the one before.
+func (o *outage) failed(err error, cut bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.last = err
+	if !cut || o.last == nil {
+		o.last = err
+	}
 }
 
 // wait waits for the end of the outage, or of ctx, whose error it returns.
@@ -153,8 +156,9 @@ func (r *recoverer) run(ctx context.Context, o *outage, open func(ctx context.Co
 			r.client.tell(Event{Kind: Recovered, Of: r.of, After: time.Since(o.since), Resent: resent})
 			return nil
 		}
-		o.failed(err)
-		if limited.Err() == nil && !Temporary(err) {
+		cut := limited.Err() != nil
+		o.failed(err, cut)
+		if !cut && !Temporary(err) {
 			return r.giveUp(o, fmt.Errorf("%w; before that the connection was lost (%w)", reason{err}, reason{o.why}))
 		}
 		if err := r.pause(limited, o); err != nil {

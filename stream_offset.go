@@ -71,7 +71,7 @@ func (s *streamConsumer) checkStored(ctx context.Context, p *position) {
 	offset, found, err := queryOffset(ctx, conn, p.stream, s.cfg.Stream.Name)
 	if err == nil && (!found || offset < sent.offset) {
 		s.client.cfg.Logger.Warn("an offset was not stored; it is sent again", "stream", p.stream, "consumer", s.cfg.Stream.Name, "offset", sent.offset)
-		s.sendAgain(p, sent)
+		s.sendAgain(p)
 	}
 }
 
@@ -178,7 +178,7 @@ func (s *streamConsumer) storeOver(ctx context.Context, l *link) error {
 		if err == nil && pause(ctx, storePause) {
 			if time.Since(sent) >= storeAgain {
 				sent = time.Now()
-				s.sendAgain(p, wanted)
+				s.sendAgain(p) // or a later one, where that was sent meanwhile
 			}
 			continue
 		}
@@ -189,12 +189,12 @@ func (s *streamConsumer) storeOver(ctx context.Context, l *link) error {
 	}
 }
 
-// sendAgain sends the offset of what was handled again, unless another was sent since.
-// An error is the connection's.
-func (s *streamConsumer) sendAgain(p *position, lost mark) {
+// sendAgain sends the offset of what was handled, also where that is the one that was
+// sent last. An error is the connection's.
+func (s *streamConsumer) sendAgain(p *position) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if p.stored == lost && !p.inactive {
+	if !p.inactive {
 		p.stored = mark{}
 		_ = s.send(p)
 	}

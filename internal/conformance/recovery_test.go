@@ -216,7 +216,7 @@ func testCloseWhileAway(r *rig) {
 // accounted for.
 func testGiveUp(r *rig) {
 	place := r.place()
-	client, network := r.dialAway(func(cfg *thump.Config) { cfg.Recovery.GiveUp = time.Second })
+	client, network := r.dialAway(func(cfg *thump.Config) { cfg.Recovery.GiveUp = 2 * time.Second })
 	p, err := client.Publisher(r.Context(), thump.PublisherConfig{To: r.to(place)})
 	r.noError(err)
 	c, err := client.Consumer(r.Context(), thump.ConsumerConfig{From: r.to(place)})
@@ -226,12 +226,12 @@ func testGiveUp(r *rig) {
 	r.wait(network, thump.Disconnected)
 	r.publish(p, numbered(10)...)
 	e := r.outcomeError(p.Flush(r.Context()))
-	if took := time.Since(start); e.Unknown != 10 || took < 900*time.Millisecond || took > 20*time.Second {
+	if took := time.Since(start); e.Unknown != 10 || took < 1900*time.Millisecond || took > 20*time.Second {
 		r.Errorf("after %v: %v", took, e)
 	}
-	r.says(e, "given up after 1s", "the network is away")
+	r.says(e, "given up after 2s", "the network is away")
 	_, err = c.Receive(r.Context())
-	r.says(err, "given up after 1s")
+	r.says(err, "given up after 2s")
 	<-p.Done()
 	<-c.Done()
 	if network.refused.Load() < 3 {

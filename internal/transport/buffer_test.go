@@ -133,10 +133,9 @@ func TestBuffersAreUsedAgain(t *testing.T) {
 			delivery := p.delivery(0, string(message))
 			rounds := 200_000_000 / size
 			// The garbage collector empties a sync.Pool, and how much is in it then depends on
-			// how busy the machine is: so it rests meanwhile. The race detector makes a pool
-			// drop every fourth buffer on purpose.
+			// how busy the machine is: so it rests meanwhile.
 			collecting := debug.SetGCPercent(-1)
-			fakebroker.CheckMemory(t, 100<<20, func() {
+			fakebroker.CheckMemory(t, newBuffers, func() {
 				p.pair(t, func(s server) {
 					s.openConsumer()
 					for i := range rounds {
