@@ -72,9 +72,10 @@ func withLogTail(err error, dir string, since time.Time) error {
 	return fmt.Errorf("%w%s", err, tail.String())
 }
 
-// tellingLines returns the lines around RabbitMQ's notice that it can't start, and
-// whether there is one; if there is none, the last lines. It returns nothing from a log
-// that was not written to since the start.
+// tellingLines returns the lines around RabbitMQ's notice that it can't start, up to the
+// one that says that a port was in use if there is such a line, and whether there is a
+// notice; if there is none, the last lines. It returns nothing from a log that was not
+// written to since the start.
 func tellingLines(path string, since time.Time) (text string, found bool) {
 	const bytesMax, before, after, last = 64 << 10, 10, 8, 15
 	file, err := openPlain(path)
@@ -94,6 +95,8 @@ func tellingLines(path string, since time.Time) (text string, found bool) {
 	notice := slices.IndexFunc(lines, func(line string) bool { return strings.Contains(line, "BOOT FAILED") })
 	if notice >= 0 {
 		from, to = max(0, notice-before), min(len(lines), notice+after)
+		inUse := slices.IndexFunc(lines[notice:], func(line string) bool { return strings.Contains(line, portInUse) })
+		to = max(to, notice+inUse+1)
 	}
 	return strings.TrimSpace(strings.Join(lines[from:to], "\n")), notice >= 0
 }

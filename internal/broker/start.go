@@ -195,19 +195,24 @@ func startOnFreePorts(ctx context.Context, dir string, st state, launched keeper
 			}
 		}
 		node, err := startOnce(ctx, dir, st, launched)
-		taken = errors.Is(err, ErrStranger) || err != nil && (saysNameTaken(err) || !st.Ports.free())
+		taken = errors.Is(err, ErrStranger) || err != nil && (saysTaken(err) || !st.Ports.free())
 		if !taken || attempt == attempts || ctx.Err() != nil || errors.Is(err, errSurvives) {
 			return node, err
 		}
 	}
 }
 
-// saysNameTaken reports whether RabbitMQ said that a node of its name runs already. None
-// does, since we have the folder's lock: somebody else has told the node's epmd so, as any
-// user may.
-func saysNameTaken(err error) bool {
-	return strings.Contains(err.Error(), "is already running on host")
+// saysTaken reports whether RabbitMQ said that one of its ports was in use, if only for a
+// moment, or that a node of its name runs already. None does, since we have the folder's
+// lock: somebody else has told the node's epmd so, as any user may.
+func saysTaken(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, portInUse) || strings.Contains(text, "is already running on host")
 }
+
+// portInUse is in what RabbitMQ logs about a port that it can't listen on because another
+// process does: Erlang's name of EADDRINUSE.
+const portInUse = "eaddrinuse"
 
 // startOnce starts epmd and the server and waits until they serve. If that fails, it
 // kills both.
