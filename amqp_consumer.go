@@ -109,7 +109,7 @@ func (c *amqpConsumer) openAgain(ctx context.Context) (resent int, err error) {
 func (l *consumeLink) consume(ctx context.Context, declares *declaration, arguments amqpproto.Table) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	if l.ch, err = l.conn.Channel(ctx); err != nil {
+	if l.ch, err = l.conn.Reserve(ctx); err != nil {
 		return err
 	}
 	if declares != nil {
@@ -117,12 +117,11 @@ func (l *consumeLink) consume(ctx context.Context, declares *declaration, argume
 			return err
 		}
 	}
-	if !l.cfg.AutoAck {
-		if err := l.ch.Qos(ctx, uint16(l.cfg.Prefetch)); err != nil {
-			return err
-		}
+	prefetch := uint16(l.cfg.Prefetch)
+	if l.cfg.AutoAck {
+		prefetch = 0
 	}
-	l.inbox, err = l.ch.Consume(ctx, &amqpproto.BasicConsume{
+	l.inbox, err = l.ch.Consume(ctx, prefetch, &amqpproto.BasicConsume{
 		Queue: l.queue, ConsumerTag: l.cfg.Tag, NoAck: l.cfg.AutoAck,
 		Exclusive: l.cfg.Exclusive, Arguments: arguments,
 	})

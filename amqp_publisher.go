@@ -104,7 +104,7 @@ func (p *amqpPublisher) state() (out *outage, last *publishLink, why error) {
 func (p *amqpPublisher) openOn(ctx context.Context, link *publishLink) (resent int, err error) {
 	asking, cancel := context.WithTimeout(ctx, answerTimeout) // sending again may take longer
 	defer cancel()
-	if link.ch, err = link.conn.Channel(asking); err != nil {
+	if link.ch, err = link.conn.Reserve(asking); err != nil {
 		return 0, err
 	}
 	if p.declares != nil {

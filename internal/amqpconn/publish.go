@@ -47,10 +47,13 @@ func (ch *Channel) Carry(ctx context.Context, w *window.Window, ended func(why e
 	err := ch.err
 	ch.publishing.Store(p)
 	ch.conn.Unlock()
-	if err != nil || w.Unconfirmed() {
-		return err
+	switch {
+	case err != nil:
+	case w.Unconfirmed():
+		_, err = ch.Calls(ctx) // it has to be open
+	default:
+		_, err = ch.Call(ctx, &amqpproto.ConfirmSelect{})
 	}
-	_, err = ch.Call(ctx, &amqpproto.ConfirmSelect{})
 	return err
 }
 
