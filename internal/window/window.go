@@ -49,6 +49,7 @@ type Window struct {
 	room    sync.Cond // publishers wait in it
 	waiting int       // publishers in room
 	known   sync.Cond // whoever takes outcomes waits in it
+	taker   func()    // takes them, once there are some; nil once it was called
 	flushed sync.Cond // Wait waits in it
 	flushAt uint64    // the lowest oldest that somebody in flushed waits for; 0: nobody does
 	handing int       // those in flushed who wait for outcomes to be handed over
@@ -318,13 +319,36 @@ func (w *Window) Wake() {
 	if w.waiting > 0 && w.worthwhile() {
 		w.room.Broadcast()
 	}
-	if len(w.runs) > 0 || w.failed && w.oldest == w.next {
-		w.known.Signal()
-	}
+	w.wakeTaker()
 	if w.flushAt != 0 && w.oldest >= w.flushAt {
 		w.flushAt = 0
 		w.flushed.Broadcast()
 	}
+}
+
+// ready reports whether Outcomes need not wait.
+func (w *Window) ready() bool { return len(w.runs) > 0 || w.failed && w.oldest == w.next }
+
+// wakeTaker wakes whoever takes outcomes, where Outcomes need not wait.
+func (w *Window) wakeTaker() {
+	if !w.ready() {
+		return
+	}
+	w.known.Signal()
+	if w.taker != nil {
+		go w.taker()
+		w.taker = nil
+	}
+}
+
+// WhenKnown calls take, in a goroutine of its own, as soon as Outcomes need not wait, so that
+// none waits for outcomes that nobody wants to know. It is called once, before anything is
+// added.
+func (w *Window) WhenKnown(take func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.taker = take
+	w.wakeTaker()
 }
 
 // Close says that nothing more is to be added, and why; the first reason stays.
@@ -343,7 +367,7 @@ func (w *Window) close(why error, failed bool) {
 	}
 	w.failed = w.failed || failed
 	w.room.Broadcast()
-	w.known.Broadcast()
+	w.wakeTaker()
 }
 
 // Abandon gives every message that has no outcome Unknown, and why: no connection carries
