@@ -30,6 +30,7 @@ type amqpConsumer struct {
 	why     error         // why the consumer ended
 	changed chan struct{} // closed when one of the three changes, and made anew
 	ended   chan struct{}
+	onEnd   func()
 
 	// For whoever takes.
 	taken     amqpconn.Deliveries // of the last batch
@@ -48,12 +49,13 @@ type consumeLink struct {
 	unsettled unsettled
 }
 
-func (c *Client) amqpConsumer(ctx context.Context, cfg *ConsumerConfig) (consumeEngine, error) {
+// amqpConsumer makes a consumeEngine, which calls onEnd as that says.
+func (c *Client) amqpConsumer(ctx context.Context, cfg *ConsumerConfig, onEnd func()) (consumeEngine, error) {
 	if err := c.checkOpen(); err != nil {
 		return nil, withPrefix(err)
 	}
 	con := &amqpConsumer{
-		client: c, cfg: cfg, changed: make(chan struct{}), ended: make(chan struct{}),
+		client: c, cfg: cfg, changed: make(chan struct{}), ended: make(chan struct{}), onEnd: onEnd,
 		recoverer: recoverer{client: c, of: "consumer of " + cfg.From.String()},
 	}
 	var err error
@@ -68,7 +70,7 @@ func (c *Client) amqpConsumer(ctx context.Context, cfg *ConsumerConfig) (consume
 		con.end()
 		return nil, withPrefix(err)
 	}
-	go con.comeBack()
+	con.watchLink()
 	return con, nil
 }
 
@@ -109,7 +111,7 @@ func (c *amqpConsumer) openAgain(ctx context.Context) (resent int, err error) {
 func (l *consumeLink) consume(ctx context.Context, declares *declaration, arguments amqpproto.Table) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
-	if l.ch, err = l.conn.Channel(ctx); err != nil {
+	if l.ch, err = l.conn.Reserve(ctx); err != nil {
 		return err
 	}
 	if declares != nil {
@@ -117,12 +119,11 @@ func (l *consumeLink) consume(ctx context.Context, declares *declaration, argume
 			return err
 		}
 	}
-	if !l.cfg.AutoAck {
-		if err := l.ch.Qos(ctx, uint16(l.cfg.Prefetch)); err != nil {
-			return err
-		}
+	prefetch := uint16(l.cfg.Prefetch)
+	if l.cfg.AutoAck {
+		prefetch = 0
 	}
-	l.inbox, err = l.ch.Consume(ctx, &amqpproto.BasicConsume{
+	l.inbox, err = l.ch.Consume(ctx, prefetch, &amqpproto.BasicConsume{
 		Queue: l.queue, ConsumerTag: l.cfg.Tag, NoAck: l.cfg.AutoAck,
 		Exclusive: l.cfg.Exclusive, Arguments: arguments,
 	})
@@ -151,38 +152,41 @@ func (c *amqpConsumer) change(out *outage) {
 	c.changed = make(chan struct{})
 }
 
-// comeBack makes another link each time nothing more comes from the last one, until the
-// consumer ends.
-func (c *amqpConsumer) comeBack() {
+// watchLink lets the consumer come back once nothing more comes from its link.
+func (c *amqpConsumer) watchLink() {
+	link := c.current()
+	link.inbox.WhenDone(func() { c.comeBack(link) })
+}
+
+// comeBack makes another link than the one that has ended, or ends the consumer.
+func (c *amqpConsumer) comeBack(link *consumeLink) {
+	why := toPublic(link.inbox.Err())
+	if !c.recoverer.on() || c.life.Err() != nil {
+		c.finish(why)
+		return
+	}
+	out := newOutage(why, link.unsettled.count())
+	c.mu.Lock()
+	c.change(out)
+	c.mu.Unlock()
 	var leaving sync.WaitGroup
 	defer leaving.Wait()
-	for {
-		link := c.current()
-		<-link.inbox.Done()
-		why := toPublic(link.inbox.Err())
-		if !c.recoverer.on() || c.life.Err() != nil {
-			c.finish(why)
-			return
-		}
-		out := newOutage(why, link.unsettled.count())
-		c.mu.Lock()
-		c.change(out)
-		c.mu.Unlock()
-		leaving.Go(func() { link.conn.leave(c.life, link.ch) }) // where the channel ended alone, the broker is to answer
-		if err := c.recoverer.run(c.life, out, c.openAgain); err != nil {
-			c.finish(err)
-			return
-		}
+	leaving.Go(func() { link.conn.leave(c.life, link.ch) }) // where the channel ended alone, the broker is to answer
+	if err := c.recoverer.run(c.life, out, c.openAgain); err != nil {
+		c.finish(err)
+		return
 	}
+	c.watchLink()
 }
 
 // finish ends the consumer.
 func (c *amqpConsumer) finish(why error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.why = why
 	c.change(nil)
+	c.mu.Unlock()
 	close(c.ended)
+	c.onEnd()
 }
 
 // current is the last link that there was.
@@ -364,8 +368,7 @@ func (c *amqpConsumer) drop() {
 	link.conn.drop(link.ch, transport.ErrClosed)
 }
 
-func (c *amqpConsumer) lost() bool            { return c.current().ch.Stale() != nil }
-func (c *amqpConsumer) done() <-chan struct{} { return c.ended }
+func (c *amqpConsumer) lost() bool { return c.current().ch.Stale() != nil }
 
 func (c *amqpConsumer) err() error {
 	c.mu.Lock()

@@ -26,11 +26,9 @@ type amqpPublisher struct {
 	window    *window.Window
 	recoverer recoverer
 
-	// life ends with close. The goroutine that comes back ends with it.
-	life    context.Context
-	end     context.CancelFunc
-	broken  chan struct{} // gets a token at a loss
-	stopped chan struct{} // closed when that goroutine has ended: no other link comes
+	// life ends with close, and the coming back with it.
+	life context.Context
+	end  context.CancelFunc
 
 	link    atomic.Pointer[publishLink] // nil while there is none; changes with the window locked
 	opening atomic.Pointer[publishLink] // the one on which messages are sent again
@@ -40,6 +38,9 @@ type amqpPublisher struct {
 	outage *outage      // nil while there is a link
 	why    error        // why it ended
 	ended  chan struct{}
+	coming bool           // comeBack is at work
+	closed bool           // it is not to begin any more
+	back   sync.WaitGroup // comeBack, and what it has started
 
 	// next is where a message is prepared for the wire, with the window locked.
 	next       amqpconn.Message
@@ -62,7 +63,7 @@ func (c *Client) amqpPublisher(ctx context.Context, cfg *PublisherConfig, w *win
 	}
 	p := &amqpPublisher{
 		client: c, to: cfg.To, cfg: cfg, window: w, recoverer: recoverer{client: c, of: "publisher to " + cfg.To.String()},
-		broken: make(chan struct{}, 1), stopped: make(chan struct{}), ended: make(chan struct{}),
+		ended: make(chan struct{}),
 	}
 	var err error
 	if p.declares, err = c.declaration("PublisherConfig", cfg.Declare, cfg.Bind); err != nil {
@@ -73,7 +74,6 @@ func (c *Client) amqpPublisher(ctx context.Context, cfg *PublisherConfig, w *win
 		p.end()
 		return nil, withPrefix(err)
 	}
-	go p.comeBack()
 	return p, nil
 }
 
@@ -104,7 +104,7 @@ func (p *amqpPublisher) state() (out *outage, last *publishLink, why error) {
 func (p *amqpPublisher) openOn(ctx context.Context, link *publishLink) (resent int, err error) {
 	asking, cancel := context.WithTimeout(ctx, answerTimeout) // sending again may take longer
 	defer cancel()
-	if link.ch, err = link.conn.Channel(asking); err != nil {
+	if link.ch, err = link.conn.Reserve(asking); err != nil {
 		return 0, err
 	}
 	if p.declares != nil {
@@ -170,31 +170,36 @@ func (p *amqpPublisher) lose(link *publishLink, why error) {
 		return
 	}
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.outage = newOutage(why, inFlight)
-	p.mu.Unlock()
-	p.broken <- struct{}{}
+	if !p.coming && !p.closed {
+		p.coming = true
+		p.back.Go(p.comeBack)
+	}
 }
 
-// comeBack makes another link after each loss, until the publisher ends.
+// comeBack makes another link, and after each further loss meanwhile, unless the publisher
+// ends.
 func (p *amqpPublisher) comeBack() {
-	var leaving sync.WaitGroup
-	defer close(p.stopped)
-	defer leaving.Wait()
 	for {
-		select {
-		case <-p.broken:
-		case <-p.ended:
-			return
-		case <-p.life.Done():
+		out, last := p.lost()
+		if out == nil {
 			return
 		}
-		out, last, _ := p.state()
-		leaving.Go(func() { last.conn.leave(p.life, last.ch) }) // where the channel ended alone, the broker is to answer
+		p.back.Go(func() { last.conn.leave(p.life, last.ch) }) // where the channel ended alone, the broker is to answer
 		if err := p.recoverer.run(p.life, out, p.open); err != nil {
 			p.finish(err)
 			return
 		}
 	}
+}
+
+// lost is the outage and the link that was lost. Where there is none, comeBack is over.
+func (p *amqpPublisher) lost() (*outage, *publishLink) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.coming = p.outage != nil
+	return p.outage, p.last
 }
 
 // finish ends the publisher. It may run with a connection's lock held.
@@ -398,8 +403,11 @@ func (p *amqpPublisher) err() error {
 }
 
 func (p *amqpPublisher) close(ctx context.Context) {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
 	p.end()
-	<-p.stopped
+	p.back.Wait()
 	if link := p.link.Load(); link != nil {
 		link.conn.leave(ctx, link.ch) // which ends the publisher
 	}

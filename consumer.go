@@ -144,21 +144,20 @@ func (c *Client) Consumer(ctx context.Context, cfg ConsumerConfig) (*Consumer, e
 	generation := c.secrets.now()
 	con := &Consumer{client: c, cfg: cfg, turn: make(chan struct{}, 1)}
 	con.turn <- struct{}{}
+	con.end.open(ctx)
 	var err error
 	if cfg.From.streams() {
-		con.engine, err = c.streamConsumer(ctx, &con.cfg)
+		con.engine, err = c.streamConsumer(ctx, &con.cfg, con.ended)
 	} else {
-		con.engine, err = c.amqpConsumer(ctx, &con.cfg)
+		con.engine, err = c.amqpConsumer(ctx, &con.cfg, con.ended)
 	}
 	if err != nil {
 		return nil, err
 	}
-	con.end.open(ctx)
 	if err := c.join(ctx, con, generation); err != nil {
 		con.engine.close(ctx)
 		return nil, err
 	}
-	go con.watchEnd()
 	return con, nil
 }
 

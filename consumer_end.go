@@ -190,9 +190,8 @@ func (c *Consumer) leave() {
 	c.client.forget(c)
 }
 
-// watchEnd closes done when nothing more is handed out, and no callback runs.
-func (c *Consumer) watchEnd() {
-	<-c.engine.done()
+// ended closes done: the engine takes nothing more, and no callback runs.
+func (c *Consumer) ended() {
 	c.end.lastTake()
 	close(c.end.done)
 }

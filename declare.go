@@ -46,16 +46,33 @@ func (c *Client) declaration(config string, q *QueueSpec, bind []Binding) (*decl
 
 // on declares the queue and its bindings on a channel, and returns the queue's name.
 func (d *declaration) on(ctx context.Context, ch *amqpconn.Channel) (name string, err error) {
-	r, err := ch.Call(ctx, &d.queue)
-	if err != nil {
-		return "", fmt.Errorf("declaring queue %q: %w", d.queue.Queue, err)
+	name = d.queue.Queue
+	calls := []amqpproto.Method{&d.queue}
+	if name != "" { // the bindings can go along
+		calls = append(calls, d.binds(name)...)
 	}
-	name = r.(*amqpproto.QueueDeclareOk).Queue
-	for _, b := range d.bindings {
-		b.Queue = name
-		if _, err := ch.Call(ctx, &b); err != nil {
-			return "", fmt.Errorf("binding queue %q to exchange %q: %w", name, b.Exchange, err)
-		}
+	answers, err := ch.Calls(ctx, calls...)
+	if len(answers) == 0 {
+		return "", fmt.Errorf("declaring queue %q: %w", name, err)
+	}
+	bound := len(answers) - 1
+	if name == "" {
+		name = answers[0].(*amqpproto.QueueDeclareOk).Queue
+		answers, err = ch.Calls(ctx, d.binds(name)...)
+		bound = len(answers)
+	}
+	if err != nil {
+		return "", fmt.Errorf("binding queue %q to exchange %q: %w", name, d.bindings[bound].Exchange, err)
 	}
 	return name, nil
+}
+
+// binds are the calls that bind the queue, which has that name.
+func (d *declaration) binds(name string) []amqpproto.Method {
+	calls := make([]amqpproto.Method, len(d.bindings))
+	for i, b := range d.bindings {
+		b.Queue = name
+		calls[i] = &b
+	}
+	return calls
 }

@@ -33,7 +33,8 @@ type publishEngine interface {
 }
 
 // consumeEngine is what a Consumer needs of the protocol it speaks: amqp_consumer.go
-// and stream_consumer.go have one each. take and watch are called by one goroutine
+// and stream_consumer.go have one each. It calls its onEnd once, when nothing more is taken
+// and no callback runs; that waits for the end of a take. take and watch are called by one goroutine
 // at a time, the others by any. What has a ctx may wait for the broker; none of it
 // waits for user code.
 type consumeEngine interface {
@@ -62,8 +63,7 @@ type consumeEngine interface {
 	drop()                     // ends the connections without a word
 	lost() bool                // nothing can be settled any more
 
-	done() <-chan struct{} // closed when nothing more is taken and no callback runs
-	err() error            // why, in the words of this package; nil while more may come
+	err() error // why it ended, in the words of this package; nil while more may come
 	// unknown says, for an error, what is known of the deliveries that were handed out
 	// and not settled.
 	unknown() string

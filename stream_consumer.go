@@ -34,7 +34,6 @@ type streamConsumer struct {
 	ending  bool           // no connection replaces another any more; guarded by mu
 	closed  bool           // all are closed; guarded by mu
 	quiet   bool           // no more calls of OnActive begin; guarded by mu
-	ended   chan struct{}  // closed when nothing more is taken and none of them runs
 
 	// For the one goroutine that receives: chunks that were taken, from next on not
 	// yet read.
@@ -45,11 +44,12 @@ type streamConsumer struct {
 	tag      uint64 // of the last delivery
 }
 
-func (c *Client) streamConsumer(ctx context.Context, cfg *ConsumerConfig) (consumeEngine, error) {
-	s := &streamConsumer{client: c, cfg: cfg, inbox: streamconn.NewInbox(), quit: func() {}, ended: make(chan struct{})}
+// streamConsumer makes a consumeEngine, which calls onEnd as that says.
+func (c *Client) streamConsumer(ctx context.Context, cfg *ConsumerConfig, onEnd func()) (consumeEngine, error) {
+	s := &streamConsumer{client: c, cfg: cfg, inbox: streamconn.NewInbox(), quit: func() {}}
 	s.reading.lends = cfg.ReuseBuffers
 	s.inbox.DropRest()
-	go s.awaitEnd()
+	go s.awaitEnd(onEnd)
 	if err := s.open(ctx); err != nil {
 		s.close(ctx)
 		return nil, fmt.Errorf("thump: consumer of %v: %w", cfg.From, toPublic(err))
@@ -473,13 +473,13 @@ func (s *streamConsumer) end() {
 }
 
 // awaitEnd waits for the end, and until OnActive has returned.
-func (s *streamConsumer) awaitEnd() {
+func (s *streamConsumer) awaitEnd(onEnd func()) {
 	<-s.inbox.Done()
 	s.mu.Lock()
 	s.quiet = true
 	s.mu.Unlock()
 	s.calls.Wait()
-	close(s.ended)
+	onEnd()
 }
 
 // lost reports whether no connection is left.
@@ -504,8 +504,7 @@ func (s *streamConsumer) whyLost() error {
 	return toPublic(l.conn.Err())
 }
 
-func (s *streamConsumer) done() <-chan struct{} { return s.ended }
-func (s *streamConsumer) err() error            { return toPublic(s.inbox.Err()) }
+func (s *streamConsumer) err() error { return toPublic(s.inbox.Err()) }
 
 func (s *streamConsumer) unsettled() (n int) {
 	for _, p := range s.positions {

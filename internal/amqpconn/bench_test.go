@@ -142,7 +142,7 @@ func benchmarkDeliver(b *testing.B, size int, reuse bool) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	in, err := ch.Consume(b.Context(), &amqpproto.BasicConsume{Queue: "q", ConsumerTag: "c"})
+	in, err := ch.Consume(b.Context(), 0, &amqpproto.BasicConsume{Queue: "q", ConsumerTag: "c"})
 	if err != nil {
 		b.Fatal(err)
 	}

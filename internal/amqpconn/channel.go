@@ -25,12 +25,12 @@ type Channel struct {
 
 	// Guarded by the connection's lock.
 	reply     chan reply         // of the call under way
+	awaited   int                // answers of that which have not come
 	request   amqpproto.MethodID // of the last call
-	givenUp   bool               // the caller did not wait for the reply; turn is held until it comes
+	givenUp   bool               // the caller did not wait for them; turn is held until they have come
 	opening   bool               // the broker was asked to open it
 	closing   bool               // the broker was asked to close it
 	consumers map[string]*Inbox
-	prefetch  int           // of the consumers to come; 0: unlimited
 	err       error         // why the channel ended
 	stale     error         // why its deliveries can't be settled any more
 	expired   chan struct{} // closed once stale is set
@@ -69,48 +69,79 @@ func (ch *Channel) Err() error {
 // first, the next call on this channel waits for the late answer before it
 // begins, so that answers never go to the wrong call.
 func (ch *Channel) Call(ctx context.Context, m amqpproto.Method) (amqpproto.Method, error) {
-	r, err := ch.call(ctx, m)
-	return r.method, err
-}
-
-func (ch *Channel) call(ctx context.Context, m amqpproto.Method) (reply, error) {
-	r, err := ch.exchange(ctx, m)
+	answers, err := ch.Calls(ctx, m)
 	if err != nil {
-		return reply{}, fmt.Errorf("%s: %w", m.ID(), err)
+		return nil, err
 	}
-	if !answers(r.method.ID(), m.ID()) {
-		err := violation("%s answered by %s", m.ID(), r.method.ID())
-		ch.conn.Fail(err)
-		return reply{}, err
-	}
-	return r, nil
+	return answers[0], nil
 }
 
-// exchange sends m when it is its turn, and returns what came back.
-func (ch *Channel) exchange(ctx context.Context, m amqpproto.Method) (reply, error) {
+// Calls is Call for several methods, which leave together: that takes one round trip. The
+// broker handles them in order, and none after one that fails. It returns the answers to
+// those before that.
+func (ch *Channel) Calls(ctx context.Context, ms ...amqpproto.Method) ([]amqpproto.Method, error) {
+	replies, err := ch.call(ctx, ms...)
+	answers := make([]amqpproto.Method, len(replies))
+	for i := range replies {
+		answers[i] = replies[i].method
+	}
+	return answers, err
+}
+
+// call sends the methods when it is their turn, opens the channel before where it was only
+// reserved, and returns what came back.
+func (ch *Channel) call(ctx context.Context, ms ...amqpproto.Method) ([]reply, error) {
 	select {
 	case <-ch.turn:
 	case <-ch.done:
-		return reply{}, ch.Err()
+		return nil, ch.Err()
 	case <-ctx.Done():
-		return reply{}, ctx.Err()
+		return nil, ctx.Err()
 	}
-	answer := make(chan reply, 1)
-	if err := ch.ask(m, answer); err != nil {
+	opens, answer, err := ch.ask(ms)
+	if err != nil {
 		ch.turn <- struct{}{}
-		return reply{}, err
+		return nil, err
 	}
+	if opens {
+		if _, err := ch.wait(ctx, &amqpproto.ChannelOpen{}, answer); err != nil {
+			return nil, fmt.Errorf("opening channel %d: %w", ch.id, err)
+		}
+	}
+	var replies []reply
+	for _, m := range ms {
+		r, err := ch.wait(ctx, m, answer)
+		if err != nil {
+			return replies, err
+		}
+		replies = append(replies, r)
+	}
+	ch.turn <- struct{}{}
+	return replies, nil
+}
+
+// wait waits for the answer to m. After an error the turn is over.
+func (ch *Channel) wait(ctx context.Context, m amqpproto.Method, answer <-chan reply) (reply, error) {
 	select {
 	case r := <-answer:
-		ch.turn <- struct{}{}
-		return r, r.err
+		if r.err != nil {
+			ch.turn <- struct{}{}
+			return reply{}, fmt.Errorf("%s: %w", m.ID(), r.err)
+		}
+		if !answers(r.method.ID(), m.ID()) {
+			err := violation("%s answered by %s", m.ID(), r.method.ID())
+			ch.conn.Fail(err)
+			ch.turn <- struct{}{}
+			return reply{}, err
+		}
+		return r, nil
 	case <-ctx.Done():
-		return reply{}, ch.giveUp(ctx)
+		return reply{}, fmt.Errorf("%s: %w", m.ID(), ch.giveUp(ctx))
 	}
 }
 
-// giveUp leaves the turn to the reader, which passes it on when the answer
-// comes; or takes it back if that has happened just now.
+// giveUp leaves the turn to the reader, which passes it on when the answers have
+// come; or takes it back if that has happened just now.
 func (ch *Channel) giveUp(ctx context.Context) error {
 	ch.conn.Lock()
 	defer ch.conn.Unlock()
@@ -122,25 +153,41 @@ func (ch *Channel) giveUp(ctx context.Context) error {
 	return fmt.Errorf("no answer: %w", ctx.Err())
 }
 
-// ask queues the frame of m and registers who gets the answer, in one step.
-func (ch *Channel) ask(m amqpproto.Method, answer chan reply) error {
+// ask queues the frames of the methods, all or none, and registers who gets the answers, in
+// one step. opens says that channel.open was put before them.
+func (ch *Channel) ask(ms []amqpproto.Method) (opens bool, answer chan reply, err error) {
 	c := ch.conn
 	c.Lock()
 	defer c.Unlock()
 	if ch.err != nil {
-		return ch.err
+		return false, nil, ch.err
 	}
-	if err := ch.queue(m); err != nil {
-		return err
+	before := len(c.Out)
+	if opens = !ch.opening && ch.id != 0; opens {
+		err = ch.queue(&amqpproto.ChannelOpen{})
 	}
-	ch.reply, ch.request = answer, m.ID()
-	switch m.ID() {
-	case amqpproto.MethodChannelOpen:
+	for i := 0; i < len(ms) && err == nil; i++ {
+		if err = ch.queue(ms[i]); err != nil {
+			err = fmt.Errorf("%s: %w", ms[i].ID(), err)
+		}
+	}
+	if err != nil {
+		c.Out = c.Out[:before]
+		return false, nil, err
+	}
+	if opens {
 		ch.opening = true
-	case amqpproto.MethodChannelClose, amqpproto.MethodConnectionClose:
-		ch.closing = true
+		ch.awaited++
 	}
-	return nil
+	for _, m := range ms {
+		ch.awaited++
+		ch.request = m.ID()
+		ch.closing = ch.closing || m.ID() == amqpproto.MethodChannelClose || m.ID() == amqpproto.MethodConnectionClose
+	}
+	if ch.awaited > 0 {
+		ch.reply = make(chan reply, ch.awaited)
+	}
+	return opens, ch.reply, nil
 }
 
 // queue appends a method frame for the writer. The lock is held.
@@ -190,14 +237,23 @@ func (ch *Channel) getting() bool {
 // answer gives a reply to the call that waits for it. The lock is held.
 func (ch *Channel) answer(r reply) error {
 	switch {
-	case ch.givenUp: // whoever asked is gone; the next call may begin
-		ch.givenUp = false
-		ch.turn <- struct{}{}
-	case ch.reply != nil:
-		ch.reply <- r
-		ch.reply = nil
+	case ch.awaited > 0:
 	case ch.err == nil:
 		return violation("%s, which answers nothing", r.method.ID())
+	default:
+		return nil
+	}
+	ch.awaited--
+	if ch.reply != nil {
+		ch.reply <- r
+	}
+	if ch.awaited > 0 {
+		return nil
+	}
+	ch.reply = nil
+	if ch.givenUp { // whoever asked is gone; the next call may begin
+		ch.givenUp = false
+		ch.turn <- struct{}{}
 	}
 	return nil
 }
@@ -205,10 +261,19 @@ func (ch *Channel) answer(r reply) error {
 // Close closes the channel in order: once it returns nil the broker has read
 // everything that was sent on it, acks included. It ends the channel even where
 // ctx ends first, or an earlier call still waits for its answer.
-func (ch *Channel) Close(ctx context.Context) error {
-	_, err := ch.Call(ctx, goodbyeChannel())
+func (ch *Channel) Close(ctx context.Context) (err error) {
+	if ch.known() {
+		_, err = ch.Call(ctx, goodbyeChannel())
+	}
 	ch.abandon()
 	return err
+}
+
+// known reports whether the broker was asked to open the channel.
+func (ch *Channel) known() bool {
+	ch.conn.Lock()
+	defer ch.conn.Unlock()
+	return ch.opening
 }
 
 // Leave closes the channel in order and does not wait for the broker, which reads
@@ -250,7 +315,7 @@ func (ch *Channel) end(why error) {
 	close(ch.done)
 	if ch.reply != nil {
 		ch.reply <- reply{err: why}
-		ch.reply = nil
+		ch.reply, ch.awaited = nil, 0
 	}
 	for _, in := range ch.consumers {
 		in.End(why)
@@ -260,19 +325,14 @@ func (ch *Channel) end(why error) {
 
 // Qos limits the unsettled deliveries of the consumers that start after it.
 func (ch *Channel) Qos(ctx context.Context, prefetch uint16) error {
-	if _, err := ch.Call(ctx, &amqpproto.BasicQos{PrefetchCount: prefetch}); err != nil {
-		return err
-	}
-	ch.conn.Lock()
-	defer ch.conn.Unlock()
-	ch.prefetch = int(prefetch)
-	return nil
+	_, err := ch.Call(ctx, &amqpproto.BasicQos{PrefetchCount: prefetch})
+	return err
 }
 
-// Consume starts a consumer; its ConsumerTag must be set and new. The inbox is
-// registered before the request leaves, since deliveries may come right behind
-// the answer.
-func (ch *Channel) Consume(ctx context.Context, m *amqpproto.BasicConsume) (*Inbox, error) {
+// Consume starts a consumer, after a Qos where prefetch is not 0; its ConsumerTag must be set
+// and new. The inbox is registered before the request leaves, since deliveries may come right
+// behind the answer.
+func (ch *Channel) Consume(ctx context.Context, prefetch uint16, m *amqpproto.BasicConsume) (*Inbox, error) {
 	in := newInbox(m.ConsumerTag)
 	ch.conn.Lock()
 	if ch.consumers[in.tag] != nil {
@@ -280,14 +340,18 @@ func (ch *Channel) Consume(ctx context.Context, m *amqpproto.BasicConsume) (*Inb
 		return nil, fmt.Errorf("consumer tag %q is in use on this channel", in.tag)
 	}
 	if !m.NoAck {
-		in.prefetch = ch.prefetch
+		in.prefetch = int(prefetch)
 	}
 	if ch.conn.shared {
 		in.Relax()
 	}
 	ch.consumers[in.tag] = in
 	ch.conn.Unlock()
-	if _, err := ch.Call(ctx, m); err != nil {
+	calls := []amqpproto.Method{m}
+	if prefetch > 0 {
+		calls = []amqpproto.Method{&amqpproto.BasicQos{PrefetchCount: prefetch}, m}
+	}
+	if _, err := ch.Calls(ctx, calls...); err != nil {
 		return nil, err
 	}
 	return in, nil
@@ -409,10 +473,10 @@ func (ch *Channel) Reject(requeue bool, tags ...uint64) error {
 // The delivery owns its memory.
 func (ch *Channel) Get(ctx context.Context, queue string, noAck bool) (d Delivery, ok bool, err error) {
 	r, err := ch.call(ctx, &amqpproto.BasicGet{Queue: queue, NoAck: noAck})
-	if err != nil || r.content == nil {
+	if err != nil || r[0].content == nil {
 		return Delivery{}, false, err
 	}
-	return *r.content, true, nil
+	return *r[0].content, true, nil
 }
 
 // inbox finds a delivery's consumer; deliveries mostly come for the same one.

@@ -80,7 +80,7 @@ func TestDeliveriesBeforeTheEnd(t *testing.T) {
 	for _, m := range []amqpproto.Method{&amqpproto.BasicCancelOk{}, &amqpproto.BasicCancel{ConsumerTag: "c"}, &amqpproto.ChannelClose{ReplyCode: 406}} {
 		c := &Conn{channels: make(map[uint16]*Channel), server: Server{FrameMax: 4096}}
 		ch, in := newChannel(c, 1), newInbox("c")
-		ch.consumers["c"], ch.reply = in, make(chan reply, 1)
+		ch.consumers["c"], ch.reply, ch.awaited = in, make(chan reply, 1), 1
 		p := &protocol{conn: c}
 		p.touch(in)
 		in.arriving.add(&Delivery{Body: []byte("last")}, nil)
@@ -271,11 +271,11 @@ func TestConsumerTagInUse(t *testing.T) {
 	}, func(t *testing.T, conn *Conn) {
 		ch, _ := openConsumer(t, conn)
 		m := &amqpproto.BasicConsume{Queue: "q", ConsumerTag: "c"}
-		if _, err := ch.Consume(t.Context(), m); err == nil {
+		if _, err := ch.Consume(t.Context(), 0, m); err == nil {
 			t.Error("a tag was used twice")
 		}
 		var server *ServerError
-		if _, err := openChannel(t, conn).Consume(t.Context(), m); !errors.As(err, &server) || server.Code != 404 {
+		if _, err := openChannel(t, conn).Consume(t.Context(), 0, m); !errors.As(err, &server) || server.Code != 404 {
 			t.Errorf("got %v", err)
 		}
 	})

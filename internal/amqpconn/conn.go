@@ -132,6 +132,20 @@ func (c *Conn) Close(ctx context.Context) error {
 // Channel opens a channel. While all that the broker allows are in use it waits for
 // one of them to be closed, until ctx ends.
 func (c *Conn) Channel(ctx context.Context) (*Channel, error) {
+	ch, err := c.Reserve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := ch.Calls(ctx); err != nil {
+		ch.abandon()
+		return nil, err
+	}
+	return ch, nil
+}
+
+// Reserve is Channel without a word to the broker: channel.open leaves with the first call on
+// the channel, which saves a round trip.
+func (c *Conn) Reserve(ctx context.Context) (*Channel, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -142,15 +156,7 @@ func (c *Conn) Channel(ctx context.Context) (*Channel, error) {
 	case <-ctx.Done():
 		return nil, fmt.Errorf("all %d channels that the broker allows are in use: %w", c.server.ChannelMax, ctx.Err())
 	}
-	ch, err := c.allocate()
-	if err != nil {
-		return nil, err
-	}
-	if _, err := ch.Call(ctx, &amqpproto.ChannelOpen{}); err != nil {
-		ch.abandon()
-		return nil, fmt.Errorf("opening channel %d: %w", ch.id, err)
-	}
-	return ch, nil
+	return c.allocate()
 }
 
 // allocate registers a channel under the next free id; the caller has a token for

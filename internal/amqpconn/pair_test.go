@@ -68,7 +68,7 @@ func (ch *Channel) window() *window.Window { return ch.publishing.Load().window 
 func openConsumer(t *testing.T, conn *Conn) (*Channel, *Inbox) {
 	t.Helper()
 	ch := openChannel(t, conn)
-	in, err := ch.Consume(t.Context(), &amqpproto.BasicConsume{Queue: "q", ConsumerTag: "c"})
+	in, err := ch.Consume(t.Context(), 0, &amqpproto.BasicConsume{Queue: "q", ConsumerTag: "c"})
 	if err != nil {
 		t.Fatal("consume:", err)
 	}

@@ -30,7 +30,8 @@ type publishing struct {
 	free    int // messages that the window takes, between BeginPublish and EndPublish
 	ended   func(why error)
 
-	prints     []fingerprint // of messages by number, modulo its length; zero for one that is not mandatory
+	prints     window.Ring[fingerprint] // of messages by number; zero for one that is not mandatory
+	printFrom  uint64                   // no print of a lower number is needed, as of the last look
 	printer    fingerprinter
 	nextReturn uint64 // returns come in the order of publishing: look from this number on
 }
@@ -46,10 +47,13 @@ func (ch *Channel) Carry(ctx context.Context, w *window.Window, ended func(why e
 	err := ch.err
 	ch.publishing.Store(p)
 	ch.conn.Unlock()
-	if err != nil || w.Unconfirmed() {
-		return err
+	switch {
+	case err != nil:
+	case w.Unconfirmed():
+		_, err = ch.Calls(ctx) // it has to be open
+	default:
+		_, err = ch.Call(ctx, &amqpproto.ConfirmSelect{})
 	}
-	_, err = ch.Call(ctx, &amqpproto.ConfirmSelect{})
 	return err
 }
 
@@ -151,14 +155,15 @@ func (p *publishing) note(number uint64, m *Message) {
 	if !m.Mandatory && p.prints == nil {
 		return
 	}
-	if p.prints == nil {
-		p.prints = make([]fingerprint, p.window.Size())
+	if number-p.printFrom >= uint64(len(p.prints)) {
+		p.printFrom = min(p.carrier.Oldest(), number)
+		p.prints = p.prints.Grown(p.printFrom, number)
 	}
 	print := fingerprint{}
 	if m.Mandatory {
 		print = p.printer.of(m.Exchange, m.RoutingKey, &m.Properties, m.Body)
 	}
-	p.prints[number&uint64(len(p.prints)-1)] = print
+	*p.prints.At(number) = print
 }
 
 // confirm reports what the broker says of published messages to their window.
@@ -232,7 +237,7 @@ func (p *publishing) find(print fingerprint) (number uint64, found bool) {
 	}
 	rough, some := uint64(0), false
 	for n := max(p.nextReturn, p.carrier.Oldest()); n < p.carrier.Next(); n++ {
-		at := p.prints[n&uint64(len(p.prints)-1)]
+		at := *p.prints.At(n)
 		if at.rough != print.rough || p.carrier.Resolved(n) {
 			continue
 		}

@@ -168,7 +168,7 @@ func (c amqpClient) consumer(t *testing.T) consumer {
 	if err != nil {
 		t.Fatal("channel:", err)
 	}
-	in, err := ch.Consume(t.Context(), &amqpproto.BasicConsume{Queue: "q", ConsumerTag: "c"})
+	in, err := ch.Consume(t.Context(), 0, &amqpproto.BasicConsume{Queue: "q", ConsumerTag: "c"})
 	if err != nil {
 		t.Fatal("consume:", err)
 	}
@@ -259,7 +259,7 @@ func amqpLifeClient(t *testing.T, b *fakebroker.Broker) (bodies []string, total 
 	if err != nil {
 		return nil, total, err
 	}
-	in, err := ch.Consume(t.Context(), &amqpproto.BasicConsume{Queue: "q", ConsumerTag: "c"})
+	in, err := ch.Consume(t.Context(), 0, &amqpproto.BasicConsume{Queue: "q", ConsumerTag: "c"})
 	if err != nil {
 		return nil, total, err
 	}

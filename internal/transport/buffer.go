@@ -37,9 +37,18 @@ func (b *Buffer) Release() {
 	}
 }
 
-// bufferClasses is how many sizes of buffer are kept for use again. The largest,
-// 32 times the smallest, is far over what a broker's chunk needs.
-const bufferClasses = 6
+const (
+	// bufferClasses is how many sizes of buffer are kept for use again. The largest,
+	// 32 times a full read buffer, is far over what a broker's chunk needs.
+	bufferClasses = 12
+
+	// firstPart is the part of a full read buffer that a connection begins with, and goes back
+	// to when it is idle: most of many connections bring little.
+	firstPart = 64
+)
+
+// firstBuffer is the size of that.
+func (s *Settings) firstBuffer() int { return (s.ReadBuffer + firstPart - 1) / firstPart }
 
 // bufferPool keeps the read buffers of one connection, by size: each class has
 // buffers of twice the size of the one before.

@@ -95,7 +95,7 @@ type Conn struct {
 func (c *Conn) Start(l *Login, p Protocol, heartbeat time.Duration) {
 	c.address, c.onLost = l.address, l.onLost
 	c.net, c.settings, c.protocol, c.heartbeat = l.net, l.settings, p, heartbeat
-	c.buffers.size = l.settings.ReadBuffer
+	c.buffers.size = l.settings.firstBuffer()
 	c.kick, c.done = make(chan struct{}, 1), make(chan struct{})
 	c.room.L = c
 	c.loop.Go(c.writeLoop)

@@ -37,12 +37,13 @@ type Config struct {
 
 // Settings are what a protocol wants of every connection.
 type Settings struct {
-	// ReadBuffer is the size of a read buffer, in bytes. It must have room for a
+	// ReadBuffer is the size of a full read buffer, in bytes. It must have room for a
 	// large read after what is not complete yet; a frame whose size is known and
-	// larger gets a larger buffer.
+	// larger gets a larger buffer. A connection begins with a smaller one, and gets to this
+	// as reads fill it.
 	ReadBuffer int
 
-	// ReadLeast is the room left in a read buffer, in bytes, below which the
+	// ReadLeast is the room left in a full read buffer, in bytes, below which the
 	// reader goes on in another.
 	ReadLeast int
 
@@ -72,7 +73,7 @@ func Dial(ctx context.Context, cfg Config, s Settings, login func(*Login) error)
 	// The login reads and writes without a context: closing the socket is what
 	// ends it early.
 	stop := context.AfterFunc(ctx, func() { socket.Close() })
-	l := &Login{address: cfg.Address, net: socket, settings: s, onLost: cfg.OnLost, buf: NewBuffer(s.ReadBuffer)}
+	l := &Login{address: cfg.Address, net: socket, settings: s, onLost: cfg.OnLost, buf: NewBuffer(s.firstBuffer())}
 	err = login(l)
 	if !stop() && err == nil {
 		err = ctx.Err()

@@ -25,6 +25,7 @@ type Inbox struct {
 	ended    error     // why nothing more comes
 	over     bool      // done is closed
 	done     chan struct{}
+	whenDone func()
 }
 
 // Open makes a zero Inbox ready, with a limit in bytes.
@@ -81,6 +82,9 @@ func (in *Inbox) Changed() {
 	if in.complete() && !in.over && (in.drops || in.Bytes == 0) {
 		in.over = true
 		close(in.done)
+		if in.whenDone != nil {
+			go in.whenDone()
+		}
 	}
 	in.changed.Broadcast()
 }
@@ -134,6 +138,18 @@ func (in *Inbox) Shut(why error) {
 
 // Done is closed when nothing more comes and nothing is left to take.
 func (in *Inbox) Done() <-chan struct{} { return in.done }
+
+// WhenDone calls f, in a goroutine of its own, once Done is closed. It is for whoever has many
+// inboxes, and would have a goroutine for each that only waits; there can be one.
+func (in *Inbox) WhenDone(f func()) {
+	in.Lock()
+	defer in.Unlock()
+	if in.over {
+		go f()
+		return
+	}
+	in.whenDone = f
+}
 
 // Err says why nothing more comes; nil while more may come.
 func (in *Inbox) Err() error {

@@ -49,7 +49,7 @@ func (l *Login) Skip(n int) { l.start += n }
 // Read waits for more bytes. The frames of a login are few and small: a server
 // that sends more than a read buffer holds is not logging us in.
 func (l *Login) Read() error {
-	if l.end == len(l.buf.Bytes) {
+	if l.end == len(l.buf.Bytes) && !l.grow() {
 		return fmt.Errorf("protocol violation: more than %d bytes sent during login", l.end)
 	}
 	n, err := l.net.Read(l.buf.Bytes[l.end:])
@@ -68,6 +68,18 @@ func (l *Login) Read() error {
 	default:
 		return err
 	}
+}
+
+// grow doubles the buffer, up to a full one.
+func (l *Login) grow() bool {
+	size := min(2*len(l.buf.Bytes), l.settings.ReadBuffer)
+	if l.end == size {
+		return false
+	}
+	larger := NewBuffer(size)
+	copy(larger.Bytes, l.buf.Bytes)
+	l.buf = larger
+	return true
 }
 
 // Sends notes, for the error should the login fail, that it takes a frame larger than

@@ -19,6 +19,10 @@ type reader struct {
 	start, end int // bytes of buf that are read and not used
 	need       int // size of the frame at start, once that is known
 
+	size int       // of the next buffer, as the last reads were
+	idle bool      // the last read had to wait
+	at   time.Time // when it began
+
 	// Of large frames: see Settings.
 	large   bool // the last one that came whole was
 	largest int  // that came whole, in bytes
@@ -28,7 +32,7 @@ type reader struct {
 // handled, and what they brought handed over, once per read. It starts with what
 // the login left.
 func (c *Conn) readLoop(l *Login) {
-	r := &reader{conn: c, buf: l.buf, start: l.start, end: l.end}
+	r := &reader{conn: c, buf: l.buf, start: l.start, end: l.end, size: len(l.buf.Bytes), at: time.Now()}
 	defer func() {
 		c.net.Close()
 		r.buf.Release()
@@ -44,8 +48,9 @@ func (c *Conn) readLoop(l *Login) {
 		}
 		r.start, r.need = r.start+used, need
 		c.protocol.HandOver()
-		r.makeRoom()
 		now := time.Now()
+		r.idle, r.at = now.Sub(r.at) > idleTime, now
+		r.makeRoom()
 		if c.pace.pause(now) {
 			time.Sleep(paceInterval)
 		}
@@ -57,6 +62,7 @@ func (c *Conn) readLoop(l *Login) {
 		}
 		n, err := c.net.Read(r.buf.Bytes[r.end:r.readEnd()])
 		r.end += n
+		r.noteFull(n)
 		c.pace.bytes += n
 		if err != nil {
 			c.Fail(readError(err, c.heartbeat))
@@ -75,6 +81,24 @@ func readError(err error, heartbeat time.Duration) error {
 		return fmt.Errorf("reading from the broker: %w", err)
 	}
 }
+
+const (
+	// idleTime is how long a read has to wait for the connection to count as idle.
+	idleTime = time.Second
+
+	// growth is how many times larger the buffer is after one that a read has filled.
+	growth = 4
+)
+
+// noteFull notes that a read of n bytes had room for no more, where that was much of a buffer.
+func (r *reader) noteFull(n int) {
+	if r.end == len(r.buf.Bytes) && n >= r.size/2 {
+		r.grow()
+	}
+}
+
+// grow makes the next buffer larger.
+func (r *reader) grow() { r.size = min(growth*r.size, r.conn.settings.ReadBuffer) }
 
 // peek is how much is read, in bytes, behind a large frame: its successor may be large too,
 // and its size says where to read its rest.
@@ -110,8 +134,15 @@ func (r *reader) readEnd() int {
 func (r *reader) makeRoom() {
 	have := r.end - r.start
 	alone := r.buf.Refs() == 1
-	if have == 0 && r.conn.buffers.oversize(r.buf) { // one very large frame must not stay for ever
-		r.replace(r.conn.settings.ReadBuffer)
+	if r.idle {
+		r.size = r.conn.buffers.size
+	}
+	for r.size < r.conn.settings.ReadBuffer && have >= r.size/2 { // a frame that is not complete
+		r.grow()
+	}
+	// One very large frame must not stay for ever, and neither what a busy time needed.
+	if have == 0 && (r.conn.buffers.oversize(r.buf) || r.idle && len(r.buf.Bytes) > r.size) {
+		r.replace(r.size)
 		return
 	}
 	if alone && have == 0 {
@@ -120,11 +151,14 @@ func (r *reader) makeRoom() {
 	if r.need > 0 && r.need <= len(r.buf.Bytes)-r.start {
 		return
 	}
-	least := r.conn.settings.ReadBuffer
+	least := r.size
+	if r.need > least {
+		least = r.conn.settings.ReadBuffer
+	}
 	size := min(max(r.need, least), max(2*have, least, min(r.largest, r.conn.buffers.largest())))
 	large := r.conn.settings.LargeFrame
 	fits := large > 0 && r.need >= large && r.need <= size // the sooner it moves, the less there is to move
-	if !fits && len(r.buf.Bytes)-r.end >= r.conn.settings.ReadLeast {
+	if !fits && len(r.buf.Bytes) >= r.size && len(r.buf.Bytes)-r.end >= min(r.conn.settings.ReadLeast, r.size/growth) {
 		return
 	}
 	if alone && size <= len(r.buf.Bytes) {

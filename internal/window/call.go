@@ -28,9 +28,9 @@ type Watch struct {
 // watch notes who waits for a message.
 func (w *Window) watch(number uint64, watch *Watch) {
 	if w.watches == nil {
-		w.watches = make(ring[*Watch], len(w.refs))
+		w.watches = make(Ring[*Watch], len(w.refs))
 	}
-	*w.watches.at(number) = watch
+	*w.watches.At(number) = watch
 	if watch != nil {
 		w.watched++
 	}
@@ -42,7 +42,7 @@ func (w *Window) watch(number uint64, watch *Watch) {
 func (w *Window) tellCalls(r Run) (untold uint64, later bool) {
 	untold = r.First
 	for i := r.First; i < r.First+r.Count && w.watched > 0; i++ {
-		at := w.watches.at(i)
+		at := w.watches.At(i)
 		watch := *at
 		if watch == nil {
 			continue

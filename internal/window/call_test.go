@@ -46,7 +46,7 @@ func TestCalls(t *testing.T) {
 				break
 			}
 			n := from + random.Uint64N(c.Next()-from)
-			status := statusOf(*w.refs.at(n))
+			status := statusOf(*w.refs.At(n))
 			c.Resolve(n, 1, status, uint16(status), status.String())
 		}
 		w.Wake()

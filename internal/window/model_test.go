@@ -306,7 +306,11 @@ func (m *model) checkKept(oldest int) {
 			m.fail("message %d is not to be sent again, and has no outcome", i)
 		}
 	}
-	if held := len(m.w.store.blocks) * blockSize; m.w.bytes != held || held > m.cfg.Bytes {
+	held := 0
+	for _, b := range m.w.store.blocks {
+		held += cap(b.bytes)
+	}
+	if m.w.bytes != held || held > m.cfg.Bytes {
 		m.fail("%d bytes are counted and %d held", m.w.bytes, held)
 	}
 }

@@ -6,20 +6,27 @@ import "sync"
 // count from 0: one after another in blocks. A block is let go when nothing in it is in
 // flight, and used again. The zero Store is ready for use, by one goroutine at a time.
 type Store struct {
-	// BlockSize is the size of a block in bytes, 64 KiB where it is 0. What is larger has a
-	// block of its own, which is not used again.
+	// BlockSize is the size of the largest block in bytes, 64 KiB where it is 0: a block is as
+	// large as what is in flight when it begins, so that few small messages take little. What
+	// is larger has a block of its own, which is not used again.
 	BlockSize int
 
 	blocks []*block // oldest first
 	spare  sync.Pool
-	places ring[place] // by number
+	held   int         // bytes of all blocks
+	places Ring[place] // by number
 	first  uint64      // the number of the first block
 	oldest uint64      // no place of a lower number is needed
 	next   uint64      // the number of the next message
 }
 
-// blockSize is the size of a block in bytes, where none is asked for.
-const blockSize = 64 << 10
+const (
+	// blockSize is the size of the largest block in bytes, where none is asked for.
+	blockSize = 64 << 10
+
+	// blockLeast is the size of the smallest.
+	blockLeast = 1 << 10
+)
 
 // block holds messages; last is the number of the last one.
 type block struct {
@@ -43,9 +50,9 @@ func (s *Store) Add(encoded []byte) (grown int) {
 	}
 	b := s.blocks[last]
 	if s.next-s.oldest >= uint64(len(s.places)) {
-		s.places = s.places.grown(s.oldest, s.next)
+		s.places = s.places.Grown(s.oldest, s.next)
 	}
-	*s.places.at(s.next) = place{block: s.first + uint64(last), at: uint32(len(b.bytes)), size: uint32(len(encoded))}
+	*s.places.At(s.next) = place{block: s.first + uint64(last), at: uint32(len(b.bytes)), size: uint32(len(encoded))}
 	b.bytes = append(b.bytes, encoded...)
 	b.last = s.next
 	s.next++
@@ -59,14 +66,15 @@ func (s *Store) begin(size int) (grown int) {
 	}
 	var b *block
 	if size <= s.BlockSize {
-		size = s.BlockSize
+		size = max(size, min(max(s.held, blockLeast), s.BlockSize))
 		b, _ = s.spare.Get().(*block)
 	}
-	if b == nil {
+	if b == nil || cap(b.bytes) < size {
 		b = &block{bytes: make([]byte, 0, size)}
 	}
 	s.blocks = append(s.blocks, b)
-	return size
+	s.held += cap(b.bytes)
+	return cap(b.bytes)
 }
 
 // Drop says that nothing below that number is needed. It returns by how many bytes the
@@ -77,12 +85,13 @@ func (s *Store) Drop(oldest uint64) (shrunk int) {
 	for n < len(s.blocks) && s.blocks[n].last < oldest {
 		b := s.blocks[n]
 		shrunk += cap(b.bytes)
-		if cap(b.bytes) == s.BlockSize {
+		if cap(b.bytes) <= s.BlockSize {
 			b.bytes = b.bytes[:0]
 			s.spare.Put(b)
 		}
 		n++
 	}
+	s.held -= shrunk
 	if n > 0 {
 		s.first += uint64(n)
 		left := copy(s.blocks, s.blocks[n:])
@@ -94,7 +103,7 @@ func (s *Store) Drop(oldest uint64) (shrunk int) {
 
 // At returns what was added under a number and was not dropped. It is valid until it is.
 func (s *Store) At(number uint64) []byte {
-	p := s.places.at(number)
+	p := s.places.At(number)
 	b := s.blocks[p.block-s.first].bytes
 	return b[p.at : p.at+p.size : p.at+p.size]
 }

@@ -17,7 +17,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"math/bits"
 	"sync"
 
 	"github.com/thumpmq/thump/internal/outcome"
@@ -50,6 +49,7 @@ type Window struct {
 	room    sync.Cond // publishers wait in it
 	waiting int       // publishers in room
 	known   sync.Cond // whoever takes outcomes waits in it
+	taker   func()    // takes them, once there are some; nil once it was called
 	flushed sync.Cond // Wait waits in it
 	flushAt uint64    // the lowest oldest that somebody in flushed waits for; 0: nobody does
 	handing int       // those in flushed who wait for outcomes to be handed over
@@ -58,9 +58,9 @@ type Window struct {
 	carried uint64         // the messages below were given to a connection, once at least
 	oldest  uint64         // the lowest number without an outcome, or next
 	ahead   int            // messages above oldest that have their outcome
-	marked  bitRing        // those
-	refs    ring[uint64]   // by number
-	watches ring[*Watch]   // by number; nil until there is one
+	marked  bitRing        // those; nil until there is one
+	refs    Ring[uint64]   // by number
+	watches Ring[*Watch]   // by number; nil until there is one
 	watched int            // messages with a Watch that have no outcome
 	floor   uint64         // no ref of a lower number is needed, as of the last look
 	store   Store          // the encoded messages, with Keep
@@ -103,7 +103,7 @@ func (r *Result) outcome(ref uint64) outcome.Outcome {
 
 // New returns an empty window.
 func New(cfg Config) *Window {
-	w := &Window{cfg: cfg, marked: newBitRing(cfg.Messages)}
+	w := &Window{cfg: cfg}
 	w.room.L, w.known.L, w.flushed.L = &w.mu, &w.mu, &w.mu
 	return w
 }
@@ -113,10 +113,6 @@ func (w *Window) Keeps() bool { return w.cfg.Keep }
 
 // Unconfirmed reports whether the window is of a publisher without confirms.
 func (w *Window) Unconfirmed() bool { return w.cfg.Unconfirmed }
-
-// Size is the number of messages that can be in flight, rounded up to a power of
-// two: the length of a ring with a place for each.
-func (w *Window) Size() int { return 1 << bits.Len(uint(w.cfg.Messages-1)) }
 
 // Lock locks the window, for the methods that want it locked.
 func (w *Window) Lock() { w.mu.Lock() }
@@ -131,12 +127,22 @@ func (w *Window) Unlock() { w.mu.Unlock() }
 // slows publishing down instead of filling the memory.
 func (w *Window) Free() int {
 	switch {
-	case w.closed != nil, w.cfg.Bytes > 0 && w.bytes >= w.cfg.Bytes:
+	case w.closed != nil, w.heavy():
 		return 0
 	case w.cfg.Unconfirmed:
 		return w.cfg.Messages
 	}
 	return w.cfg.Messages - int(w.next-w.oldest) - int(w.kept)
+}
+
+// heavy reports whether the bytes in flight leave no room, where they are kept none for
+// another block.
+func (w *Window) heavy() bool {
+	limit := w.cfg.Bytes
+	if w.cfg.Keep {
+		limit -= blockSize - 1
+	}
+	return w.cfg.Bytes > 0 && w.bytes >= limit
 }
 
 // worthwhile reports whether there is enough room to wake a publisher for. One
@@ -177,7 +183,7 @@ func (w *Window) full(err error) error {
 	switch {
 	case kept > flying:
 		return fmt.Errorf("the window is full: the callback has not returned from %d outcomes: %w", kept, err)
-	case w.cfg.Bytes > 0 && w.bytes >= w.cfg.Bytes:
+	case w.heavy():
 		return fmt.Errorf("the window is full: %d bytes in %d messages have no outcome yet: %w", w.bytes, flying, err)
 	default:
 		return fmt.Errorf("the window is full: %d messages have no outcome yet: %w", flying, err)
@@ -197,7 +203,7 @@ func (w *Window) add(tag Tag) uint64 {
 		w.growRefs()
 	}
 	number := w.next
-	*w.refs.at(number) = tag.Ref
+	*w.refs.At(number) = tag.Ref
 	if tag.Watch != nil || w.watches != nil {
 		w.watch(number, tag.Watch)
 	}
@@ -208,7 +214,7 @@ func (w *Window) add(tag Tag) uint64 {
 // growRefs makes room for one more ref.
 func (w *Window) growRefs() {
 	w.floor = w.lowest()
-	w.refs = w.refs.grown(w.floor, w.next)
+	w.refs = w.refs.Grown(w.floor, w.next)
 	if w.watches != nil && len(w.watches) < len(w.refs) {
 		w.watches = w.watches.resized(len(w.refs), w.floor, w.next)
 	}
@@ -251,6 +257,9 @@ func (w *Window) Resolve(first, n uint64, r Result) {
 		w.advance(end)
 		return
 	}
+	if w.marked == nil {
+		w.marked = newBitRing(w.cfg.Messages)
+	}
 	for first < end {
 		first = w.marked.next(first, end, false)
 		until := w.marked.next(first, end, true)
@@ -289,7 +298,7 @@ func (w *Window) count(r Run) {
 		untold, later = w.tellCalls(r)
 	}
 	if r.Status != outcome.Confirmed && w.bad.Status == 0 && untold < r.First+r.Count {
-		w.bad = r.outcome(*w.refs.at(untold))
+		w.bad = r.outcome(*w.refs.At(untold))
 	}
 	if !w.cfg.Collect && !later && w.kept == 0 {
 		return // else it waits its turn, so that a callback that does not return fills the window
@@ -310,13 +319,36 @@ func (w *Window) Wake() {
 	if w.waiting > 0 && w.worthwhile() {
 		w.room.Broadcast()
 	}
-	if len(w.runs) > 0 || w.failed && w.oldest == w.next {
-		w.known.Signal()
-	}
+	w.wakeTaker()
 	if w.flushAt != 0 && w.oldest >= w.flushAt {
 		w.flushAt = 0
 		w.flushed.Broadcast()
 	}
+}
+
+// ready reports whether Outcomes need not wait.
+func (w *Window) ready() bool { return len(w.runs) > 0 || w.failed && w.oldest == w.next }
+
+// wakeTaker wakes whoever takes outcomes, where Outcomes need not wait.
+func (w *Window) wakeTaker() {
+	if !w.ready() {
+		return
+	}
+	w.known.Signal()
+	if w.taker != nil {
+		go w.taker()
+		w.taker = nil
+	}
+}
+
+// WhenKnown calls take, in a goroutine of its own, as soon as Outcomes need not wait, so that
+// none waits for outcomes that nobody wants to know. It is called once, before anything is
+// added.
+func (w *Window) WhenKnown(take func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.taker = take
+	w.wakeTaker()
 }
 
 // Close says that nothing more is to be added, and why; the first reason stays.
@@ -335,7 +367,7 @@ func (w *Window) close(why error, failed bool) {
 	}
 	w.failed = w.failed || failed
 	w.room.Broadcast()
-	w.known.Broadcast()
+	w.wakeTaker()
 }
 
 // Abandon gives every message that has no outcome Unknown, and why: no connection carries
@@ -384,7 +416,7 @@ func (w *Window) handOver() {
 		n += r.Count
 		if w.watches != nil {
 			for i := r.First; i < r.First+r.Count; i++ {
-				*w.watches.at(i) = nil
+				*w.watches.At(i) = nil
 			}
 		}
 	}
@@ -404,19 +436,19 @@ func (w *Window) handOver() {
 // Window.Outcomes is called again.
 type Outcomes struct {
 	Runs    []Run
-	refs    ring[uint64]
-	watches ring[*Watch]
+	refs    Ring[uint64]
+	watches Ring[*Watch]
 }
 
 // Ref is the Ref of the message of that number, which is in one of the runs.
-func (o *Outcomes) Ref(number uint64) uint64 { return *o.refs.at(number) }
+func (o *Outcomes) Ref(number uint64) uint64 { return *o.refs.At(number) }
 
 // Later is the Watch.Later of the message of that number; nil where there is none.
 func (o *Outcomes) Later(number uint64) any {
 	if o.watches == nil {
 		return nil
 	}
-	if watch := *o.watches.at(number); watch != nil {
+	if watch := *o.watches.At(number); watch != nil {
 		return watch.Later
 	}
 	return nil
@@ -468,87 +500,4 @@ func (w *Window) Unresolved(from uint64) iter.Seq2[uint64, []byte] {
 			}
 		}
 	}
-}
-
-// ring is a slice of which numbers are the places, modulo its length, a power of
-// two.
-type ring[T any] []T
-
-func (r ring[T]) at(i uint64) *T { return &r[i&uint64(len(r)-1)] }
-
-// ringLeast is the length that a ring begins with.
-const ringLeast = 1024
-
-// grown returns the ring with room for some more than the numbers from first to
-// next-1, each in its place. An eighth of it is left free, so that a ring that is
-// nearly full is not asked for each message.
-func (r ring[T]) grown(first, next uint64) ring[T] {
-	if next-first < uint64(len(r)-len(r)/8) {
-		return r
-	}
-	return r.resized(max(ringLeast, 2*len(r)), first, next)
-}
-
-// resized returns a ring of that length with the numbers from first to next-1, each
-// in its place. There are no more of them than either ring holds.
-func (r ring[T]) resized(length int, first, next uint64) ring[T] {
-	other := make(ring[T], length)
-	for i := first; i < next && len(r) > 0; i++ {
-		*other.at(i) = *r.at(i)
-	}
-	return other
-}
-
-// bitRing is a bit for each number in flight, set where the message has its
-// outcome. Its length in bits is a power of two.
-type bitRing []uint64
-
-func newBitRing(numbers int) bitRing {
-	n := 1
-	for n*64 < numbers {
-		n <<= 1
-	}
-	return make(bitRing, n)
-}
-
-// next returns the first number from first on whose bit is as asked, or end.
-func (b bitRing) next(first, end uint64, set bool) uint64 {
-	for i := first; i < end; {
-		word := b[i/64&uint64(len(b)-1)]
-		if !set {
-			word = ^word
-		}
-		if word >>= i % 64; word != 0 {
-			return min(end, i+uint64(bits.TrailingZeros64(word)))
-		}
-		i += 64 - i%64
-	}
-	return end
-}
-
-func (b bitRing) set(first, end uint64) {
-	for i := first; i < end; {
-		word, mask, until := b.span(i, end)
-		*word |= mask
-		i = until
-	}
-}
-
-func (b bitRing) clear(first, end uint64) {
-	for i := first; i < end; {
-		word, mask, until := b.span(i, end)
-		*word &^= mask
-		i = until
-	}
-}
-
-// span is the part of the numbers from first to end-1 that shares a word: the
-// word, those bits in it, and the number after them.
-func (b bitRing) span(first, end uint64) (word *uint64, mask, until uint64) {
-	until = min(end, first-first%64+64)
-	mask = ^uint64(0) << (first % 64)
-	if left := until % 64; left != 0 {
-		mask &^= ^uint64(0) << left
-	}
-	return &b[first/64&uint64(len(b)-1)], mask, until
 }
