@@ -25,10 +25,19 @@ type Parser struct {
 // Keys that no record has, and keys that come twice, are errors: what is in them would be
 // lost.
 func (p *Parser) Parse(line []byte, r *Record) error {
+	p.forget()
+	return p.parse(line, r)
+}
+
+// forget makes the memory of what was parsed so far free for what follows.
+func (p *Parser) forget() { p.s.decoded = p.s.decoded[:0] }
+
+// parse is Parse that leaves valid what was parsed since the last forget.
+func (p *Parser) parse(line []byte, r *Record) error {
 	headers := r.Properties.Headers[:0]
 	*r = Record{}
 	r.Properties.Headers = headers
-	p.s = scanner{line: line, decoded: p.s.decoded[:0]}
+	p.s = scanner{line: line, decoded: p.s.decoded}
 	var seen uint32
 	p.s.list('{', '}', func() { p.field(r, &seen) })
 	p.s.end()
