@@ -56,6 +56,8 @@ type config struct {
 	partitions  int
 	maxBytes    sizeFlag
 
+	input inputFlags // of send
+
 	sequential bool
 	private    bool
 	keep       bool

@@ -73,8 +73,8 @@ func (f Format) delimiter() string {
 	return f.Delimiter
 }
 
-// What the messages of a file are called in errors.
-func (f Format) unit() string {
+// Unit is what a message of a file is called in errors: "line" or "message".
+func (f Format) Unit() string {
 	if f.Layout == JSON || f.Layout == Lines && f.delimiter() == "\n" {
 		return "line"
 	}

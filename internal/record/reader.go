@@ -69,7 +69,7 @@ func (r *Reader) Read(records []Record, numbers []uint64) (n int, err error) {
 		} else if blank(unit) {
 			continue
 		} else if err := r.parser.parse(unit, &records[n]); err != nil {
-			return n, &MessageError{r.format.unit(), r.number, err}
+			return n, &MessageError{r.format.Unit(), r.number, err}
 		}
 		numbers[n] = r.number
 		n++
@@ -91,7 +91,7 @@ func (r *Reader) next(wait bool) (unit []byte, ok bool, err error) {
 		if len(data) > 0 || ended && r.format.Layout == Raw && r.number == 0 {
 			unit, size, err := r.format.split(data, r.scanned, ended)
 			if err != nil {
-				return nil, false, fmt.Errorf("%s %d: %w", r.format.unit(), r.number+1, err)
+				return nil, false, fmt.Errorf("%s %d: %w", r.format.Unit(), r.number+1, err)
 			}
 			if size > 0 || ended && len(data) == 0 {
 				r.start, r.scanned = r.start+size, 0
@@ -114,7 +114,7 @@ func (r *Reader) fill() error {
 	r.start, r.end = 0, r.end-r.start
 	if r.end == len(r.buffer) {
 		if r.end >= unitMost {
-			return fmt.Errorf("%s %d is longer than %d bytes", r.format.unit(), r.number+1, unitMost)
+			return fmt.Errorf("%s %d is longer than %d bytes", r.format.Unit(), r.number+1, unitMost)
 		}
 		r.buffer = append(r.buffer, make([]byte, len(r.buffer))...)
 	}
