@@ -56,7 +56,8 @@ type config struct {
 	partitions  int
 	maxBytes    sizeFlag
 
-	input inputFlags // of send
+	input   inputFlags   // of send
+	receipt receiptFlags // of receive
 
 	sequential bool
 	private    bool

@@ -41,6 +41,9 @@ func Settings(r *result.Run) string {
 	if r.Command != "send" {
 		row("consumers", append([]string{fmt.Sprint(s.Consumers)}, p.consuming...)...)
 	}
+	if s.Output != "" {
+		row("output", s.Output)
+	}
 	if r.Command == "run" {
 		order := "sending and receiving at once"
 		if s.Sequential {

@@ -102,6 +102,7 @@ type Settings struct {
 	Confirms   bool   `json:"confirms"`
 	AutoAck    bool   `json:"auto_ack"`
 	Sequential bool   `json:"sequential"`
+	Output     string `json:"output"` // of receive: where the messages go
 	// Recovery says whether the command goes on through an outage, and GiveUpSeconds for
 	// how long it waits for the broker; 0 for ever.
 	Recovery      bool    `json:"recovery"`
