@@ -62,7 +62,8 @@ type destination struct {
 	ownKey    bool // its routing key is
 	spread    bool // a message without a key gets one, so that a super stream spreads them
 	transient bool
-	queue     string // for --rejects: where a message goes that has no key of its own
+	// Where a message goes that says no other place, for --rejects.
+	exchange, routingKey string
 }
 
 // change makes of a message's properties what the flags say.
@@ -105,6 +106,9 @@ func (f *feed) close() error {
 // ended: ended, or why --rejects has not all that was rejected.
 func (f *feed) finish(r *result.Run, ended error) error {
 	r.Skipped = &f.skipped
+	if ended == nil && f.sent+f.skipped == 0 && f.implied && r.Verdict == result.OK {
+		f.u.errorf(" [!] Standard input was empty (--generate makes messages up)\n")
+	}
 	if err := f.close(); err != nil && ended == nil {
 		r.Judge(err, false)
 		return err
@@ -267,7 +271,7 @@ func (f *feed) messages(n int) []thump.Message {
 		f.sent++
 		m.Ref = f.sent
 		f.batch[made], f.numbers[made] = m, f.numbers[i]
-		f.rejects.add(r, m.Ref, f.to.queue)
+		f.rejects.add(r, m.Ref, &f.to)
 		made++
 	}
 	return f.batch[:made]
@@ -284,8 +288,8 @@ func (f *feed) prepare(r *record.Record) {
 		r.Exchange = ""
 	}
 	switch {
-	case f.routingKey != "":
-		r.RoutingKey = f.routingKey
+	case f.inputFlags.routingKey != "":
+		r.RoutingKey = f.inputFlags.routingKey
 	case !f.to.ownKey:
 		r.RoutingKey = ""
 	}

@@ -32,6 +32,9 @@ type inputFlags struct {
 
 	files []string // what is to be sent; none to make messages up
 	count uint64   // at most; 0 for all
+	// implied says that standard input is read because something may be there, and not
+	// because the user has named it.
+	implied bool
 }
 
 func (f *inputFlags) register(flags *pflag.FlagSet) {
@@ -49,16 +52,18 @@ func (f *inputFlags) register(flags *pflag.FlagSet) {
 }
 
 // choose finds out where the messages come from: from the files, from standard input where
-// it is a pipe or a file, or from nowhere.
-func (f *inputFlags) choose(files []string, given func(string) bool) error {
+// it is a pipe or a file and the URL does not come from there, or from nowhere.
+func (f *inputFlags) choose(files []string, given func(string) bool, urlFromStdin bool) error {
 	switch {
+	case urlFromStdin && slices.Contains(files, "-"):
+		return errors.New("the URL comes from standard input, so the messages can't")
 	case f.generate && len(files) > 0:
 		return fmt.Errorf("--generate can't go with a file: %q", files[0])
 	case f.generate:
 	case len(files) > 0:
 		f.files = files
-	case !given("body") && hasInput(os.Stdin):
-		f.files = []string{"-"}
+	case !given("body") && !urlFromStdin && hasInput(os.Stdin):
+		f.files, f.implied = []string{"-"}, true
 	}
 	if len(f.files) > 0 {
 		return f.checkFiles(given)
@@ -83,7 +88,7 @@ func (f *inputFlags) checkFiles(given func(string) bool) error {
 	var errs []error
 	for _, flag := range []string{"body", "publishers"} {
 		if given(flag) {
-			errs = append(errs, fmt.Errorf("--%s is for messages that are made up, and these come from %s", flag, f))
+			errs = append(errs, fmt.Errorf("--%s is for messages that are made up, and these come %s", flag, f))
 		}
 	}
 	switch {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"sync"
@@ -30,16 +31,14 @@ func openRejects(name string) (*rejects, error) {
 	return &rejects{file: file, held: make(map[uint64][]byte)}, nil
 }
 
-// add holds a message that is about to be sent. Without an exchange and a routing key it goes
-// to the queue.
-func (r *rejects) add(rec *record.Record, ref uint64, queue string) {
+// add holds a message that is about to be sent, to that exchange and with that key where it
+// has none of its own.
+func (r *rejects) add(rec *record.Record, ref uint64, to *destination) {
 	if r == nil {
 		return
 	}
 	sent := *rec
-	if sent.Exchange == "" && sent.RoutingKey == "" {
-		sent.RoutingKey = queue
-	}
+	sent.Exchange, sent.RoutingKey = cmp.Or(rec.Exchange, to.exchange), cmp.Or(rec.RoutingKey, to.routingKey)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var line []byte

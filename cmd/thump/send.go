@@ -121,7 +121,7 @@ func (cfg *config) chooseInput(cmd *cobra.Command, args []string) error {
 	if err := cfg.chooseQueueOrStream(cmd, queue); err != nil {
 		return err
 	}
-	if err := cfg.input.choose(args, cfg.given); err != nil {
+	if err := cfg.input.choose(args, cfg.given, cfg.connect.fromStdin()); err != nil {
 		return usageError{err}
 	}
 	if len(cfg.input.files) > 0 {
@@ -156,10 +156,10 @@ func (cfg *config) feed(u *ui) (*feed, error) {
 	}
 	to := destination{
 		own: cfg.input.toOriginal, ownKey: cfg.toExchange() || cfg.superStream != "", spread: cfg.superStream != "",
-		transient: cfg.queue.Transient,
+		transient: cfg.queue.Transient, exchange: cfg.input.exchange,
 	}
 	if !cfg.toExchange() && cfg.streamName+cfg.superStream == "" {
-		to.queue = cfg.name
+		to.routingKey = cfg.name
 	}
 	return newFeed(&cfg.input, to, u)
 }
