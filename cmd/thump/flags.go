@@ -56,6 +56,9 @@ type config struct {
 	partitions  int
 	maxBytes    sizeFlag
 
+	input   inputFlags   // of send
+	receipt receiptFlags // of receive
+
 	sequential bool
 	private    bool
 	keep       bool

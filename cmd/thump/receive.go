@@ -58,7 +58,7 @@ Ctrl-C ends in order and prints the total. The second ends at once.
 			if err := cfg.chooseQueueOrStream(cmd, args); err != nil {
 				return err
 			}
-			if err := faults(cfg.checkCount(), cfg.checkPlace(), cfg.checkReceiving()); err != nil {
+			if err := faults(cfg.checkCount(), cfg.checkPlace(), cfg.checkReceiving(), cfg.receipt.check(&cfg)); err != nil {
 				return err
 			}
 			return receive(cmd.Context(), &cfg, u)
@@ -66,6 +66,7 @@ Ctrl-C ends in order and prints the total. The second ends at once.
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
+	cfg.receipt.register(flags)
 	cfg.endFlags(flags)
 	cfg.receiveFlags(flags)
 	cfg.kindFlags(flags, "create a queue of this kind", kindClassic, kindQuorum)
@@ -105,6 +106,15 @@ func receive(ctx context.Context, cfg *config, u *ui) (err error) {
 	if err := cfg.place.find(starting, conn.client, &r.Settings); err != nil {
 		return u.orInterrupted(err)
 	}
+	patient, given := u.patient(ctx)
+	defer given()
+	out, err := cfg.receipt.open(patient, u)
+	if err != nil {
+		return u.orInterrupted(err)
+	}
+	if out != nil {
+		work.Output, r.Settings.Output = out, out.String()
+	}
 	u.notef("%s\n [*] Waiting for messages. To exit press CTRL+C\n", report.Settings(r))
 
 	done := u.follow(work.Progress, tracks{receive: work.Total()})
@@ -112,8 +122,16 @@ func receive(ctx context.Context, cfg *config, u *ui) (err error) {
 	tallies, ended := load.Receive(ctx, conn.client, work, r, u.interrupted)
 	meter.stop(r)
 	done()
+	if out != nil {
+		ended = out.finish(r, ended)
+		tallies = nil // the messages are the user's, and not the tutorial's
+	}
 
-	if err := u.printResult(ctx, o.json, receivedText(r, tallies), result.New(r)); err != nil {
+	text := receivedText(r, tallies)
+	if out != nil && out.split > 0 {
+		text += fmt.Sprintf("     %d of them have the end of a line in them, and are several lines there; --format json keeps them whole\n", out.split)
+	}
+	if err := u.printResult(ctx, o.json, text, result.New(r)); err != nil {
 		return err
 	}
 	return verdictError(r, ended)

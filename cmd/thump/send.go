@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -47,9 +49,9 @@ comes. The second ends at once.
   thump send --stream events --compression zstd --body 1KiB
   thump send --super-stream orders --partitions 3
   thump send --url amqp://user:password@host/vhost hello`,
-		Args: atMostOneQueue,
+		Args: noURLs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := cfg.chooseQueueOrStream(cmd, args); err != nil {
+			if err := cfg.chooseInput(cmd, args); err != nil {
 				return err
 			}
 			if err := faults(cfg.checkPlace(), cfg.checkSending()); err != nil {
@@ -61,6 +63,7 @@ comes. The second ends at once.
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	cfg.sendFlags(flags)
+	cfg.input.register(flags)
 	cfg.kindFlags(flags, "create a queue of this kind", kindClassic, kindQuorum)
 	cfg.streamFlag(flags)
 	cfg.superStreamFlags(flags)
@@ -71,10 +74,18 @@ comes. The second ends at once.
 	return cmd
 }
 
-// atMostOneQueue refuses a second argument.
-func atMostOneQueue(cmd *cobra.Command, args []string) error {
+// noURLs refuses a URL as an argument: it has a flag of its own, and may have a password.
+func noURLs(cmd *cobra.Command, args []string) error {
 	if slices.ContainsFunc(args, isURL) {
 		return misplaced("an argument of " + cmd.CommandPath())
+	}
+	return nil
+}
+
+// atMostOneQueue refuses a second argument.
+func atMostOneQueue(cmd *cobra.Command, args []string) error {
+	if err := noURLs(cmd, args); err != nil {
+		return err
 	}
 	if len(args) > 1 {
 		return usagef("%s takes one queue, and got %d", cmd.CommandPath(), len(args))
@@ -96,6 +107,63 @@ func (cfg *config) chooseQueueOrStream(cmd *cobra.Command, args []string) error 
 	return nil
 }
 
+// chooseInput chooses the place and the files for send: the first argument is the queue,
+// unless a flag names another place.
+func (cfg *config) chooseInput(cmd *cobra.Command, args []string) error {
+	cfg.flags = cmd.Flags()
+	var queue []string
+	if !cfg.toExchange() && cfg.streamName+cfg.superStream == "" && len(args) > 0 {
+		queue, args = args[:1], args[1:]
+		if len(args) == 0 && looksLikeFile(queue[0]) {
+			return usagef("%q is a file: which queue is it for? (%s QUEUE %[1]s)", queue[0], cmd.CommandPath())
+		}
+	}
+	if err := cfg.chooseQueueOrStream(cmd, queue); err != nil {
+		return err
+	}
+	if err := cfg.input.choose(args, cfg.given, cfg.connect.fromStdin()); err != nil {
+		return usageError{err}
+	}
+	if len(cfg.input.files) > 0 {
+		if cfg.input.routingKey != "" && !cfg.toExchange() && cfg.superStream == "" {
+			return usagef("--routing-key is for --exchange and --super-stream: a message to a queue has the queue's name")
+		}
+		if cfg.input.toOriginal && cfg.streamName+cfg.superStream != "" {
+			return usagef("--to-original can't go with a stream: each record says where it goes")
+		}
+		if !cfg.given("count") {
+			cfg.send.Count = 0
+		}
+		cfg.input.count = cfg.send.Count
+	}
+	return nil
+}
+
+// toExchange reports whether the messages go to exchanges, and not to one queue or stream.
+func (cfg *config) toExchange() bool { return cfg.input.toOriginal || cfg.input.exchange != "" }
+
+// looksLikeFile reports whether an argument is a file rather than the name of a queue: it is
+// there, and its name has a dot or a folder in it.
+func looksLikeFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular() && strings.ContainsAny(name, "./"+string(os.PathSeparator))
+}
+
+// feed returns the messages of the files; nil where there are none.
+func (cfg *config) feed(u *ui) (*feed, error) {
+	if len(cfg.input.files) == 0 {
+		return nil, nil
+	}
+	to := destination{
+		own: cfg.input.toOriginal, ownKey: cfg.toExchange() || cfg.superStream != "", spread: cfg.superStream != "",
+		transient: cfg.queue.Transient, exchange: cfg.input.exchange,
+	}
+	if !cfg.toExchange() && cfg.streamName+cfg.superStream == "" {
+		to.routingKey = cfg.name
+	}
+	return newFeed(&cfg.input, to, u)
+}
+
 // send publishes, and prints what became of the messages.
 func send(ctx context.Context, cfg *config, u *ui) (err error) {
 	starting, started := u.starting(ctx)
@@ -106,24 +174,36 @@ func send(ctx context.Context, cfg *config, u *ui) (err error) {
 	}
 	defer func() { err = o.close(ctx, err) }()
 
+	from, err := cfg.feed(u)
+	if err != nil {
+		return err
+	}
 	conn, work := o.conn, cfg.sending()
+	if from != nil {
+		work.Feed, work.Publishers = from, 1
+	}
 	r := conn.newRun("send", cfg.place)
 	work.Describe(&r.Settings)
 	cfg.recovery.describe(&r.Settings)
 	conn.listener.progress.Store(work.Progress)
-	if err := cfg.place.checkDisk(conn, &work, &r.Settings); err != nil {
-		return err
+	if from == nil { // else nobody knows how much it will be
+		if err := cfg.place.checkDisk(conn, &work, &r.Settings); err != nil {
+			return err
+		}
 	}
 	if err := cfg.place.declare(starting, conn.client, &r.Settings); err != nil {
 		return u.orInterrupted(err)
 	}
 	u.notef("%s\n", report.Settings(r))
 
-	done := u.follow(work.Progress, tracks{send: work.Count, confirms: work.To.Confirms(), blocksSilently: cfg.place.blocksSilently()})
+	done := u.follow(work.Progress, tracks{send: work.Count, sends: from != nil, confirms: work.To.Confirms(), blocksSilently: cfg.place.blocksSilently()})
 	meter := startMeter(conn)
 	ended := load.Send(ctx, conn.client, work, r, u.interrupted)
 	meter.stop(r)
 	done()
+	if from != nil {
+		ended = from.finish(r, ended)
+	}
 
 	if err := u.printResult(ctx, o.json, sentText(r), result.New(r)); err != nil {
 		return err
@@ -147,6 +227,9 @@ func sentText(r *result.Run) string {
 			confirmed, result.Value(r.Rejected), result.Value(r.Returned), result.Value(r.Unknown))
 	} else {
 		text += ", all confirmed\n"
+	}
+	if skipped := result.Value(r.Skipped); skipped > 0 {
+		text += fmt.Sprintf("     %d more could not be read or sent, and were skipped\n", skipped)
 	}
 	return text + survivedText(r)
 }

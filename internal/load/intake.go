@@ -30,6 +30,7 @@ type intakeConfig struct {
 	// hold, if set, keeps the consumers from taking anything until it is closed.
 	hold     <-chan struct{}
 	progress *Progress
+	output   Output // nil to throw away what comes
 
 	// count, if not 0, is how many deliveries to take: all consumers together, or, if
 	// each is set, every consumer.
@@ -42,6 +43,17 @@ type intakeConfig struct {
 	expectedSeen chan<- struct{}
 	expected     *atomic.Uint64
 }
+
+// written is the first n deliveries of a batch, or the whole batch, which an output has. A
+// whole one can be acked when its deliveries are no longer valid.
+type written struct {
+	batch *thump.Batch
+	n     int
+	whole bool
+}
+
+// syncEvery is how often what comes from a stream is made safe, so that it can be acked.
+const syncEvery = 200 * time.Millisecond
 
 // intake is a number of consumers. They run until close is called, or until each
 // has come to its end.
@@ -69,6 +81,10 @@ type taker struct {
 
 	// read is, by stream, the offset after the latest delivery. intake.mu guards it.
 	read map[string]uint64
+
+	// written was given to the output and is not acked: the stream's next ack is for it too.
+	written []written
+	synced  time.Time // when the output was last asked to be safe
 
 	stop chan struct{}  // closed when it is to take no more
 	over chan struct{}  // closed when it takes no more; nil before it has begun
@@ -219,19 +235,63 @@ func (in *intake) consume(ctx context.Context, t *taker) error {
 		}
 		now := time.Now()
 		n := t.take(len(batch.Deliveries))
+		if in.cfg.output != nil {
+			if err := in.cfg.output.Write(batch, batch.Deliveries[:n]); err != nil {
+				return err
+			}
+		}
 		t.sink(batch.Stream).record(batch.Deliveries[:n])
 		in.count(t, batch, now, n)
-		switch err := t.ack(batch, n); {
-		case errors.Is(err, thump.ErrStale): // it comes again; if nothing does, the loop says why
-			in.cfg.progress.stale()
-		case err != nil:
+		if err := in.settle(t, written{batch, n, n == len(batch.Deliveries)}, now); err != nil {
 			return err
 		}
 		if n < len(batch.Deliveries) && !t.autoAck {
 			t.rest = append(t.rest, batch)
 		}
 	}
+	return in.ackWritten(t)
+}
+
+// settle acks what was recorded and, where there is an output, is safe there. To be safe
+// costs a queue's consumer once a batch. A stream's batches are chunks, which may be small,
+// and to ack them is only to store an offset: they are acked now and then.
+func (in *intake) settle(t *taker, w written, now time.Time) error {
+	if in.cfg.output == nil {
+		return in.ack(t, w)
+	}
+	t.written = append(t.written, w)
+	if w.batch.Stream != "" && w.whole && now.Sub(t.synced) < syncEvery {
+		return nil
+	}
+	t.synced = now
+	return in.ackWritten(t)
+}
+
+// ackWritten acks what was given to the output, once it is safe there.
+func (in *intake) ackWritten(t *taker) error {
+	if len(t.written) == 0 {
+		return nil
+	}
+	if err := in.cfg.output.Sync(); err != nil {
+		return err
+	}
+	for _, w := range t.written {
+		if err := in.ack(t, w); err != nil {
+			return err
+		}
+	}
+	t.written = t.written[:0]
 	return nil
+}
+
+// ack acks what was written of a batch.
+func (in *intake) ack(t *taker, w written) error {
+	err := t.ack(w)
+	if errors.Is(err, thump.ErrStale) { // it comes again; if nothing does, the loop says why
+		in.cfg.progress.stale()
+		return nil
+	}
+	return err
 }
 
 // sink returns the sink for what comes from a stream; "" for a queue.
@@ -280,18 +340,18 @@ func (in *intake) count(t *taker, batch *thump.Batch, now time.Time, n int) {
 	}
 }
 
-// ack acks the first n deliveries of the batch. The others stay unsettled, so that
+// ack acks the first n deliveries of a batch. The others stay unsettled, so that
 // the prefetch keeps the broker from sending more. They go back to the queue when
 // the consumer closes: given back now, they would come again at once.
-func (t *taker) ack(batch *thump.Batch, n int) error {
+func (t *taker) ack(w written) error {
 	if t.autoAck {
 		return nil
 	}
-	if n == len(batch.Deliveries) {
-		return batch.Ack()
+	if w.whole {
+		return w.batch.Ack()
 	}
-	for i := range batch.Deliveries[:n] {
-		if err := batch.Deliveries[i].Ack(); err != nil {
+	for i := range w.batch.Deliveries[:w.n] {
+		if err := w.batch.Deliveries[i].Ack(); err != nil {
 			return err
 		}
 	}
