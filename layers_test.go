@@ -41,6 +41,8 @@ var layers = map[string][]string{
 	"internal/load":   {"", "internal/ledger", "internal/result"},
 	"cmd/thump":       {"", "internal/broker", "internal/load", "internal/printable", "internal/report", "internal/result", "internal/secretfile"},
 
+	"cmd/thump/internal/filter": {""},
+
 	// Test support and measurement: nothing above imports them.
 	"internal/fakebroker":             {"internal/amqp10", "internal/amqpproto", "internal/compress", "internal/streamproto"},
 	"internal/brokertest":             {"internal/broker"},
