@@ -34,12 +34,13 @@ var layers = map[string][]string{
 		"internal/printable", "internal/secretfile", "internal/streamconn", "internal/streamproto", "internal/transport", "internal/window",
 	},
 
-	"internal/ledger": {},
-	"internal/broker": {},
-	"internal/result": {},
-	"internal/report": {"internal/printable", "internal/result"},
-	"internal/load":   {"", "internal/ledger", "internal/result"},
-	"cmd/thump":       {"", "internal/broker", "internal/load", "internal/printable", "internal/report", "internal/result", "internal/secretfile"},
+	"internal/ledger":     {},
+	"internal/broker":     {},
+	"internal/result":     {},
+	"internal/report":     {"internal/printable", "internal/result"},
+	"internal/management": {"internal/printable"},
+	"internal/load":       {"", "internal/ledger", "internal/result"},
+	"cmd/thump":           {"", "internal/broker", "internal/load", "internal/management", "internal/printable", "internal/report", "internal/result", "internal/secretfile"},
 
 	"cmd/thump/internal/filter": {""},
 

@@ -7,6 +7,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -73,6 +75,7 @@ func main() { os.Exit(execute()) }
 
 // execute runs the command line and returns the exit code.
 func execute() int {
+	log.SetOutput(io.Discard) // where net/http writes what a stranger has sent
 	u := newUI(os.Stdout, os.Stderr)
 	ctx, release := u.catchInterrupts()
 	defer release()
@@ -148,6 +151,7 @@ THUMP_URL, --url-file and --url-command keep it from them.
 		Example: `  thump run                      a million messages through RabbitMQ and back
   thump send hello               the tutorial's producer
   thump receive hello            the tutorial's consumer
+  thump queue list               queues, and what is in them
   thump broker start             a RabbitMQ of your own, on this machine only`,
 		Version:           version(),
 		SilenceErrors:     true,
@@ -163,7 +167,7 @@ THUMP_URL, --url-file and --url-command keep it from them.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(runCommand(u), sendCommand(u), receiveCommand(u), brokerCommand(u), licensesCommand(u))
+	root.AddCommand(runCommand(u), sendCommand(u), receiveCommand(u), brokerCommand(u), queueCommand(u), streamCommand(u), licensesCommand(u))
 	return root
 }
 

@@ -362,7 +362,8 @@ func FuzzFilter(f *testing.F) {
 func TestTables(t *testing.T) {
 	values := []any{
 		nil, true, int8(-1), int16(2), int32(3), int64(4), uint8(5), uint16(6), uint32(7), float32(0.5), 2.5,
-		thump.Decimal{Scale: 255, Value: 1}, "text",
+		thump.Decimal{Scale: 255, Value: 1},
+		"text",
 		[]byte("bytes"),
 		time.Unix(1, 0),
 		thump.NewTable("a", 1),
