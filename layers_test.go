@@ -43,6 +43,7 @@ var layers = map[string][]string{
 	"cmd/thump":           {"", "internal/broker", "internal/load", "internal/management", "internal/printable", "internal/report", "internal/result", "internal/secretfile"},
 
 	"cmd/thump/internal/filter": {""},
+	"cmd/thump/internal/places": {"internal/secretfile"},
 
 	// Test support and measurement: nothing above imports them.
 	"internal/fakebroker":             {"internal/amqp10", "internal/amqpproto", "internal/compress", "internal/streamproto"},

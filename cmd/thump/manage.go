@@ -9,7 +9,6 @@ import (
 	"io"
 	"net"
 	"net/url"
-	"os"
 	"strings"
 	"unicode/utf8"
 
@@ -20,8 +19,6 @@ import (
 	"github.com/thumpmq/thump/internal/management"
 	"github.com/thumpmq/thump/internal/printable"
 )
-
-const managementVariable = "THUMP_MANAGEMENT_URL"
 
 // manage is what the commands about queues and streams share: their flags, and what they
 // begin and end with.
@@ -141,10 +138,7 @@ func (s *manager) management() (api *management.Client, vhost string, err error)
 		return nil, "", usageError{err}
 	}
 	cfg := management.Config{User: endpoint.User, Password: endpoint.Password, CACertFile: endpoint.CACertFile}
-	named := s.managementURL
-	if named == "" && !s.connect.given() { // beside a flag the variable may be another broker's
-		named = os.Getenv(managementVariable)
-	}
+	named := cmp.Or(s.managementURL, s.target.managementURL)
 	switch {
 	case named != "":
 		if err := useURL(&cfg, named); err != nil {

@@ -131,6 +131,11 @@ func isolate(e *testscript.Env) error {
 	e.Setenv("THUMP_URL_FILE", "")
 	e.Setenv("THUMP_URL_COMMAND", "")
 	e.Setenv("THUMP_MANAGEMENT_URL", "")
+	e.Setenv("THUMP_AT", "")
+	e.Setenv("THUMP_CONFIG", "")
+	for _, flag := range flagVariables() {
+		e.Setenv(variableOf(flag), "")
+	}
 	e.Defer(func() {
 		if err := remove(); err != nil {
 			e.T().Fatal(err)

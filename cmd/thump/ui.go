@@ -24,6 +24,7 @@ type ui struct {
 	stdout, stderr *output
 	terminal       *os.File // stderr if it is a terminal, for bars; else nil
 	quiet          bool     // no settings, no progress
+	unattended     bool     // nobody waits: no command is run, and no input read
 
 	stopOnce sync.Once
 	// interrupted is closed when the command is to end in order.

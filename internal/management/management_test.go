@@ -51,6 +51,10 @@ func TestBrokers(t *testing.T) {
 		if err != nil || found != 1 {
 			t.Errorf("the list of %d has it %d times, %v", len(list), found, err)
 		}
+		named, err := c.Named(t.Context(), "/", name)
+		if err != nil || len(named) != 1 || named[0].Name != name || named[0].Kind != "classic" {
+			t.Errorf("by a part of the name: %+v, %v", named, err)
+		}
 		bindings, err := c.Bindings(t.Context(), "/", name)
 		if err != nil || len(bindings) != 1 || bindings[0].Source != "" || bindings[0].RoutingKey != name {
 			t.Errorf("%+v, %v", bindings, err)
