@@ -64,9 +64,10 @@ func (c *connection) brokerCPU() (seconds float64, ok bool) {
 
 // target is a broker that a command may connect to.
 type target struct {
-	url       string
-	streamURL string       // "" if it was not named
-	node      *broker.Node // nil if it is not a private one
+	url           string
+	streamURL     string       // "" if it was not named
+	managementURL string       // likewise
+	node          *broker.Node // nil if it is not a private one
 	// fallback says that nobody named it. It is tried because something must be.
 	fallback bool
 }

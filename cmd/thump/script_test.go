@@ -130,6 +130,12 @@ func isolate(e *testscript.Env) error {
 	e.Setenv("THUMP_STREAM_URL", "")
 	e.Setenv("THUMP_URL_FILE", "")
 	e.Setenv("THUMP_URL_COMMAND", "")
+	e.Setenv("THUMP_MANAGEMENT_URL", "")
+	e.Setenv("THUMP_AT", "")
+	e.Setenv("THUMP_CONFIG", "")
+	for _, flag := range flagVariables() {
+		e.Setenv(variableOf(flag), "")
+	}
 	e.Defer(func() {
 		if err := remove(); err != nil {
 			e.T().Fatal(err)
@@ -150,7 +156,7 @@ func setup(e *testscript.Env, b brokertest.Broker) error {
 	queue := fmt.Sprintf("thump-%s-%d", filepath.Base(e.WorkDir), time.Now().UnixNano())
 	for name, value := range map[string]string{
 		"THUMP_URL": b.URL, "USER": u.User.Username(), "PASSWORD": password, "ADDRESS": u.Host,
-		"THUMP_STREAM_URL": b.StreamURL, "STREAMURL": b.StreamURL, "TLSURL": b.TLSURL, "QUEUE": queue,
+		"THUMP_MANAGEMENT_URL": b.ManagementURL, "THUMP_STREAM_URL": b.StreamURL, "STREAMURL": b.StreamURL, "TLSURL": b.TLSURL, "QUEUE": queue,
 	} {
 		e.Setenv(name, value)
 	}
