@@ -1,0 +1,45 @@
+package record
+
+import (
+	"bytes"
+	"encoding/json"
+	"math/rand/v2"
+	"reflect"
+	"testing"
+
+	"github.com/thumpmq/thump/internal/mutate"
+)
+
+// FuzzParse: no line makes Parse panic, and what it takes comes back the same.
+func FuzzParse(f *testing.F) {
+	random := generator{rand.New(rand.NewPCG(1, 1))}
+	for range 50 {
+		r := random.record()
+		f.Add(Append(nil, &r))
+	}
+	f.Add([]byte(`{ "body" : "\ud83d\ude00\udcff\/" , "headers" : { "a" : { "float" : "0x7f800001" } , "a" : [ -0.0 , 1e5 ] } }`))
+	f.Add([]byte(`{"offset":1,"body":""}`))
+	mutate.Fuzz(f, func(t *testing.T, line []byte) {
+		var p Parser
+		var r, back Record
+		if err := p.Parse(line, &r); err != nil {
+			if column := err.(*SyntaxError).Column; column < 1 || column > len(line)+1 {
+				t.Fatalf("%q: column %d", line, column)
+			}
+			return
+		}
+		if !json.Valid(line) {
+			t.Fatalf("%q is taken, and is not JSON", line)
+		}
+		again := Append(nil, &r)
+		if err := new(Parser).Parse(again, &back); err != nil {
+			t.Fatalf("%q came back as %q, which does not read: %v", line, again, err)
+		}
+		if !same(reflect.ValueOf(r), reflect.ValueOf(back)) {
+			t.Fatalf("%q: %+v came back as %+v", line, r, back)
+		}
+		if third := Append(nil, &back); !bytes.Equal(third, again) {
+			t.Fatalf("%q came back as %q", again, third)
+		}
+	})
+}
