@@ -40,7 +40,8 @@ var layers = map[string][]string{
 	"internal/report": {"internal/printable", "internal/result"},
 	"internal/load":   {"", "internal/ledger", "internal/result"},
 	"internal/record": {"", "internal/printable"},
-	"cmd/thump":       {"", "internal/broker", "internal/load", "internal/printable", "internal/record", "internal/report", "internal/result", "internal/secretfile"},
+	"internal/dump":   {"", "internal/printable", "internal/record"},
+	"cmd/thump":       {"", "internal/broker", "internal/dump", "internal/load", "internal/printable", "internal/record", "internal/report", "internal/result", "internal/secretfile"},
 
 	// Test support and measurement: nothing above imports them.
 	"internal/fakebroker":             {"internal/amqp10", "internal/amqpproto", "internal/compress", "internal/streamproto"},
