@@ -224,7 +224,16 @@ func (m *messages) text(n int) string {
 func (m *messages) table(depth int) thump.Table {
 	var t thump.Table
 	for i := range m.IntN(6) {
-		t = append(t, thump.Field{Key: fmt.Sprintf("key-%d", i), Value: m.value(depth)})
+		key, value := fmt.Sprintf("key-%d", i), m.value(depth)
+		switch value.(type) {
+		case thump.Table, []any:
+			if m.kind == dump.Stream { // which keeps those in annotations
+				if key = "x-" + key; m.version[0] == '3' { // and before 3.13 not at all
+					continue
+				}
+			}
+		}
+		t = append(t, thump.Field{Key: key, Value: value})
 	}
 	return t
 }
