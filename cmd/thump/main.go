@@ -163,7 +163,7 @@ THUMP_URL, --url-file and --url-command keep it from them.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(runCommand(u), sendCommand(u), receiveCommand(u), brokerCommand(u), licensesCommand(u))
+	root.AddCommand(runCommand(u), sendCommand(u), receiveCommand(u), peekCommand(u), dumpCommand(u), restoreCommand(u), brokerCommand(u), licensesCommand(u))
 	return root
 }
 

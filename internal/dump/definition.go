@@ -3,6 +3,7 @@ package dump
 import (
 	"context"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -148,4 +149,28 @@ func parseDifference(refused *thump.BrokerError, name string) (d difference, und
 		d.value = n
 	}
 	return d, true
+}
+
+// Fit leaves out the arguments that a queue or stream of this kind does not take, and
+// returns their names.
+func (d *Definition) Fit() (left []string) {
+	both := []string{
+		"x-message-ttl", "x-expires", "x-max-length", "x-max-length-bytes", "x-overflow",
+		"x-dead-letter-exchange", "x-dead-letter-routing-key", "x-single-active-consumer",
+	}
+	take := map[thump.QueueKind][]string{
+		thump.Classic: append(both, "x-max-priority"),
+		thump.Quorum:  append(both, "x-delivery-limit", "x-dead-letter-strategy"),
+		Stream:        {"x-max-length-bytes", "x-max-age", "x-stream-max-segment-size-bytes"},
+	}[d.Kind]
+	var fit thump.Table
+	for _, f := range d.Arguments {
+		if slices.Contains(take, f.Key) {
+			fit = append(fit, f)
+		} else {
+			left = append(left, f.Key)
+		}
+	}
+	d.Arguments = fit
+	return left
 }

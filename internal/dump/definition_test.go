@@ -1,6 +1,7 @@
 package dump_test
 
 import (
+	"context"
 	"fmt"
 	"reflect"
 	"testing"
@@ -62,7 +63,7 @@ func dial(t testing.TB, b brokertest.Broker) *thump.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = client.Close(t.Context()) })
+	t.Cleanup(func() { _ = client.Close(context.Background()) })
 	return client
 }
 
@@ -71,7 +72,7 @@ func queueName(t testing.TB, client *thump.Client, suffix string) string {
 	t.Helper()
 	name := fmt.Sprintf("thump-dump-%d-%s", time.Now().UnixNano(), suffix)
 	t.Cleanup(func() {
-		_, _ = client.DeleteQueue(t.Context(), name, thump.DeleteOptions{})
+		_, _ = client.DeleteQueue(context.Background(), name, thump.DeleteOptions{})
 	})
 	return name
 }

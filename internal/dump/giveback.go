@@ -19,10 +19,13 @@ const (
 // Counts reports whether a quorum queue of this broker counts a delivery for each message
 // that was read and given back. Where it has a delivery limit, it drops or dead-letters what
 // was delivered more often: RabbitMQ 4.0 to 4.2 has one of 20 by default.
-func Counts(server thump.ServerInfo) bool {
-	var major, minor int
-	_, err := fmt.Sscanf(server.Version, "%d.%d", &major, &minor)
-	return err == nil && (major < 4 || major == 4 && minor < 3)
+func Counts(server thump.ServerInfo) bool { return !atLeast(server, 4, 3) }
+
+// atLeast reports whether the broker has this version or a later one.
+func atLeast(server thump.ServerInfo, major, minor int) bool {
+	var its [2]int
+	_, err := fmt.Sscanf(server.Version, "%d.%d", &its[0], &its[1])
+	return err == nil && (its[0] > major || its[0] == major && its[1] >= minor)
 }
 
 // holder is one consumer of a Browse, and what it holds.

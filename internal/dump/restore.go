@@ -126,7 +126,7 @@ func (w *restorer) target(ctx context.Context) (cfg thump.PublisherConfig, done 
 	switch {
 	case w.Kind == Stream:
 		return thump.PublisherConfig{
-			To: thump.Stream(w.To), Stream: thump.StreamPublishing{Name: "thump-restore-" + w.Contents.Digest[:32]},
+			To: thump.Stream(w.To), Stream: thump.StreamPublishing{Name: publisherName(w.Contents)},
 		}, nothing, nil
 	case w.Contents.Routed == 0:
 		return thump.PublisherConfig{To: thump.Queue(w.To), AnyUserID: true}, nothing, nil
@@ -209,11 +209,27 @@ func (w *restorer) message(rec *record.Record, number uint64) thump.Message {
 	m.Ref, m.Exchange = number, ""
 	switch {
 	case w.Kind == Stream:
+		if atLeast(w.client.Server(), 3, 13) { // before, they can't be kept
+			m.Properties = stamped(rec)
+		}
 		m.RoutingKey, m.PublishingID = "", number
 	case w.Contents.Routed == 0:
 		m.RoutingKey = "" // the default exchange takes it for the queue's name
 	}
 	return m
+}
+
+// stamped is the properties of a record with its exchange and routing key as RabbitMQ keeps
+// them in a stream: as annotations, which headers of these names become.
+func stamped(rec *record.Record) *thump.Properties {
+	p := &rec.Properties
+	if rec.Exchange != "" {
+		p.Headers = append(p.Headers, thump.Field{Key: "x-exchange", Value: rec.Exchange})
+	}
+	if rec.RoutingKey != "" {
+		p.Headers = append(p.Headers, thump.Field{Key: "x-routing-key", Value: rec.RoutingKey})
+	}
+	return p
 }
 
 // outcomes counts what became of messages.
@@ -231,4 +247,19 @@ func (w *restorer) outcomes(outcomes []thump.Outcome) {
 		}
 	}
 	w.Progress.Messages.Store(w.confirmed.Add(confirmed) + w.there)
+}
+
+// publisherName is the name under which the messages of a dump go to a stream.
+func publisherName(c Contents) string { return "thump-restore-" + c.Digest[:32] }
+
+// Begun is how many messages of a dump a stream has had from a restore of it.
+func Begun(ctx context.Context, client *thump.Client, stream string, c Contents) (uint64, error) {
+	pub, err := client.Publisher(ctx, thump.PublisherConfig{
+		To: thump.Stream(stream), Stream: thump.StreamPublishing{Name: publisherName(c)},
+	})
+	if err != nil {
+		return 0, err
+	}
+	begun := pub.LastPublishingID()
+	return begun, pub.Close(ctx)
 }
