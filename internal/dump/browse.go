@@ -60,13 +60,6 @@ func Browse(ctx context.Context, client *thump.Client, b Browsing) (read uint64,
 	if err != nil {
 		return 0, err
 	}
-	most := uint64(info.Messages)
-	if b.Most > 0 {
-		most = min(most, b.Most)
-	}
-	if most > holdersMost*prefetchMost {
-		return 0, fmt.Errorf("queue %q has %d messages, more than the %d that can be held to be given back", b.Queue, most, holdersMost*prefetchMost)
-	}
 	working, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	go func() {
@@ -76,10 +69,8 @@ func Browse(ctx context.Context, client *thump.Client, b Browsing) (read uint64,
 		case <-working.Done():
 		}
 	}()
-	r := browser{client: client, Browsing: b}
-	for err == nil && !r.empty && r.read < most {
-		err = r.readWith(working, r.prefetch(most-r.read))
-	}
+	r := browser{client: client, Browsing: b, shared: info.Consumers > 0}
+	err = r.readAll(working, uint64(info.Messages))
 	if working.Err() != nil {
 		err = context.Cause(working)
 	}
@@ -95,6 +86,52 @@ type browser struct {
 	read    uint64
 	bytes   uint64 // of the bodies that were read
 	empty   bool   // the queue had less than was expected
+	shared  bool   // others consume from it
+}
+
+// readAll reads all that is to be read of a queue that says how many messages are ready.
+func (b *browser) readAll(ctx context.Context, ready uint64) error {
+	if ready == 0 {
+		// It may be empty, or a quorum queue that was too busy to answer (see ready): what a
+		// consumer gets tells.
+		if err := b.readWith(ctx, 1); err != nil || b.empty {
+			return err
+		}
+		var err error
+		if ready, err = b.ready(ctx); err != nil {
+			return err
+		}
+		ready++
+	}
+	if b.Most > 0 {
+		ready = min(ready, b.Most)
+	}
+	if ready > holdersMost*prefetchMost {
+		return fmt.Errorf("queue %q has %d messages, more than the %d that can be held to be given back", b.Queue, ready, holdersMost*prefetchMost)
+	}
+	for !b.empty && b.read < ready {
+		if err := b.readWith(ctx, b.prefetch(ready-b.read)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ready asks how many messages of the queue are ready, while there is a consumer: a quorum
+// queue that is too busy to answer within 250 ms has no messages and no consumers, says
+// RabbitMQ (rabbit_quorum_queue.erl, stat).
+func (b *browser) ready(ctx context.Context) (uint64, error) {
+	for {
+		info, err := b.client.InspectQueue(ctx, b.Queue)
+		if err != nil || info.Consumers > 0 {
+			return uint64(info.Messages), err
+		}
+		select {
+		case <-time.After(backPause):
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
 }
 
 // prefetch is how many messages the next consumer takes, of those that are left.
@@ -114,6 +151,11 @@ func (b *browser) readWith(ctx context.Context, prefetch uint64) error {
 		return err
 	}
 	for h.held < prefetch {
+		select {
+		case <-b.Interrupted:
+			return ErrInterrupted
+		default:
+		}
 		batch, err := b.receive(ctx, h)
 		if err != nil || b.empty {
 			return err
@@ -155,15 +197,15 @@ func (b *browser) receive(ctx context.Context, h *holder) (*thump.Batch, error) 
 		case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
 			return nil, err
 		}
-		info, err := b.client.InspectQueue(ctx, b.Queue)
+		ready, err := b.ready(ctx)
 		switch {
 		case err != nil:
 			return nil, err
-		case info.Messages == 0:
+		case ready == 0:
 			b.empty, h.empty = true, true
 			return nil, nil
 		case time.Since(since) > idleMost:
-			return nil, fmt.Errorf("reading queue %q: it has %d messages, and has sent none of them for %v, after %d: another consumer may be its single active one", b.Queue, info.Messages, idleMost, b.read)
+			return nil, fmt.Errorf("reading queue %q: it has %d messages, and has sent none of them for %v, after %d: another consumer may be its single active one", b.Queue, ready, idleMost, b.read)
 		}
 	}
 }

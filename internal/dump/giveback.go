@@ -54,20 +54,52 @@ func (h *holder) receive(ctx context.Context) (*thump.Batch, error) {
 
 // giveBack gives everything back in order.
 func (b *browser) giveBack(ctx context.Context) error {
-	giveBack := b.release
-	if Counts(b.client.Server()) {
-		giveBack = b.drop
+	if len(b.holders) == 0 {
+		return nil
 	}
-	if err := giveBack(ctx); err != nil {
+	giveBack, giveBackOne := b.finish, (*holder).release
+	if Counts(b.client.Server()) {
+		giveBack, giveBackOne = b.stopEmpty, (*holder).drop
+	}
+	ready, err := b.ready(ctx)
+	err = errors.Join(err, giveBack(ctx))
+	for _, h := range b.holders {
+		err = errors.Join(err, giveBackOne(h, ctx))
+		ready += h.held
+		err = errors.Join(err, b.await(ctx, ready))
+	}
+	if err != nil {
 		return fmt.Errorf("giving back what was read of queue %q, which the broker does by itself once the connections have ended: %w", b.Queue, err)
 	}
 	return nil
 }
 
-// release releases what the consumers hold, the first one's first: a queue puts what comes
-// back where it was, or behind what came back before. So all that was sent must have come by
-// then, and all consumers have stopped: one that has room would get what another releases.
-func (b *browser) release(ctx context.Context) error {
+// await waits until so many messages of the queue are ready: what one connection gives back
+// may overtake what another one did. It waits for none that others consume.
+func (b *browser) await(ctx context.Context, ready uint64) error {
+	waiting, cancel := context.WithTimeout(ctx, backTimeout)
+	defer cancel()
+	for !b.shared {
+		now, err := b.client.InspectQueue(waiting, b.Queue)
+		switch {
+		case waiting.Err() != nil:
+			b.shared = true // somebody has taken some of them
+			return ctx.Err()
+		case err != nil || now.Messages >= int(ready):
+			return err
+		}
+		select {
+		case <-time.After(backPause):
+		case <-waiting.Done():
+		}
+	}
+	return ctx.Err()
+}
+
+// finish ends the consumers before the first one releases what it holds. A queue puts what
+// comes back where it was, or behind what came back before. So all that was sent must have
+// come by then; and a consumer that has room would get what another releases.
+func (b *browser) finish(ctx context.Context) error {
 	var errs []error
 	for _, h := range b.holders {
 		for h.held < h.prefetch && !h.empty {
@@ -78,51 +110,36 @@ func (b *browser) release(ctx context.Context) error {
 		h.consumer.Stop()
 		errs = append(errs, h.consumer.Flush(ctx))
 	}
-	for _, h := range b.holders {
-		for i := range h.batches {
-			errs = append(errs, h.batches[i].Release())
-		}
-		errs = append(errs, h.consumer.Close(ctx))
-	}
 	return errors.Join(errs...)
 }
 
-// drop drops the connections, the first consumer's first. Before RabbitMQ 4.3 a quorum queue
-// that has no delivery limit puts what is released at its end, and only what a lost
-// consumer held back at its beginning; both count a delivery.
-func (b *browser) drop(ctx context.Context) error {
+// stopEmpty ends the consumers that have room, and would get what others give back.
+func (b *browser) stopEmpty(ctx context.Context) error {
 	var errs []error
 	for _, h := range b.holders {
-		if h.empty { // it has room, and would get what another gives back
+		if h.empty {
 			h.consumer.Stop()
 			errs = append(errs, h.consumer.Flush(ctx))
 		}
 	}
-	for _, h := range b.holders {
-		errs = append(errs, b.dropOne(ctx, h))
-	}
 	return errors.Join(errs...)
 }
 
-// dropOne drops a connection and waits until the queue has seen that.
-func (b *browser) dropOne(ctx context.Context, h *holder) error {
-	ctx, cancel := context.WithTimeout(ctx, backTimeout)
-	defer cancel()
-	before, err := b.client.InspectQueue(ctx, b.Queue)
+// release gives back what a consumer holds, uncounted.
+func (h *holder) release(ctx context.Context) error {
+	var errs []error
+	for i := range h.batches {
+		errs = append(errs, h.batches[i].Release())
+	}
+	return errors.Join(append(errs, h.consumer.Close(ctx))...)
+}
+
+// drop drops the connection. Before RabbitMQ 4.3 a quorum queue that has no delivery limit
+// puts what is released at its end, and only what a lost consumer held back at its
+// beginning; both count a delivery.
+func (h *holder) drop(ctx context.Context) error {
 	ended, end := context.WithCancel(ctx)
 	end()
 	_ = h.consumer.Close(ended) // it says that nothing was settled
-	for err == nil {
-		var now thump.QueueInfo
-		now, err = b.client.InspectQueue(ctx, b.Queue)
-		if err == nil && (now.Messages >= before.Messages+int(h.held) || now.Consumers < before.Consumers) {
-			break
-		}
-		select {
-		case <-time.After(backPause):
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-	}
-	return err
+	return nil
 }
