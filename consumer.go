@@ -330,7 +330,8 @@ func (c *Consumer) explain(err error) error {
 }
 
 // Flush returns once the broker has read every ack, and whatever else has been
-// settled, so far; an ack by itself does not wait. For a stream's consumer with a
+// settled, so far; an ack by itself does not wait. After Stop it sends no more, and has taken
+// back what was not handed out. For a stream's consumer with a
 // Name it is StoreOffset; for one without it, and with AutoAck for a queue, there is
 // nothing to wait for. A quorum queue applies an ack shortly after the broker has
 // read it.
@@ -343,6 +344,9 @@ func (c *Consumer) Flush(ctx context.Context) error {
 		return errNoConsumer
 	}
 	err := ctx.Err()
+	if err == nil {
+		err = c.awaitStop(ctx)
+	}
 	if err == nil {
 		err = c.engine.flush(ctx)
 	}

@@ -15,6 +15,7 @@ type consumerEnd struct {
 	cut  context.CancelCauseFunc
 
 	stopping sync.Once
+	asked    atomic.Bool   // Stop was called
 	stopped  chan struct{} // the broker sends no more; stopErr is why it could not be told
 	stopErr  error
 
@@ -86,16 +87,30 @@ func (e *consumerEnd) lastTake() {
 // one of its group once everything that was handed out is acked; with ManualStore, at
 // Close.
 //
-// Stop does not wait. It may be called anywhere, any number of times: inside the loop,
-// and in callbacks.
+// Stop does not wait; a Flush after it does, until the broker has stopped too. Stop may be
+// called anywhere, any number of times: inside the loop, and in callbacks.
 func (c *Consumer) Stop() {
 	if c.engine == nil {
 		return
 	}
 	c.end.stopping.Do(func() {
 		c.engine.halt()
+		c.end.asked.Store(true)
 		go c.stop()
 	})
+}
+
+// awaitStop waits, where Stop was called, until the broker knows.
+func (c *Consumer) awaitStop(ctx context.Context) error {
+	if !c.end.asked.Load() {
+		return nil
+	}
+	select {
+	case <-c.end.stopped:
+		return c.end.stopErr
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // stop tells the broker.
@@ -115,7 +130,8 @@ func (c *Consumer) stop() {
 //
 // For a batch that nobody settles Close waits until ctx ends: give it one that ends.
 // Then the connection is dropped and the error says how many deliveries were not
-// settled; they go back to the queue. No callback and no handler can hold Close up for
+// settled; they go back to the queue. With a ctx that has ended already, Close does that at
+// once and says nothing to the broker before. No callback and no handler can hold Close up for
 // longer. Inside a loop over Batches, settle the batch first. If the consumer had failed,
 // Close says why, unless Receive or Batches has. Where it has no connection, it does not
 // wait for one, and Close says why that was lost. When the ctx of one call ends, all give
@@ -126,6 +142,9 @@ func (c *Consumer) stop() {
 func (c *Consumer) Close(ctx context.Context) error {
 	if c.engine == nil {
 		return errNoConsumer
+	}
+	if ctx.Err() != nil {
+		c.end.giveUp(ctx.Err()) // so that Stop tells the broker nothing
 	}
 	c.Stop()
 	c.engine.drain()

@@ -41,7 +41,11 @@ var layers = map[string][]string{
 	"internal/management": {"internal/printable"},
 	"internal/load":       {"", "internal/ledger", "internal/result"},
 	"internal/record":     {"", "internal/printable"},
-	"cmd/thump":           {"", "internal/broker", "internal/load", "internal/management", "internal/printable", "internal/record", "internal/report", "internal/result", "internal/secretfile"},
+	"internal/dump":       {"", "internal/printable", "internal/record"},
+	"cmd/thump": {
+		"", "internal/broker", "internal/dump", "internal/load", "internal/management", "internal/printable",
+		"internal/record", "internal/report", "internal/result", "internal/secretfile",
+	},
 
 	"cmd/thump/internal/filter": {""},
 	"cmd/thump/internal/places": {"internal/secretfile"},

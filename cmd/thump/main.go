@@ -168,7 +168,12 @@ THUMP_URL, --url-file and --url-command keep it from them.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(runCommand(u), sendCommand(u), receiveCommand(u), brokerCommand(u), queueCommand(u), streamCommand(u), completionCommand(u), manCommand(u), licensesCommand(u))
+	root.AddCommand(
+		runCommand(u), sendCommand(u), receiveCommand(u),
+		peekCommand(u), dumpCommand(u), restoreCommand(u),
+		queueCommand(u), streamCommand(u), brokerCommand(u),
+		completionCommand(u), manCommand(u), licensesCommand(u),
+	)
 	completeNames(u, root)
 	return root
 }

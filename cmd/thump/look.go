@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/internal/dump"
+)
+
+// look is what peek and dump read, and how.
+type look struct {
+	command string
+	flags   *pflag.FlagSet
+
+	name     string // of a queue or a stream
+	isStream bool   // --stream says so
+	offset   offsetFlag
+	until    untilFlag
+	connect  connectFlags
+	recovery recoveryFlags
+	quiet    bool
+}
+
+// register adds the flags that peek and dump have in common.
+func (l *look) register(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.BoolVar(&l.isStream, "stream", false, "the name is a stream's: don't ask over AMQP what it is")
+	flags.Var(&l.offset, "offset", "stream: begin with the first message, the last chunk, an offset, a time, or -1000 for the last thousand")
+	flags.Var(&l.until, "until", `stream: end with what was stored up to this time, or "now"`)
+	l.connect.register(flags)
+	l.recovery.register(flags)
+	flags.BoolVarP(&l.quiet, "quiet", "q", false, "print only the answer, no notes and no progress")
+}
+
+// check says what is wrong with the command line.
+func (l *look) check(cmd *cobra.Command, name string) error {
+	l.command, l.flags, l.name = cmd.CommandPath(), cmd.Flags(), name
+	switch {
+	case isURL(name):
+		return misplaced("an argument of " + l.command)
+	case name == "":
+		return usagef("the queue or stream needs a name")
+	case len(name) > nameMax:
+		return usagef("the name is %d bytes long, RabbitMQ allows %d", len(name), nameMax)
+	}
+	return faults(l.connect.check(l.flags.Changed), l.recovery.check(l.flags.Changed))
+}
+
+// open connects. Whoever opens must close.
+func (l *look) open(ctx context.Context, u *ui) (*connection, error) {
+	u.quiet = l.quiet
+	conn, err := l.connect.connect(ctx, u, manner{name: l.command, recovery: l.recovery.recovery()})
+	return conn, u.orInterrupted(err)
+}
+
+// closeLooked closes a connection; the error is err, or else why that failed.
+func closeLooked(ctx context.Context, u *ui, conn *connection, err error) error {
+	timeout := cleanupTimeout
+	if u.stopping() {
+		timeout = goodbyeTimeout
+	}
+	if closing := conn.close(ctx, false, timeout); err == nil {
+		return closing
+	}
+	return err
+}
+
+// find finds out what the name is.
+func (l *look) find(ctx context.Context, client *thump.Client) (dump.Definition, error) {
+	if l.isStream {
+		if _, err := client.InspectStream(ctx, l.name); err != nil {
+			return dump.Definition{}, err
+		}
+		return dump.Definition{Name: l.name, Kind: dump.Stream, Partial: "it was named as a stream, and not asked for over AMQP"}, nil
+	}
+	d, err := dump.Describe(ctx, client, l.name)
+	if err != nil {
+		return d, l.explain(ctx, client, err)
+	}
+	if d.Kind == dump.Stream {
+		return d, nil
+	}
+	for _, flag := range []string{"offset", "until", "last"} {
+		if f := l.flags.Lookup(flag); f != nil && f.Changed {
+			return d, usagef("--%s is for streams, and %q is a queue", flag, l.name)
+		}
+	}
+	return d, nil
+}
+
+// explain says more about a name that is no queue.
+func (l *look) explain(ctx context.Context, client *thump.Client, err error) error {
+	if !thump.IsNotFound(err) {
+		return err
+	}
+	asking, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	if partitions, asked := client.Partitions(asking, l.name); asked == nil {
+		return fmt.Errorf("%q is a super stream: use %s with one of its partitions, such as %q", l.name, l.command, partitions[0])
+	}
+	if client.InspectExchange(asking, l.name) == nil {
+		return fmt.Errorf("%q is an exchange, and no queue has that name: %s is for queues and streams", l.name, l.command)
+	}
+	return err
+}
+
+// disturbs tells what reading a queue changes.
+func (u *ui) disturbs(ctx context.Context, client *thump.Client, d dump.Definition) error {
+	if d.Kind == dump.Stream {
+		return nil
+	}
+	info, err := client.InspectQueue(ctx, d.Name)
+	if err != nil {
+		return err
+	}
+	counts := d.Kind != thump.Classic && dump.Counts(client.Server())
+	what := fmt.Sprintf("What is read of the queue %q is given back, and then marked as redelivered", d.Name)
+	switch {
+	case counts && d.Kind == thump.Quorum:
+		what += "; this quorum queue also counts a delivery of each message" + limitText(client.Server(), d)
+	case counts:
+		what += "; if it is a quorum queue, that counts a delivery of each message as well"
+	}
+	u.notef("%s.\n", what)
+	if info.Consumers > 0 {
+		u.notef("The queue has %d consumers: what they hold unacked is not seen here, and what is read here they get later, perhaps out of order.\n", info.Consumers)
+	}
+	return nil
+}
+
+// limitText is what becomes of messages that were delivered too often.
+func limitText(server thump.ServerInfo, d dump.Definition) string {
+	if limit := deliveryLimit(server, d); limit > 0 {
+		return fmt.Sprintf(", and drops or dead-letters one that comes back more than %d times", limit)
+	}
+	return ""
+}
+
+// deliveryLimit is how often a message of a quorum queue may come back; 0 if there is no
+// limit. A policy may say something else.
+func deliveryLimit(server thump.ServerInfo, d dump.Definition) int64 {
+	const byDefault = 20 // since RabbitMQ 4.0
+	given, found := d.Arguments.Get("x-delivery-limit")
+	limit, _ := given.(int64)
+	switch {
+	case found:
+		return max(0, limit)
+	case len(server.Version) > 0 && server.Version[0] < '4':
+		return 0
+	default:
+		return byDefault
+	}
+}
+
+// ended is the error of what was read, as the user is told it.
+func (u *ui) ended(err error) error {
+	if errors.Is(err, dump.ErrInterrupted) {
+		return errInterrupted
+	}
+	return u.orInterrupted(err)
+}
+
+// countEvery is how often the progress of a dump or a restore is told.
+const countEvery = 2 * time.Second
+
+// count tells how far something is, until the function that it returns is called.
+func (u *ui) count(p *dump.Progress, done string) (stop func()) {
+	if u.quiet {
+		return func() {}
+	}
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		tick := time.NewTicker(countEvery)
+		defer tick.Stop()
+		for begin := time.Now(); ; {
+			select {
+			case <-end:
+				return
+			case <-tick.C:
+			}
+			n, total := p.Messages.Load(), p.Total.Load()
+			rate := float64(n) / time.Since(begin).Seconds()
+			if total == 0 {
+				u.errorf(" [.] %s %d messages, %.0f a second\n", done, n, rate)
+				continue
+			}
+			u.errorf(" [.] %s %d of %d messages (%d %%), %.0f a second\n", done, n, total, 100*min(n, total)/total, rate)
+		}
+	}()
+	return func() {
+		close(end)
+		<-ended
+	}
+}
+
+// messages is a number of messages in words.
+func messages(n uint64) string {
+	if n == 1 {
+		return "1 message"
+	}
+	return fmt.Sprintf("%d messages", n)
+}

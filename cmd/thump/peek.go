@@ -1,0 +1,214 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/internal/dump"
+	"github.com/thumpmq/thump/internal/record"
+)
+
+const peekDefault = 10
+
+// peekConfig is what the command line asks peek for.
+type peekConfig struct {
+	look
+	count countFlag
+	last  countFlag
+	all   bool
+	json  bool
+	full  int64 // the number or offset of one message; -1 for none
+}
+
+func peekCommand(u *ui) *cobra.Command {
+	cfg := peekConfig{count: peekDefault}
+	cmd := &cobra.Command{
+		Use:   "peek QUEUE|STREAM",
+		Short: "Look at the messages of a queue or stream, and leave them there",
+		Long: `peek shows the first messages of a queue or a stream, 10 unless -n or --all says
+otherwise, and leaves all of them where they are, in their order. It finds out by
+itself which of the two the name is.
+
+A stream is read from --offset on, or its --last messages; that changes nothing.
+
+A queue's messages are taken unacked, up to as many as are asked for, shown, and given
+back when all are shown; nobody else gets them meanwhile. Afterwards they are marked as
+redelivered. A quorum queue of RabbitMQ 4.3 or later counts no delivery for that; an
+older one does, and drops or dead-letters messages that came back more often than its
+delivery limit says, 20 times by default since RabbitMQ 4.0. peek says what it changes
+before it reads. What the consumers of a queue hold unacked can't be seen.
+
+Ctrl-C, a connection that is lost, and a process that is killed lose nothing: the broker
+gives the messages back.
+
+A message is a few lines. What is no text is shown as escapes, and a long body is cut;
+--full N shows all of message N, which is the offset for a stream. --json prints
+records, one a line, with all there is: docs/format.md describes them.
+` + exitCodesHelp,
+		Example: `  thump peek orders
+  thump peek orders -n 100 --json
+  thump peek orders --full 3                  all of the third message
+  thump peek events --last 5
+  thump peek events --offset 2026-11-23T10:00:00Z -n 20`,
+		Args: oneName,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := cfg.check(cmd, args[0]); err != nil {
+				return err
+			}
+			return peek(cmd.Context(), &cfg, u)
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.VarP(&cfg.count, "count", "n", "how many messages to show (1000000, 10k, 1m)")
+	flags.BoolVar(&cfg.all, "all", false, "show all that are there")
+	flags.Var(&cfg.last, "last", "stream: show this many of the last messages")
+	flags.Lookup("last").DefValue = ""
+	flags.Int64Var(&cfg.full, "full", -1, "show all of one message: the first of a queue is 1; of a stream its offset")
+	flags.Lookup("full").DefValue = ""
+	flags.BoolVar(&cfg.json, "json", false, "print the messages as records, a line of JSON each")
+	cfg.register(cmd)
+	return cmd
+}
+
+func (cfg *peekConfig) check(cmd *cobra.Command, name string) error {
+	given := cmd.Flags().Changed
+	var wrong error
+	switch {
+	case cfg.all && given("count"):
+		wrong = fmt.Errorf("--all can't go with --count")
+	case given("last") && (given("offset") || cfg.all || given("count") || given("full")):
+		wrong = fmt.Errorf("--last says where to begin and how many to show: it can't go with --offset, --count, --all or --full")
+	case given("full") && (cfg.all || given("count") || given("offset")):
+		wrong = fmt.Errorf("--full shows one message: it can't go with --count, --all or --offset")
+	case given("full") && cfg.full < 0:
+		wrong = fmt.Errorf("--full must be the number of a message, not %d", cfg.full)
+	}
+	return faults(cfg.look.check(cmd, name), wrong)
+}
+
+// peek shows messages.
+func peek(ctx context.Context, cfg *peekConfig, u *ui) (err error) {
+	starting, started := u.starting(ctx)
+	defer started()
+	conn, err := cfg.open(starting, u)
+	if err != nil {
+		return err
+	}
+	defer func() { err = closeLooked(ctx, u, conn, err) }()
+	definition, err := cfg.find(starting, conn.client)
+	if err != nil {
+		return u.orInterrupted(err)
+	}
+	if err := u.disturbs(starting, conn.client, definition); err != nil {
+		return u.orInterrupted(err)
+	}
+	p := peeker{cfg: cfg, u: u}
+	if definition.Kind == dump.Stream {
+		err = p.stream(ctx, conn.client)
+	} else {
+		err = p.queue(ctx, conn.client, definition)
+	}
+	if err == nil && cfg.full >= 0 && p.shown == 0 {
+		err = fmt.Errorf("there is no message %d in %q", cfg.full, cfg.name)
+	}
+	if err == nil {
+		u.notef("%s shown.\n", messages(p.shown))
+	}
+	return u.ended(err)
+}
+
+// peeker shows messages as they come.
+type peeker struct {
+	cfg   *peekConfig
+	u     *ui
+	seen  int64 // of a queue
+	shown uint64
+	back  int // the highest delivery count
+	line  []byte
+}
+
+func (p *peeker) most() uint64 {
+	switch {
+	case p.cfg.all:
+		return 0
+	case p.cfg.last > 0:
+		return uint64(p.cfg.last)
+	default:
+		return uint64(p.cfg.count)
+	}
+}
+
+func (p *peeker) queue(ctx context.Context, client *thump.Client, d dump.Definition) error {
+	most := p.most()
+	if p.cfg.full == 0 {
+		return usagef("--full 0: the first message of a queue is 1")
+	}
+	if p.cfg.full > 0 {
+		most = uint64(p.cfg.full)
+	}
+	_, err := dump.Browse(ctx, client, dump.Browsing{
+		Queue: d.Name, Most: most, Interrupted: p.u.interrupted,
+		Each: func(delivery *thump.Delivery) error {
+			p.seen++
+			count, _ := delivery.DeliveryCount()
+			p.back = max(p.back, count)
+			if p.cfg.full < 0 || p.seen == p.cfg.full {
+				p.show(nil, delivery)
+			}
+			return p.u.outputError()
+		},
+	})
+	if limit := deliveryLimit(client.Server(), d); dump.Counts(client.Server()) && d.Kind == thump.Quorum && limit > 0 && p.back > 0 {
+		p.u.notef("A message was given back %d times before: after %d it is dropped or dead-lettered.\n", p.back, limit)
+	}
+	return err
+}
+
+func (p *peeker) stream(ctx context.Context, client *thump.Client) error {
+	last, found, err := dump.StreamEnd(ctx, client, p.cfg.name)
+	if err != nil || !found {
+		return err
+	}
+	r := dump.Reading{
+		Stream: p.cfg.name, Start: p.cfg.offset.start, Last: last, Until: p.cfg.until.time, Most: p.most(), Interrupted: p.u.interrupted,
+		Each: func(batch *thump.Batch, d *thump.Delivery) error {
+			p.show(batch, d)
+			return p.u.outputError()
+		},
+	}
+	switch {
+	case p.cfg.full >= 0:
+		r.Start, r.Most, r.Last = thump.FromOffset(uint64(p.cfg.full)), 1, min(last, uint64(p.cfg.full))
+	case p.cfg.last > 0:
+		r.Start = thump.FromOffset(last - min(last, uint64(p.cfg.last)-1))
+	}
+	if p.cfg.full > int64(last) || p.cfg.offset.offset > last {
+		return nil // there is nothing, and waiting for it would be in vain
+	}
+	_, err = dump.ReadStream(ctx, client, r)
+	return err
+}
+
+// show prints a message.
+func (p *peeker) show(batch *thump.Batch, d *thump.Delivery) {
+	var r record.Record
+	r.Set(d, batch)
+	p.shown++
+	if p.cfg.json {
+		p.line = record.Append(p.line[:0], &r)
+		p.u.printf("%s", p.line)
+		return
+	}
+	if p.shown > 1 {
+		p.u.printf("\n")
+	}
+	title := fmt.Sprintf("message %d", p.seen)
+	if r.Stream != "" {
+		title = fmt.Sprintf("offset %d", r.Offset)
+	}
+	p.u.printf("%s", messageText(title, &r, p.cfg.full >= 0))
+}

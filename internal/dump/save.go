@@ -1,0 +1,92 @@
+package dump
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/thumpmq/thump"
+)
+
+// Saving says what to write into a dump file.
+type Saving struct {
+	From        Definition // see Describe
+	Out         io.Writer
+	Compression string // see Compression
+
+	// For a stream: where to begin, and what to end with. See Reading.
+	Start thump.Start
+	Until time.Time
+
+	Progress    *Progress
+	Interrupted <-chan struct{}
+}
+
+// Save writes the messages of a queue or a stream as a dump file, those that are there when it
+// begins, and takes nothing away: see Browse and ReadStream. With an error the file is not
+// whole, and without its last line.
+func Save(ctx context.Context, client *thump.Client, s Saving) (Trailer, error) {
+	w, err := NewWriter(s.Out, s.Compression, Header{Queue: s.From})
+	if err != nil {
+		return Trailer{}, err
+	}
+	if s.From.Kind == Stream {
+		err = s.saveStream(ctx, client, w)
+	} else {
+		err = s.saveQueue(ctx, client, w)
+	}
+	if err != nil {
+		return w.end, err
+	}
+	return w.Close()
+}
+
+func (s *Saving) saveQueue(ctx context.Context, client *thump.Client, w *Writer) error {
+	info, err := client.InspectQueue(ctx, s.From.Name)
+	if err != nil {
+		return err
+	}
+	s.Progress.Total.Store(uint64(info.Messages))
+	_, err = Browse(ctx, client, Browsing{
+		Queue: s.From.Name, Interrupted: s.Interrupted,
+		Each: func(d *thump.Delivery) error { return s.write(w, nil, d) },
+	})
+	return err
+}
+
+func (s *Saving) saveStream(ctx context.Context, client *thump.Client, w *Writer) error {
+	last, found, err := StreamEnd(ctx, client, s.From.Name)
+	if err != nil || !found {
+		return err
+	}
+	_, err = ReadStream(ctx, client, Reading{
+		Stream: s.From.Name, Start: s.Start, Last: last, Until: s.Until, Interrupted: s.Interrupted,
+		Each: func(batch *thump.Batch, d *thump.Delivery) error {
+			if s.Progress.Total.Load() == 0 {
+				s.Progress.Total.Store(last - d.Offset + 1)
+			}
+			return s.write(w, batch, d)
+		},
+	})
+	return err
+}
+
+func (s *Saving) write(w *Writer, batch *thump.Batch, d *thump.Delivery) error {
+	if err := w.Write(batch, d); err != nil {
+		return errWriting{err}
+	}
+	s.Progress.Messages.Add(1)
+	return nil
+}
+
+// errWriting is the error of the file.
+type errWriting struct{ error }
+
+func (e errWriting) Unwrap() error { return e.error }
+
+// IsWriting reports whether err is that of what a dump is written to.
+func IsWriting(err error) bool {
+	_, ok := errors.AsType[errWriting](err)
+	return ok
+}

@@ -1,0 +1,147 @@
+package dump
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/thumpmq/thump"
+)
+
+const (
+	// chunkMost is more than there are in a chunk, and chunkBytes less than is uncompressed
+	// at a time: a batch with less of both is a whole chunk.
+	chunkMost  = 1 << 20
+	chunkBytes = 32 << 20
+
+	// lastChunkTimeout is how long the newest chunk may take to come. A stream may hold
+	// nothing but offsets of consumers, and RabbitMQ 3.10 can't say that it is empty.
+	lastChunkTimeout = 10 * time.Second
+)
+
+// Reading says what to read of a stream.
+type Reading struct {
+	Stream string
+	Start  thump.Start
+	// Last is the offset to end with; see StreamEnd.
+	Last uint64
+	// Until, where set, ends the reading with what was stored up to then.
+	Until time.Time
+	// Most, where set, is how many messages to read.
+	Most uint64
+	// Each is called with each message. Both are valid during the call. An error ends the
+	// reading.
+	Each func(*thump.Batch, *thump.Delivery) error
+	// Interrupted, where set, ends the reading in order once it is closed.
+	Interrupted <-chan struct{}
+}
+
+// StreamEnd returns the offset of the last message of a stream; found is false where there
+// is none.
+func StreamEnd(ctx context.Context, client *thump.Client, stream string) (last uint64, found bool, err error) {
+	info, err := client.InspectStream(ctx, stream)
+	if err != nil || info.Known && info.Empty {
+		return 0, false, err
+	}
+	consumer, err := client.Consumer(ctx, thump.ConsumerConfig{
+		From: thump.Stream(stream), MaxBatch: chunkMost, ReuseBuffers: true, AutoAck: true,
+		Stream: thump.StreamConsuming{Start: thump.FromLastChunk(), Credit: 2},
+	})
+	if err != nil {
+		return 0, false, err
+	}
+	defer closeReader(ctx, consumer)
+	waiting, cancel := context.WithTimeout(ctx, lastChunkTimeout)
+	defer cancel()
+	for {
+		batch, err := consumer.Receive(waiting)
+		switch {
+		case err != nil && ctx.Err() == nil && waiting.Err() != nil:
+			return last, found, nil
+		case err != nil:
+			return 0, false, err
+		}
+		bytes := 0
+		for i := range batch.Deliveries {
+			bytes += len(batch.Deliveries[i].Body)
+		}
+		last, found = batch.Deliveries[len(batch.Deliveries)-1].Offset, true
+		if bytes < chunkBytes {
+			return last, true, nil
+		}
+		cancel() // what is left of the chunk is here already; it is not waited for more
+		waiting, cancel = context.WithTimeout(ctx, idlePause)
+		defer cancel()
+	}
+}
+
+// ReadStream reads a part of a stream, which changes nothing there, and returns how many
+// messages it had. With an error that is not all: ErrInterrupted, that of Each or of ctx, or
+// why nothing more came.
+func ReadStream(ctx context.Context, client *thump.Client, r Reading) (read uint64, err error) {
+	consumer, err := client.Consumer(ctx, thump.ConsumerConfig{
+		From: thump.Stream(r.Stream), MaxBatch: batchMost, ReuseBuffers: true, AutoAck: true,
+		Stream: thump.StreamConsuming{Start: r.Start},
+	})
+	if err != nil {
+		return 0, err
+	}
+	defer closeReader(ctx, consumer)
+	for {
+		select {
+		case <-r.Interrupted:
+			return read, ErrInterrupted
+		default:
+		}
+		batch, err := r.receive(ctx, consumer)
+		if err != nil {
+			return read, err
+		}
+		if !r.Until.IsZero() && batch.StoredAt.After(r.Until) {
+			return read, nil
+		}
+		for i := range batch.Deliveries {
+			d := &batch.Deliveries[i]
+			if d.Offset > r.Last {
+				return read, nil
+			}
+			if err := r.Each(batch, d); err != nil {
+				return read, err
+			}
+			read++
+			if d.Offset == r.Last || read == r.Most {
+				return read, nil
+			}
+		}
+	}
+}
+
+// receive returns the next batch.
+func (r *Reading) receive(ctx context.Context, consumer *thump.Consumer) (*thump.Batch, error) {
+	for since := time.Now(); ; {
+		waiting, cancel := context.WithTimeout(ctx, idlePause)
+		batch, err := consumer.Receive(waiting)
+		cancel()
+		switch {
+		case err == nil:
+			return batch, nil
+		case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
+			return nil, err
+		case time.Since(since) > idleMost:
+			return nil, fmt.Errorf("reading stream %q: nothing has come for %v, and it reaches to offset %d: %w", r.Stream, idleMost, r.Last, err)
+		}
+		select {
+		case <-r.Interrupted:
+			return nil, ErrInterrupted
+		default:
+		}
+	}
+}
+
+// closeReader closes a consumer that has nothing to settle.
+func closeReader(ctx context.Context, consumer *thump.Consumer) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), idlePause)
+	defer cancel()
+	_ = consumer.Close(ctx) // what was read is read
+}
