@@ -39,7 +39,8 @@ var layers = map[string][]string{
 	"internal/result": {},
 	"internal/report": {"internal/printable", "internal/result"},
 	"internal/load":   {"", "internal/ledger", "internal/result"},
-	"cmd/thump":       {"", "internal/broker", "internal/load", "internal/printable", "internal/report", "internal/result", "internal/secretfile"},
+	"internal/move":   {""},
+	"cmd/thump":       {"", "internal/broker", "internal/load", "internal/move", "internal/printable", "internal/report", "internal/result", "internal/secretfile"},
 
 	// Test support and measurement: nothing above imports them.
 	"internal/fakebroker":             {"internal/amqp10", "internal/amqpproto", "internal/compress", "internal/streamproto"},
