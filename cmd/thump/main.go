@@ -148,6 +148,7 @@ THUMP_URL, --url-file and --url-command keep it from them.
 		Example: `  thump run                      a million messages through RabbitMQ and back
   thump send hello               the tutorial's producer
   thump receive hello            the tutorial's consumer
+  thump move orders orders-v2    every message, to another queue, stream or broker
   thump broker start             a RabbitMQ of your own, on this machine only`,
 		Version:           version(),
 		SilenceErrors:     true,
@@ -163,7 +164,7 @@ THUMP_URL, --url-file and --url-command keep it from them.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(runCommand(u), sendCommand(u), receiveCommand(u), brokerCommand(u), licensesCommand(u))
+	root.AddCommand(runCommand(u), sendCommand(u), receiveCommand(u), moveCommand(u), brokerCommand(u), licensesCommand(u))
 	return root
 }
 
