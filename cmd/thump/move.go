@@ -187,7 +187,7 @@ func (cfg *moveConfig) check() error {
 func moveMessages(ctx context.Context, cfg *moveConfig, u *ui) (err error) {
 	starting, started := u.starting(ctx)
 	defer started()
-	w, err := openMove(starting, ctx, u, &cfg.output, &cfg.connect, &cfg.to, &cfg.recovery, "thump move")
+	w, err := openMove(starting, u, &cfg.output, &cfg.connect, &cfg.to, &cfg.recovery, "thump move")
 	if err != nil {
 		return u.orInterrupted(err)
 	}
@@ -196,7 +196,7 @@ func moveMessages(ctx context.Context, cfg *moveConfig, u *ui) (err error) {
 	if err != nil {
 		return u.orInterrupted(err)
 	}
-	if cfg.journal != "" {
+	if w.journal = cfg.journal; w.journal != "" {
 		if job.Journal, err = move.OpenJournal(cfg.journal, where(w.source, job.From), where(w.target, job.To)); err != nil {
 			return err
 		}
@@ -293,6 +293,7 @@ func (cfg *moveConfig) dropped() []string {
 type movement struct {
 	u              *ui
 	json           *file
+	journal        string      // "" if there is none
 	source, target *connection // the same, unless there is --to-url
 	progress       movingProgress
 }
@@ -315,7 +316,7 @@ func (p *movingProgress) Blocked() string {
 }
 
 // openMove connects to the source, and to the target where that is elsewhere.
-func openMove(starting, _ context.Context, u *ui, output *outputFlags, source *connectFlags, to *toFlags, recovery *recoveryFlags, name string) (*movement, error) {
+func openMove(starting context.Context, u *ui, output *outputFlags, source *connectFlags, to *toFlags, recovery *recoveryFlags, name string) (*movement, error) {
 	u.quiet = output.quiet
 	w := &movement{u: u}
 	var err error
@@ -401,7 +402,11 @@ const namedMost = 20
 func (w *movement) report(ctx context.Context, command string, job move.Job, r move.Receipt, ended error) error {
 	for i, double := range r.Doubled {
 		if i == namedMost {
-			w.u.errorf(" [!] May be there twice: %d more; --json has all of them\n", r.MayBeTwice-namedMost)
+			all := "--json has all of them"
+			if w.journal != "" {
+				all = move.TwicePath(w.journal) + " has all of them"
+			}
+			w.u.errorf(" [!] May be there twice: %d more; %s\n", r.MayBeTwice-namedMost, all)
 			break
 		}
 		w.u.errorf(" [!] May be there twice: %s: %s\n", double.Message, double.Why)

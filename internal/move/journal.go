@@ -37,7 +37,8 @@ type Journal struct {
 	header header
 	size   int64
 	buf    []byte
-	err    error // the first write that failed: nothing is remembered any more
+	twice  *os.File // where the messages are named that may be there twice; nil until there is one
+	err    error    // the first write that failed: nothing is remembered any more
 }
 
 // header is the first line of a journal.
@@ -408,6 +409,36 @@ func (j *Journal) compact() error {
 	return syncFolder(folder)
 }
 
+// TwicePath is the file beside a journal that names the messages that may be at the target
+// twice, a JSON object a line, before they are published again.
+func TwicePath(journal string) string { return journal + ".twice" }
+
+// name writes down messages that may be at the target twice.
+func (j *Journal) name(list []Double) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.file == nil || len(list) == 0 || j.err != nil {
+		return j.err
+	}
+	var err error
+	if j.twice == nil {
+		j.twice, err = os.OpenFile(TwicePath(j.path), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	}
+	var lines []byte
+	for _, d := range list {
+		line, marshal := json.Marshal(d)
+		err = errors.Join(err, marshal)
+		lines = append(append(lines, line...), '\n')
+	}
+	if err == nil {
+		_, err = j.twice.Write(lines)
+	}
+	if err == nil {
+		err = j.twice.Sync()
+	}
+	return j.failed(err)
+}
+
 // Publisher is the name that a stream as the target knows this journal's move by: another
 // for each journal. "" for a journal in memory.
 func (j *Journal) Publisher() string {
@@ -429,6 +460,9 @@ func (j *Journal) Close() error {
 	}
 	err := j.file.Close()
 	j.file = nil
+	if j.twice != nil {
+		err = errors.Join(err, j.twice.Close())
+	}
 	if err != nil {
 		return fmt.Errorf("closing the journal %s: %w", j.path, pathless(err))
 	}

@@ -164,6 +164,7 @@ type mover struct {
 	stale    bool      // something could not be acked any more: it comes again
 	fatal    error
 	receipt  Receipt
+	naming   []Double       // that the journal has not written down
 	behind   []*thump.Batch // what of them is not settled goes back at the end
 	changed  chan struct{}  // closed after each pass of the settler, and made anew
 }

@@ -34,6 +34,22 @@ func (m *mover) prepare(batch *thump.Batch, entries []entry) *flight {
 	return f
 }
 
+// nameTwice writes down which messages may be at the target twice, before that can be.
+func (m *mover) nameTwice() error {
+	m.mu.Lock()
+	list := m.naming
+	m.naming = nil
+	m.mu.Unlock()
+	return m.journal.name(list)
+}
+
+// double counts a message that may be at the target twice. m.mu is held.
+func (m *mover) double(f *flight, i int, why string) {
+	d := Double{Message: named(&f.batch.Deliveries[i], f.list[i].id), Why: why}
+	m.receipt.double(d)
+	m.naming = append(m.naming, d)
+}
+
 // room is how many deliveries of a batch may be taken, of which so many are known: those
 // are taken in any case.
 func (m *mover) room(known int) int {
@@ -109,7 +125,7 @@ func (m *mover) count(f *flight) {
 		m.receipt.Taken++
 	}
 	for i, why := range f.twice {
-		m.receipt.double(named(&f.batch.Deliveries[i], f.list[i].id), why)
+		m.double(f, i, why)
 	}
 	m.job.Progress.taken.Store(m.receipt.Taken)
 	if m.receipt.Left >= leftMost && m.fatal == nil {
@@ -138,6 +154,10 @@ func (m *mover) fly(f *flight) {
 
 // publish publishes what is to be published of a flight.
 func (m *mover) publish(ctx context.Context, f *flight) error {
+	if err := m.nameTwice(); err != nil {
+		m.refuse(f, 0, len(f.msgs), "it was not published")
+		return err
+	}
 	for begin := 0; begin < len(f.msgs); {
 		if f.fates[begin] != waiting {
 			begin++

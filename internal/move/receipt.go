@@ -52,9 +52,9 @@ func (r *Receipt) leave(why string) {
 	r.Reasons[why]++
 }
 
-func (r *Receipt) double(message, why string) {
+func (r *Receipt) double(d Double) {
 	r.MayBeTwice++
 	if len(r.Doubled) < doubledMost {
-		r.Doubled = append(r.Doubled, Double{Message: message, Why: why})
+		r.Doubled = append(r.Doubled, d)
 	}
 }

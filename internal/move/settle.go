@@ -64,7 +64,7 @@ func (m *mover) pass() {
 	m.settling = true
 	m.mu.Unlock()
 
-	err := m.journal.mark(marks)
+	err := errors.Join(m.nameTwice(), m.journal.mark(marks))
 	if err != nil {
 		m.fail(err)
 	}
@@ -120,12 +120,12 @@ func (m *mover) apply() []marking {
 			f.settleFate(i, unanswered)
 			m.receipt.leave("no confirm has come")
 			if !m.dedupes {
-				m.receipt.double(named(&f.batch.Deliveries[i], f.list[i].id), whyNoWord)
+				m.double(f, i, whyNoWord)
 			}
 			continue
 		}
 		if o.Resent && !m.dedupes {
-			m.receipt.double(named(&f.batch.Deliveries[i], f.list[i].id), whyResent)
+			m.double(f, i, whyResent)
 		}
 	}
 	m.outcomes = m.outcomes[:0]
@@ -329,7 +329,7 @@ func (m *mover) giveUpOn() {
 			f.settleFate(i, unanswered)
 			m.receipt.leave("no confirm has come")
 			if !m.dedupes {
-				m.receipt.double(named(&f.batch.Deliveries[i], f.list[i].id), whyNoWord)
+				m.double(f, i, whyNoWord)
 			}
 		}
 	}

@@ -65,6 +65,7 @@ func (w *model) move(t *testing.T, j *Journal) (done bool) {
 	for _, m := range unacked[:min(len(unacked), j.expected())] {
 		came = append(came, m.content)
 	}
+	finished := j.tail.finished
 	known, doubt := j.fit(came)
 	doubtful := make(map[identity]int)
 	for _, e := range doubt {
@@ -86,6 +87,9 @@ func (w *model) move(t *testing.T, j *Journal) (done bool) {
 			if e.status == fresh && doubtful[e.id] > 0 {
 				doubtful[e.id]--
 				w.named[m.content]++
+				if w.kinds == 0 && !finished { // no two are alike: what came again is known
+					t.Errorf("message %d is not recognised", m.uid)
+				}
 			}
 			if e.status != confirmed {
 				e.status = sent
