@@ -42,8 +42,9 @@ var layers = map[string][]string{
 	"internal/load":       {"", "internal/ledger", "internal/result"},
 	"internal/record":     {"", "internal/printable"},
 	"internal/dump":       {"", "internal/printable", "internal/record"},
+	"internal/move":       {""},
 	"cmd/thump": {
-		"", "internal/broker", "internal/dump", "internal/load", "internal/management", "internal/printable",
+		"", "internal/broker", "internal/dump", "internal/load", "internal/management", "internal/move", "internal/printable",
 		"internal/record", "internal/report", "internal/result", "internal/secretfile",
 	},
 

@@ -152,6 +152,7 @@ THUMP_URL, --url-file and --url-command keep it from them.
   thump send hello               the tutorial's producer
   thump receive hello            the tutorial's consumer
   thump queue list               queues, and what is in them
+  thump move orders orders-v2    every message, to another queue, stream or broker
   thump broker start             a RabbitMQ of your own, on this machine only`,
 		Version:       version(),
 		SilenceErrors: true,
@@ -170,7 +171,7 @@ THUMP_URL, --url-file and --url-command keep it from them.
 	})
 	root.AddCommand(
 		runCommand(u), sendCommand(u), receiveCommand(u),
-		peekCommand(u), dumpCommand(u), restoreCommand(u),
+		peekCommand(u), dumpCommand(u), restoreCommand(u), moveCommand(u),
 		queueCommand(u), streamCommand(u), brokerCommand(u),
 		completionCommand(u), manCommand(u), licensesCommand(u),
 	)

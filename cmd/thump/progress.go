@@ -3,8 +3,6 @@ package main
 import (
 	"fmt"
 	"time"
-
-	"github.com/thumpmq/thump/internal/load"
 )
 
 const (
@@ -40,8 +38,17 @@ type display interface {
 	end()
 }
 
+// progress is how far a command has come. Any goroutine may read it at any time.
+type progress interface {
+	Published() uint64
+	Confirmed() uint64
+	Received() uint64
+	Blocked() string
+	Away() (since time.Time, why error)
+}
+
 // follow shows progress until the function that it returns is called.
-func (u *ui) follow(p *load.Progress, t tracks) (done func()) {
+func (u *ui) follow(p progress, t tracks) (done func()) {
 	if u.quiet {
 		return func() {}
 	}

@@ -218,7 +218,7 @@ func checkURLs(cmd *cobra.Command) error {
 	var wrong error
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		switch f.Name {
-		case "url", "stream-url", "url-command", "management-url":
+		case "url", "stream-url", "url-command", "management-url", "to-url", "to-stream-url", "to-url-command":
 		default:
 			if wrong == nil && isURL(f.Value.String()) {
 				wrong = misplaced("the value of --" + f.Name)

@@ -1,0 +1,2 @@
+// Package move moves messages.
+package move

@@ -1,0 +1,360 @@
+package move
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/thumpmq/thump"
+)
+
+// session takes and publishes until the end of the move. errAgain says that something could
+// not be acked, because the connection was lost in the last moment, and comes again.
+func (m *mover) session(ctx context.Context) error {
+	taking, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if m.job.Stop != nil {
+		go func() {
+			select {
+			case <-m.job.Stop:
+				cancel()
+			case <-taking.Done():
+			}
+		}()
+	}
+	con, err := m.consume(taking)
+	if err != nil {
+		return m.unlessStopped(err)
+	}
+	m.reconnects = 0
+	m.mu.Lock()
+	m.con, m.last = con, false
+	m.mu.Unlock()
+	var batch *thump.Batch // of another connection than what was taken
+	for err = m.takeAgain(taking, con, nil); err == nil; err = m.takeAgain(taking, con, batch) {
+		if batch, err = m.takeNew(taking, con); !errors.Is(err, errAgain) {
+			break
+		}
+		if err = m.lost(taking); err != nil {
+			break
+		}
+	}
+	return m.finish(ctx, con, m.unlessStopped(err))
+}
+
+// unlessStopped is err, or nil where the end of a stopped move is all that it says.
+func (m *mover) unlessStopped(err error) error {
+	if m.stopped() && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// stopped reports whether the move is to end.
+func (m *mover) stopped() bool {
+	select {
+	case <-m.job.Stop: // a nil one never is
+		return true
+	default:
+		return false
+	}
+}
+
+// consume opens the consumer.
+func (m *mover) consume(ctx context.Context) (*thump.Consumer, error) {
+	cfg := thump.ConsumerConfig{From: m.job.From.target(""), MaxBatch: m.batchMost()}
+	if !m.job.From.streams() {
+		cfg.Prefetch = prefetch
+		if limit := m.job.Limit; limit > 0 && m.journal.expected() == 0 && limit < prefetch {
+			cfg.Prefetch = int(limit) // what is not to be taken is not fetched
+		}
+		return m.job.Source.Consumer(ctx, cfg)
+	}
+	cfg.Stream = thump.StreamConsuming{Start: m.job.Start, Name: m.job.ConsumerName}
+	if offset, ok := m.journal.resumeAt(); ok {
+		cfg.Stream.Start = thump.FromOffset(offset)
+	} else if last := m.pub.LastPublishingID(); m.byOffset && last > 0 {
+		cfg.Stream.Start = thump.FromOffset(last) // ids are one higher than offsets
+	}
+	if !m.job.Follow && m.job.Idle == 0 {
+		cfg.Stream.Until = time.Now()
+	}
+	con, err := m.job.Source.Consumer(ctx, cfg)
+	if err != nil && !cfg.Stream.Until.IsZero() && before311(m.job.Source.Server().Version) {
+		cfg.Stream.Until = time.Time{}
+		m.job.Idle = idleOf310
+		return m.job.Source.Consumer(ctx, cfg)
+	}
+	return con, err
+}
+
+// idleOf310 ends the move of a stream of RabbitMQ 3.10, which does not say where a stream
+// ends.
+const idleOf310 = 3 * time.Second
+
+func before311(version string) bool {
+	var major, minor int
+	_, err := fmt.Sscanf(version, "%d.%d", &major, &minor)
+	return err == nil && (major < 3 || major == 3 && minor < 11)
+}
+
+// batchMost is the most messages of a batch: with a low rate few, so that they go evenly.
+func (m *mover) batchMost() int {
+	if m.job.Rate <= 0 {
+		return batchMost
+	}
+	return max(1, min(batchMost, int(m.job.Rate/10)))
+}
+
+func (m *mover) taken() uint64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.receipt.Taken
+}
+
+// takeNew takes what comes and publishes it. With errAgain it returns the first batch of
+// another connection.
+func (m *mover) takeNew(ctx context.Context, con *thump.Consumer) (*thump.Batch, error) {
+	last := time.Now()
+	for {
+		if err := m.failure(); err != nil {
+			return nil, err
+		}
+		if m.job.Limit > 0 && m.taken() >= m.job.Limit {
+			return nil, nil
+		}
+		batch, err := m.receive(ctx, con)
+		switch {
+		case errors.Is(err, errAgain):
+			return batch, err
+		case errors.Is(err, thump.ErrEnd):
+			return nil, nil
+		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+			if over, err := m.over(ctx, time.Since(last)); over || err != nil {
+				return nil, err
+			}
+			continue
+		case err != nil:
+			return nil, err
+		}
+		last = time.Now()
+		f := m.prepare(batch, nil)
+		if f.first, err = m.journal.taken(f.list); err != nil {
+			return nil, err
+		}
+		m.fly(f)
+		if err := m.publish(ctx, f); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// receive waits for a batch, a moment: then the caller looks around. errAgain comes with a
+// batch of another connection than those before.
+func (m *mover) receive(ctx context.Context, con *thump.Consumer) (*thump.Batch, error) {
+	waiting, cancel := context.WithTimeout(ctx, pollEvery)
+	defer cancel()
+	batch, err := con.Receive(waiting)
+	if err != nil {
+		return nil, err
+	}
+	if m.repeats(con, batch) {
+		return batch, errAgain
+	}
+	return batch, nil
+}
+
+// repeats reports whether the source begins to deliver again what was not acked. A queue
+// does when there is another connection; a stream goes back to a lower offset.
+func (m *mover) repeats(con *thump.Consumer, batch *thump.Batch) bool {
+	if m.job.From.streams() {
+		seen, before := m.offsets[batch.Stream]
+		m.offsets[batch.Stream] = batch.Deliveries[len(batch.Deliveries)-1].Offset
+		return before && batch.Deliveries[0].Offset <= seen
+	}
+	n := con.Stats().Reconnects
+	another := n != m.reconnects
+	m.reconnects = n
+	return another
+}
+
+// over reports whether a source that delivers nothing, since so long, has no more.
+func (m *mover) over(ctx context.Context, silent time.Duration) (bool, error) {
+	if m.job.Idle > 0 {
+		return silent >= m.job.Idle, nil
+	}
+	if m.job.Follow || m.job.From.streams() {
+		return false, nil
+	}
+	info, err := m.job.Source.InspectQueue(ctx, m.job.From.Name)
+	if err != nil {
+		if thump.IsNotFound(err) {
+			return false, err
+		}
+		return false, nil // the consumer says it, if that does not pass
+	}
+	return info.Messages == 0, nil
+}
+
+// takeAgain takes what the last move with this journal, or the last connection, has taken
+// and not acked: the source delivers it again, first. batch, where there is one, is the
+// beginning of it.
+func (m *mover) takeAgain(ctx context.Context, con *thump.Consumer, batch *thump.Batch) error {
+	expected := min(m.journal.expected(), prefetch)
+	bytes := 0
+	var batches []*thump.Batch
+	var came []identity
+	for last := time.Now(); ; {
+		if batch != nil {
+			last = time.Now()
+			batches = append(batches, batch)
+			for i := range batch.Deliveries {
+				came = append(came, m.ids.of(&batch.Deliveries[i], batch.Stream))
+				bytes += len(batch.Deliveries[i].Body)
+			}
+		}
+		if len(came) >= expected || bytes > againBytes {
+			break
+		}
+		var err error
+		batch, err = m.receive(ctx, con)
+		switch {
+		case errors.Is(err, errAgain): // once more, from the beginning
+			batches, came, bytes, err = nil, nil, 0, nil
+		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+			var over bool
+			over, err = m.over(ctx, time.Since(last))
+			if over || time.Since(last) > againTimeout {
+				expected = 0
+			}
+		case errors.Is(err, thump.ErrEnd):
+			expected, err = 0, nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	entries, doubt := m.journal.fit(came)
+	m.suspect(doubt)
+	flights := make([]*flight, 0, len(batches))
+	var all []entry
+	for _, batch := range batches {
+		n := min(len(entries), len(batch.Deliveries))
+		f := m.prepare(batch, entries[:n])
+		entries = entries[n:]
+		flights = append(flights, f)
+		all = append(all, f.list...)
+	}
+	m.resuming = true
+	first, err := m.journal.restart(all)
+	if err != nil {
+		return err
+	}
+	for _, f := range flights {
+		all = all[copy(f.list, all):] // with publishing ids
+		f.first = first
+		first += uint64(len(f.list))
+		m.fly(f)
+	}
+	for _, f := range flights {
+		if err := m.publish(ctx, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// againTimeout is how long a source that should deliver again, and has messages, may
+// deliver nothing, until what has come is taken as all that comes again.
+const againTimeout = 10 * time.Second
+
+// againBytes is how much of what comes again is held at a time: more than a publisher has
+// in flight.
+const againBytes = 256 << 20
+
+// suspect notes what may be at the target, and is not known to come again.
+func (m *mover) suspect(doubt []entry) {
+	clear(m.doubt)
+	for _, e := range doubt {
+		if e.status != left {
+			m.doubt[e.id]++
+		}
+	}
+}
+
+// lost forgets what came on a connection that was lost: nothing of it can be acked. What was
+// published gets its outcome first, so that the journal knows of it when it comes again.
+func (m *mover) lost(ctx context.Context) error {
+	if err := m.await(ctx, func() bool { return m.open() == 0 && !m.settling }); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.flights, m.behind, m.stale = nil, nil, false
+	return m.fatal
+}
+
+// finish acks what is confirmed, and gives back the rest.
+func (m *mover) finish(ctx context.Context, con *thump.Consumer, why error) error {
+	waiting, cancel := m.orderly(ctx)
+	unanswered := m.await(waiting, func() bool { return m.open() == 0 })
+	cancel()
+	con.Stop() // nothing that goes back now may come again
+	m.giveUpOn()
+	m.tellSettler()
+	_ = m.await(ctx, func() bool { return len(m.flights) == 0 && !m.settling }) // else ctx has ended
+	for _, batch := range m.behind {
+		_ = batch.Release() // it goes back in any case
+	}
+	closing, done := context.WithTimeout(ctx, closeTimeout)
+	defer done()
+	closed := con.Close(closing)
+	switch failed := m.failure(); {
+	case failed != nil:
+		return failed
+	case why != nil:
+		return why
+	case ctx.Err() != nil:
+		return ctx.Err()
+	case (m.stale || closed != nil) && !m.stopped() && m.endings < endingsMost:
+		m.endings++
+		m.stale = false
+		return errAgain
+	case unanswered != nil || m.stale:
+		return nil // the user has stopped it; the receipt has the rest
+	case closed != nil:
+		return closed
+	default:
+		_, err := m.journal.restart(nil)
+		return err
+	}
+}
+
+// endingsMost is how often the end of a move is tried again, whose last acks were lost with a
+// connection.
+const endingsMost = 5
+
+// orderly is ctx, which ends some time after the move was stopped.
+func (m *mover) orderly(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	if m.job.Stop != nil {
+		go func() {
+			select {
+			case <-m.job.Stop:
+				m.mu.Lock()
+				m.ending = true // what a full target has rejected stays
+				m.mu.Unlock()
+				m.tellSettler()
+			case <-ctx.Done():
+				return
+			}
+			select {
+			case <-time.After(orderlyTimeout):
+				cancel()
+			case <-ctx.Done():
+			}
+		}()
+	}
+	return ctx, cancel
+}
