@@ -46,6 +46,7 @@ var layers = map[string][]string{
 	"cmd/thump": {
 		"", "internal/broker", "internal/dump", "internal/load", "internal/management", "internal/move", "internal/printable",
 		"internal/record", "internal/report", "internal/result", "internal/secretfile",
+		"cmd/thump/internal/filter", "cmd/thump/internal/places",
 	},
 
 	"cmd/thump/internal/filter": {""},
