@@ -10,7 +10,8 @@ import (
 // consumerEnd is how far a Consumer is with its end: stopped, closed, done.
 type consumerEnd struct {
 	// life is what the stopping and closing may wait for. It ends when a Close gives
-	// up, with why.
+	// up, with why. It is there, as stopped, flushed and closed are, from the first Stop on:
+	// see begin.
 	life context.Context
 	cut  context.CancelCauseFunc
 
@@ -34,9 +35,15 @@ type consumerEnd struct {
 }
 
 func (e *consumerEnd) open(ctx context.Context) {
-	e.life, e.cut = context.WithCancelCause(context.WithoutCancel(ctx))
-	e.stopped, e.flushed, e.closed, e.done = make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
+	e.life = context.WithoutCancel(ctx)
+	e.done = make(chan struct{})
 	e.took.L = &e.mu
+}
+
+// begin is called once, when the consumer is to stop: many live long before that.
+func (e *consumerEnd) begin() {
+	e.life, e.cut = context.WithCancelCause(e.life)
+	e.stopped, e.flushed, e.closed = make(chan struct{}), make(chan struct{}), make(chan struct{})
 }
 
 func (e *consumerEnd) beginTake() {
@@ -93,6 +100,7 @@ func (c *Consumer) Stop() {
 		return
 	}
 	c.end.stopping.Do(func() {
+		c.end.begin()
 		c.engine.halt()
 		go c.stop()
 	})

@@ -19,7 +19,7 @@ type Channel struct {
 
 	// The reader's own: the content that is coming in, and the consumer that
 	// deliveries were last for.
-	content incoming
+	content *incoming // nil: none
 	hot     *Inbox
 	lastTag uint64 // of the deliveries; they are numbered from 1
 
@@ -33,7 +33,7 @@ type Channel struct {
 	consumers map[string]*Inbox
 	err       error         // why the channel ended
 	stale     error         // why its deliveries can't be settled any more
-	expired   chan struct{} // closed once stale is set
+	expired   chan struct{} // closed once stale is set; nil while nobody waits for that
 	done      chan struct{}
 
 	publishing atomic.Pointer[publishing] // nil until Carry
@@ -49,7 +49,6 @@ type reply struct {
 func newChannel(c *Conn, id uint16) *Channel {
 	ch := &Channel{
 		conn: c, id: id, turn: make(chan struct{}, 1), done: make(chan struct{}),
-		expired: make(chan struct{}), consumers: make(map[string]*Inbox),
 	}
 	ch.turn <- struct{}{}
 	return ch
@@ -345,6 +344,9 @@ func (ch *Channel) Consume(ctx context.Context, prefetch uint16, m *amqpproto.Ba
 	if ch.conn.shared {
 		in.Relax()
 	}
+	if ch.consumers == nil {
+		ch.consumers = make(map[string]*Inbox)
+	}
 	ch.consumers[in.tag] = in
 	ch.conn.Unlock()
 	calls := []amqpproto.Method{m}
@@ -417,7 +419,9 @@ func (ch *Channel) settle(frames func(out []byte) []byte) error {
 func (ch *Channel) expire(why error) {
 	if ch.stale == nil {
 		ch.stale = why
-		close(ch.expired)
+		if ch.expired != nil {
+			close(ch.expired)
+		}
 	}
 }
 
@@ -432,7 +436,17 @@ func (ch *Channel) Stale() error {
 
 // Expired is closed when the deliveries of the channel can't be settled any more; Stale
 // says why.
-func (ch *Channel) Expired() <-chan struct{} { return ch.expired }
+func (ch *Channel) Expired() <-chan struct{} {
+	ch.conn.Lock()
+	defer ch.conn.Unlock()
+	if ch.expired == nil {
+		ch.expired = make(chan struct{})
+		if ch.stale != nil {
+			close(ch.expired)
+		}
+	}
+	return ch.expired
+}
 
 // Ack settles deliveries as handled: those with these tags, or with multiple all
 // unsettled ones up to the one. It queues the frames, together, and does not wait. The
