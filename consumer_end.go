@@ -16,6 +16,7 @@ type consumerEnd struct {
 	cut  context.CancelCauseFunc
 
 	stopping sync.Once
+	said     atomic.Bool   // Receive or Batches has returned why it ended
 	stopped  chan struct{} // the broker sends no more; stopErr is why it could not be told
 	stopErr  error
 
@@ -25,8 +26,6 @@ type consumerEnd struct {
 	closed  chan struct{} // and the connections are closed
 
 	done chan struct{} // nothing more is handed out or called
-
-	said atomic.Bool // Receive or Batches has returned why it ended
 
 	mu     sync.Mutex
 	took   sync.Cond // taking is false
