@@ -29,7 +29,7 @@ type amqpConsumer struct {
 	links   uint64        // how many there were
 	outage  *outage       // nil while that lives
 	why     error         // why the consumer ended
-	changed chan struct{} // closed when one of the three changes, and made anew
+	changed chan struct{} // closed when one of the three changes; nil while nobody waits for that
 	ended   chan struct{}
 	onEnd   func()
 
@@ -56,7 +56,7 @@ func (c *Client) amqpConsumer(ctx context.Context, cfg *ConsumerConfig, onEnd fu
 		return nil, withPrefix(err)
 	}
 	con := &amqpConsumer{
-		client: c, cfg: cfg, changed: make(chan struct{}), ended: make(chan struct{}), onEnd: onEnd,
+		client: c, cfg: cfg, ended: make(chan struct{}), onEnd: onEnd,
 		recoverer: recoverer{client: c, of: "consumer of " + cfg.From.String()},
 	}
 	var err error
@@ -150,8 +150,10 @@ func (c *amqpConsumer) use(link *consumeLink) bool {
 // change begins or ends an outage, and wakes those who wait for that. c.mu is held.
 func (c *amqpConsumer) change(out *outage) {
 	c.outage = out
-	close(c.changed)
-	c.changed = make(chan struct{})
+	if c.changed != nil {
+		close(c.changed)
+		c.changed = nil
+	}
 }
 
 // watchLink lets the consumer come back once nothing more comes from its link.
@@ -240,6 +242,9 @@ func (c *amqpConsumer) take(ctx context.Context, b *Batch, limit int) error {
 func (c *amqpConsumer) waitForLink(ctx context.Context, ended *consumeLink) error {
 	for {
 		c.mu.Lock()
+		if c.changed == nil {
+			c.changed = make(chan struct{})
+		}
 		link, out, why, changed := c.link, c.outage, c.why, c.changed
 		c.mu.Unlock()
 		switch {

@@ -42,12 +42,17 @@ type amqpPublisher struct {
 	closed bool           // it is not to begin any more
 	back   sync.WaitGroup // comeBack, and what it has started
 
-	// next is where a message is prepared for the wire, with the window locked.
+	// With the window locked.
+	*preparation        // nil until there is a message
+	bodies       uint64 // bytes so far
+}
+
+// preparation is where a message is prepared for the wire.
+type preparation struct {
 	next       amqpconn.Message
 	properties propertyWriter
 	body       []byte // sections
 	encoded    []byte // a message that no connection takes yet
-	bodies     uint64 // bytes so far
 }
 
 // publishLink is one connection of a publisher, and what holds for it.
@@ -244,6 +249,7 @@ func (p *amqpPublisher) publish(ctx context.Context, msgs []Message, watches wat
 
 // publishOn publishes on a link, between BeginPublish, which was called, and EndPublish.
 func (p *amqpPublisher) publishOn(link *publishLink, msgs []Message, watches watches) (int, error) {
+	p.makeReady()
 	defer func() {
 		p.forget()
 		link.ch.EndPublish()
@@ -260,6 +266,13 @@ func (p *amqpPublisher) publishOn(link *publishLink, msgs []Message, watches wat
 		p.bodies += uint64(len(msgs[i].Body))
 	}
 	return len(msgs), nil
+}
+
+// makeReady makes sure that there is a preparation.
+func (p *amqpPublisher) makeReady() {
+	if p.preparation == nil {
+		p.preparation = new(preparation)
+	}
 }
 
 // encodedMost is how large the memory for a message that no connection takes yet may stay.
@@ -301,6 +314,7 @@ func (p *amqpPublisher) accept(ctx context.Context, msgs []Message, watches watc
 func (p *amqpPublisher) acceptSome(last *publishLink, msgs []Message, watches watches) (int, error) {
 	p.window.Lock()
 	defer p.window.Unlock()
+	p.makeReady()
 	defer p.forget()
 	for i := range msgs {
 		if p.window.Free() <= 0 || p.link.Load() != nil {

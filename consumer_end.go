@@ -10,12 +10,15 @@ import (
 // consumerEnd is how far a Consumer is with its end: stopped, closed, done.
 type consumerEnd struct {
 	// life is what the stopping and closing may wait for. It ends when a Close gives
-	// up, with why.
-	life context.Context
-	cut  context.CancelCauseFunc
+	// up, with why. It is there, as stopped, flushed and closed are, from the first Stop on:
+	// see begin.
+	life      context.Context
+	cut       context.CancelCauseFunc
+	beginning sync.Once
 
 	stopping sync.Once
 	asked    atomic.Bool   // Stop was called
+	said     atomic.Bool   // Receive or Batches has returned why it ended
 	stopped  chan struct{} // the broker sends no more; stopErr is why it could not be told
 	stopErr  error
 
@@ -26,8 +29,6 @@ type consumerEnd struct {
 
 	done chan struct{} // nothing more is handed out or called
 
-	said atomic.Bool // Receive or Batches has returned why it ended
-
 	mu     sync.Mutex
 	took   sync.Cond // taking is false
 	taking bool
@@ -35,9 +36,17 @@ type consumerEnd struct {
 }
 
 func (e *consumerEnd) open(ctx context.Context) {
-	e.life, e.cut = context.WithCancelCause(context.WithoutCancel(ctx))
-	e.stopped, e.flushed, e.closed, e.done = make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan struct{})
+	e.life = context.WithoutCancel(ctx)
+	e.done = make(chan struct{})
 	e.took.L = &e.mu
+}
+
+// begin makes ready for the end, once: many consumers live long before that.
+func (e *consumerEnd) begin() {
+	e.beginning.Do(func() {
+		e.life, e.cut = context.WithCancelCause(e.life)
+		e.stopped, e.flushed, e.closed = make(chan struct{}), make(chan struct{}), make(chan struct{})
+	})
 }
 
 func (e *consumerEnd) beginTake() {
@@ -94,6 +103,7 @@ func (c *Consumer) Stop() {
 		return
 	}
 	c.end.stopping.Do(func() {
+		c.end.begin()
 		c.engine.halt()
 		c.end.asked.Store(true)
 		go c.stop()
@@ -144,6 +154,7 @@ func (c *Consumer) Close(ctx context.Context) error {
 		return errNoConsumer
 	}
 	if ctx.Err() != nil {
+		c.end.begin()
 		c.end.giveUp(ctx.Err()) // so that Stop tells the broker nothing
 	}
 	c.Stop()

@@ -25,7 +25,7 @@ func BenchmarkPrepare(b *testing.B) {
 		{"headers", Message{Body: make([]byte, 14), Properties: &Properties{ContentType: "text/plain", Headers: Table{{Key: "attempt", Value: int64(3000)}, {Key: "tenant", Value: "acme"}}}}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			p, rules := &amqpPublisher{cfg: &PublisherConfig{}, to: Queue("hello")}, messageRules{limit: 1 << 20}
+			p, rules := &amqpPublisher{cfg: &PublisherConfig{}, to: Queue("hello"), preparation: new(preparation)}, messageRules{limit: 1 << 20}
 			var out []byte
 			b.ReportAllocs()
 			for b.Loop() {

@@ -19,7 +19,7 @@ type Channel struct {
 
 	// The reader's own: the content that is coming in, and the consumer that
 	// deliveries were last for.
-	content incoming
+	content *incoming // nil: none
 	hot     *Inbox
 	lastTag uint64 // of the deliveries; they are numbered from 1
 
@@ -33,8 +33,8 @@ type Channel struct {
 	consumers map[string]*Inbox
 	err       error         // why the channel ended
 	stale     error         // why its deliveries can't be settled any more
-	expired   chan struct{} // closed once stale is set
-	done      chan struct{}
+	expired   chan struct{} // closed once stale is set; nil while nobody waits for that
+	done      chan struct{} // closed once err is set; nil while nobody waits for that
 
 	publishing atomic.Pointer[publishing] // nil until Carry
 }
@@ -47,16 +47,23 @@ type reply struct {
 }
 
 func newChannel(c *Conn, id uint16) *Channel {
-	ch := &Channel{
-		conn: c, id: id, turn: make(chan struct{}, 1), done: make(chan struct{}),
-		expired: make(chan struct{}), consumers: make(map[string]*Inbox),
-	}
+	ch := &Channel{conn: c, id: id, turn: make(chan struct{}, 1)}
 	ch.turn <- struct{}{}
 	return ch
 }
 
 // Done is closed when the channel has ended.
-func (ch *Channel) Done() <-chan struct{} { return ch.done }
+func (ch *Channel) Done() <-chan struct{} {
+	ch.conn.Lock()
+	defer ch.conn.Unlock()
+	if ch.done == nil {
+		ch.done = make(chan struct{})
+		if ch.err != nil {
+			close(ch.done)
+		}
+	}
+	return ch.done
+}
 
 // Err says why the channel ended; nil while it lives.
 func (ch *Channel) Err() error {
@@ -91,12 +98,8 @@ func (ch *Channel) Calls(ctx context.Context, ms ...amqpproto.Method) ([]amqppro
 // call sends the methods when it is their turn, opens the channel before where it was only
 // reserved, and returns what came back.
 func (ch *Channel) call(ctx context.Context, ms ...amqpproto.Method) ([]reply, error) {
-	select {
-	case <-ch.turn:
-	case <-ch.done:
-		return nil, ch.Err()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := ch.takeTurn(ctx); err != nil {
+		return nil, err
 	}
 	opens, answer, err := ch.ask(ms)
 	if err != nil {
@@ -118,6 +121,23 @@ func (ch *Channel) call(ctx context.Context, ms ...amqpproto.Method) ([]reply, e
 	}
 	ch.turn <- struct{}{}
 	return replies, nil
+}
+
+// takeTurn waits until no call is under way.
+func (ch *Channel) takeTurn(ctx context.Context) error {
+	select {
+	case <-ch.turn:
+		return nil
+	default:
+	}
+	select {
+	case <-ch.turn:
+		return nil
+	case <-ch.Done():
+		return ch.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // wait waits for the answer to m. After an error the turn is over.
@@ -312,7 +332,9 @@ func (ch *Channel) end(why error) {
 	if p := ch.publishing.Load(); p != nil {
 		p.end(why)
 	}
-	close(ch.done)
+	if ch.done != nil {
+		close(ch.done)
+	}
 	if ch.reply != nil {
 		ch.reply <- reply{err: why}
 		ch.reply, ch.awaited = nil, 0
@@ -344,6 +366,9 @@ func (ch *Channel) Consume(ctx context.Context, prefetch uint16, m *amqpproto.Ba
 	}
 	if ch.conn.shared {
 		in.Relax()
+	}
+	if ch.consumers == nil {
+		ch.consumers = make(map[string]*Inbox)
 	}
 	ch.consumers[in.tag] = in
 	ch.conn.Unlock()
@@ -417,7 +442,9 @@ func (ch *Channel) settle(frames func(out []byte) []byte) error {
 func (ch *Channel) expire(why error) {
 	if ch.stale == nil {
 		ch.stale = why
-		close(ch.expired)
+		if ch.expired != nil {
+			close(ch.expired)
+		}
 	}
 }
 
@@ -432,7 +459,17 @@ func (ch *Channel) Stale() error {
 
 // Expired is closed when the deliveries of the channel can't be settled any more; Stale
 // says why.
-func (ch *Channel) Expired() <-chan struct{} { return ch.expired }
+func (ch *Channel) Expired() <-chan struct{} {
+	ch.conn.Lock()
+	defer ch.conn.Unlock()
+	if ch.expired == nil {
+		ch.expired = make(chan struct{})
+		if ch.stale != nil {
+			close(ch.expired)
+		}
+	}
+	return ch.expired
+}
 
 // Ack settles deliveries as handled: those with these tags, or with multiple all
 // unsettled ones up to the one. It queues the frames, together, and does not wait. The

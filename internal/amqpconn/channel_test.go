@@ -80,7 +80,7 @@ func TestDeliveriesBeforeTheEnd(t *testing.T) {
 	for _, m := range []amqpproto.Method{&amqpproto.BasicCancelOk{}, &amqpproto.BasicCancel{ConsumerTag: "c"}, &amqpproto.ChannelClose{ReplyCode: 406}} {
 		c := &Conn{channels: make(map[uint16]*Channel), server: Server{FrameMax: 4096}}
 		ch, in := newChannel(c, 1), newInbox("c")
-		ch.consumers["c"], ch.reply, ch.awaited = in, make(chan reply, 1), 1
+		ch.consumers, ch.reply, ch.awaited = map[string]*Inbox{"c": in}, make(chan reply, 1), 1
 		p := &protocol{conn: c}
 		p.touch(in)
 		in.arriving.add(&Delivery{Body: []byte("last")}, nil)

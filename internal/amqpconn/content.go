@@ -43,7 +43,7 @@ func (p *protocol) deliver(ch *Channel, arguments, b []byte, n int) (int, error)
 		return 0, err
 	}
 	if !fits {
-		ch.content = incoming{kind: contentDelivery, inbox: in, delivery: d}
+		ch.content = &incoming{kind: contentDelivery, inbox: in, delivery: d}
 		return n, nil
 	}
 	p.touch(in)
@@ -91,8 +91,7 @@ func (p *protocol) touch(in *Inbox) {
 }
 
 // incoming is a content that is being put together frame by frame, in memory of
-// its own: method, header, body frames (AMQP 0-9-1 4.2.6.1). The zero value is
-// none.
+// its own: method, header, body frames (AMQP 0-9-1 4.2.6.1).
 type incoming struct {
 	kind     contentKind
 	delivery Delivery
@@ -107,27 +106,24 @@ type incoming struct {
 type contentKind uint8
 
 const (
-	contentNone contentKind = iota
-	contentDelivery
+	contentDelivery contentKind = iota
 	contentReturn
 	contentGet
 )
 
-func (in *incoming) expected() bool { return in.kind != contentNone }
-
-func (in *incoming) expectReturn(m *amqpproto.BasicReturn) {
-	*in = incoming{kind: contentReturn, returned: m}
+func returning(m *amqpproto.BasicReturn) *incoming {
+	return &incoming{kind: contentReturn, returned: m}
 }
 
-func (in *incoming) expectGet(m *amqpproto.BasicGetOk) {
-	*in = incoming{kind: contentGet, got: m, delivery: Delivery{
+func getting(m *amqpproto.BasicGetOk) *incoming {
+	return &incoming{kind: contentGet, got: m, delivery: Delivery{
 		Tag: m.DeliveryTag, Redelivered: m.Redelivered, Exchange: m.Exchange, RoutingKey: m.RoutingKey,
 	}}
 }
 
 // contentFrame takes the next frame of a content that has begun.
 func (p *protocol) contentFrame(ch *Channel, frame amqpproto.Frame) error {
-	in := &ch.content
+	in := ch.content
 	switch {
 	case !in.inBody && frame.Type == amqpproto.FrameHeader:
 		header, err := amqpproto.ParseContentHeader(frame.Payload)
@@ -148,10 +144,9 @@ func (p *protocol) contentFrame(ch *Channel, frame amqpproto.Frame) error {
 		return violation("frame of type %d inside a content", frame.Type)
 	}
 	if in.inBody && in.body.left() == 0 {
-		whole := *in
-		*in = incoming{}
-		whole.delivery.Body = whole.body.whole
-		return p.contentDone(ch, &whole)
+		ch.content = nil
+		in.delivery.Body = in.body.whole
+		return p.contentDone(ch, in)
 	}
 	return nil
 }

@@ -116,7 +116,7 @@ func (p *protocol) channel(id uint16) (*Channel, error) {
 // rest of a delivery is not there yet.
 func (p *protocol) frame(ch *Channel, frame amqpproto.Frame, b []byte, n int) (int, error) {
 	switch {
-	case ch.content.expected():
+	case ch.content != nil:
 		return n, p.contentFrame(ch, frame)
 	case frame.Type != amqpproto.FrameMethod:
 		return 0, violation("frame of type %d without a method before it", frame.Type)
@@ -163,13 +163,13 @@ func (p *protocol) method(ch *Channel, m amqpproto.Method) error {
 		if ch.publishing.Load() == nil {
 			return violation("a message came back on a channel that publishes nothing")
 		}
-		ch.content.expectReturn(m)
+		ch.content = returning(m)
 		return nil
 	case *amqpproto.BasicGetOk:
 		if !ch.getting() {
 			return violation("%s, which answers nothing", m.ID())
 		}
-		ch.content.expectGet(m)
+		ch.content = getting(m)
 		return ch.numbered(m.DeliveryTag)
 	case *amqpproto.BasicCancel:
 		return p.cancelled(ch, m)

@@ -103,8 +103,9 @@ const (
 )
 
 // BenchmarkManyQueues has a publisher and a consumer for each of 500 queues: what it takes to
-// set them up, their rate, the memory of this process, and the connections and memory of the
-// broker. amqp091-go has one connection, and a channel for each.
+// set them up, their rate, the memory of this process before the first message and after the
+// last, and the connections and memory of the broker. amqp091-go has one connection, and a
+// channel for each.
 func BenchmarkManyQueues(b *testing.B) {
 	brokers := brokertest.All(b)
 	node := brokers[len(brokers)-1]
@@ -157,6 +158,7 @@ func (m *manyMeasures) ready() {
 
 func (m *manyMeasures) done(rounds int) {
 	m.b.ReportMetric(float64(rounds*manyQueues*manyRounds)/time.Since(m.start).Seconds(), "msgs/s")
+	m.b.ReportMetric(float64(heapInUse()-m.heap)/(1<<20), "MiB-used")
 	for unit, n := range m.reported {
 		m.b.ReportMetric(n, unit)
 	}

@@ -18,19 +18,19 @@ type Inbox struct {
 	// waits.
 	Bytes, Limit int
 
-	changed  sync.Cond // what waits, Limit, draining or ended changed
-	drops    bool      // what is there at the end is not taken
-	putting  int       // readers that wait for room
-	draining bool      // readers do not wait: what has no room is dropped
-	ended    error     // why nothing more comes
-	over     bool      // done is closed
-	done     chan struct{}
+	changed  sync.Cond     // what waits, Limit, draining or ended changed
+	drops    bool          // what is there at the end is not taken
+	putting  int           // readers that wait for room
+	draining bool          // readers do not wait: what has no room is dropped
+	ended    error         // why nothing more comes
+	over     bool          // nothing more comes, and nothing is left to take
+	done     chan struct{} // closed then; nil while nobody waits for that
 	whenDone func()
 }
 
 // Open makes a zero Inbox ready, with a limit in bytes.
 func (in *Inbox) Open(limit int) {
-	in.Limit, in.done = limit, make(chan struct{})
+	in.Limit = limit
 	in.changed.L = in
 }
 
@@ -81,7 +81,9 @@ func (in *Inbox) WaitForMore(ctx context.Context) error {
 func (in *Inbox) Changed() {
 	if in.complete() && !in.over && (in.drops || in.Bytes == 0) {
 		in.over = true
-		close(in.done)
+		if in.done != nil {
+			close(in.done)
+		}
 		if in.whenDone != nil {
 			go in.whenDone()
 		}
@@ -137,7 +139,17 @@ func (in *Inbox) Shut(why error) {
 }
 
 // Done is closed when nothing more comes and nothing is left to take.
-func (in *Inbox) Done() <-chan struct{} { return in.done }
+func (in *Inbox) Done() <-chan struct{} {
+	in.Lock()
+	defer in.Unlock()
+	if in.done == nil {
+		in.done = make(chan struct{})
+		if in.over {
+			close(in.done)
+		}
+	}
+	return in.done
+}
 
 // WhenDone calls f, in a goroutine of its own, once Done is closed. It is for whoever has many
 // inboxes, and would have a goroutine for each that only waits; there can be one.

@@ -77,9 +77,7 @@ type Window struct {
 	kept   uint64 // messages in both
 	handed uint64 // outcomes that were handed over
 
-	out Outcomes // what was taken
-
-	calls calls
+	out *Outcomes // what was taken; nil until something was
 }
 
 // Run is messages that follow each other in a window and ended alike.
@@ -402,8 +400,11 @@ func (w *Window) Outcomes() (*Outcomes, error) {
 		w.known.Wait()
 	}
 	w.taken, w.runs = w.runs, w.taken[:0]
-	w.out = Outcomes{Runs: w.taken, refs: w.refs, watches: w.watches}
-	return &w.out, nil
+	if w.out == nil {
+		w.out = new(Outcomes)
+	}
+	*w.out = Outcomes{Runs: w.taken, refs: w.refs, watches: w.watches}
+	return w.out, nil
 }
 
 // handOver notes that what was taken was handed over.
