@@ -173,7 +173,7 @@ func (cfg *config) feed(u *ui) (*feed, error) {
 	}
 	to := destination{
 		own: cfg.input.toOriginal, ownKey: cfg.toExchange() || cfg.superStream != "", spread: cfg.superStream != "",
-		transient: cfg.queue.Transient, exchange: cfg.input.exchange,
+		stream: cfg.streamName+cfg.superStream != "", transient: cfg.queue.Transient, exchange: cfg.input.exchange,
 	}
 	if !cfg.toExchange() && cfg.streamName+cfg.superStream == "" {
 		to.routingKey = cfg.name
