@@ -292,8 +292,8 @@ func (f *feed) prepare(r *record.Record) {
 		r.Exchange = ""
 	}
 	switch {
-	case f.inputFlags.routingKey != "":
-		r.RoutingKey = f.inputFlags.routingKey
+	case f.routingKey != "":
+		r.RoutingKey = f.routingKey
 	case !f.to.ownKey:
 		r.RoutingKey = ""
 	}

@@ -43,7 +43,7 @@ func same(a, b reflect.Value) bool {
 	if !a.IsValid() {
 		return true
 	}
-	if at, ok := a.Interface().(time.Time); ok {
+	if at, ok := reflect.TypeAssert[time.Time](a); ok {
 		return at.Equal(b.Interface().(time.Time))
 	}
 	switch a.Kind() {
