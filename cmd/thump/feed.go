@@ -60,6 +60,7 @@ type feed struct {
 type destination struct {
 	own       bool // the record's exchange and routing key are used
 	ownKey    bool // its routing key is
+	stream    bool // it is one: it keeps what AMQP 0-9-1 has no place for
 	spread    bool // a message without a key gets one, so that a super stream spreads them
 	transient bool
 	// Where a message goes that says no other place, for --rejects.
@@ -268,6 +269,9 @@ func (f *feed) messages(n int) []thump.Message {
 		}
 		f.prepare(r)
 		m := r.Message()
+		if f.to.stream && len(f.changes) == 0 {
+			m = r.StreamMessage()
+		}
 		f.sent++
 		m.Ref = f.sent
 		f.batch[made], f.numbers[made] = m, f.numbers[i]
@@ -288,8 +292,8 @@ func (f *feed) prepare(r *record.Record) {
 		r.Exchange = ""
 	}
 	switch {
-	case f.inputFlags.routingKey != "":
-		r.RoutingKey = f.inputFlags.routingKey
+	case f.routingKey != "":
+		r.RoutingKey = f.routingKey
 	case !f.to.ownKey:
 		r.RoutingKey = ""
 	}

@@ -91,10 +91,9 @@ func (o *outlet) open() error {
 		return nil
 	}
 	o.name = o.outputFiles.name
-	switch {
-	case o.name == "-":
+	if o.name == "-" {
 		o.file, o.name = o.stdout, "standard output"
-	default:
+	} else {
 		if o.splitAt > 0 {
 			o.name = fmt.Sprintf(o.name, o.number)
 		}

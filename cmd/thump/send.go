@@ -17,21 +17,33 @@ import (
 func sendCommand(u *ui) *cobra.Command {
 	var cfg config
 	cmd := &cobra.Command{
-		Use:   "send [QUEUE]",
-		Short: "Send messages to a queue or stream: the tutorial's producer",
-		Long: `send publishes messages to QUEUE (hello if you name none), to the stream --stream
-or to the super stream --super-stream, and waits until the broker has confirmed
-every one.
+		Use:   "send [QUEUE] [FILE...|-]",
+		Short: "Send messages to a queue, stream or exchange: a file's, standard input's, or made up",
+		Long: `send publishes messages to QUEUE (hello if you name none), to the stream --stream,
+to the super stream --super-stream or to the exchange --exchange, and waits until
+the broker has confirmed every one.
+
+The messages are those of FILE, of standard input for -, and of standard input too if
+it is a pipe or a file and no FILE is named. Otherwise, or with --generate, send makes
+messages up, as the tutorial's producer does: a million, or --count. Then --body is
+their size, and --publishers how many send them.
+
+A file .ndjson, .jsonl or .json has a record in each line, as thump receive writes
+them: a message with all its properties (docs/format.md). Of any other, and of standard
+input, each line is a body. --format says otherwise. A record goes where you say, and
+not where it was; with --to-original it does. --header, --property and --routing-key
+are for every message. What the broker rejects or returns is added to --rejects.
 
 A queue that exists is used as it is. A new one is durable, unless you give
---transient: the tutorial's own programs create and expect a transient queue.
+--transient: the tutorial's own programs create and expect a transient queue. An
+exchange must exist.
 
 A stream that does not exist is created. It keeps everything, unless you give
 --stream-max-bytes. Each message has an entry of its own, which every client reads.
 With --sub-entry 500, small messages go many times as fast, but not every client
 reads entries that messages share. With --compression, only readers that speak the
 stream protocol can read them; AMQP readers cannot. A super stream's messages go to
-its partitions by a hash of their number.
+its partitions by a hash of their routing key, or of their number if they have none.
 
 It goes on through an outage: it connects again, and sends again what was not
 confirmed, which the broker may then have twice. When the broker has been away for
@@ -41,14 +53,19 @@ not confirmed; with --no-recovery it does so when a connection is lost.
 The first Ctrl-C stops publishing and waits up to 10 s for confirms, 3 s while none
 comes. The second ends at once.
 ` + exitCodesHelp,
-		Example: `  thump send
+		Example: `  thump send                             a million messages that are made up
+  seq 1000 | thump send numbers
+  thump send orders orders.ndjson        what thump receive has written
+  thump send orders lines.txt --header tenant=acme --property content_type=text/plain
+  thump send --exchange events --routing-key eu.de events.txt
+  thump send --to-original dead.ndjson --rejects still-dead.ndjson
+  tail -f app.log | thump send logs -
+  thump send orders orders.ndjson.zst --rate 500
   thump send --transient                 to the tutorial's consumer
-  thump send orders --count 10k --body 1KiB
-  thump send --stream events --count 10m
-  thump send --stream events --count 100m --sub-entry 500
-  thump send --stream events --compression zstd --body 1KiB
-  thump send --super-stream orders --partitions 3
-  thump send --url amqp://user:password@host/vhost hello`,
+  thump send orders --generate --count 10k --body 1KiB
+  thump send --stream events events.ndjson
+  thump send --stream events --generate --count 100m --sub-entry 500
+  thump send --super-stream orders --partitions 3 orders.ndjson`,
 		Args: noURLs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := cfg.chooseInput(cmd, args); err != nil {
@@ -156,7 +173,7 @@ func (cfg *config) feed(u *ui) (*feed, error) {
 	}
 	to := destination{
 		own: cfg.input.toOriginal, ownKey: cfg.toExchange() || cfg.superStream != "", spread: cfg.superStream != "",
-		transient: cfg.queue.Transient, exchange: cfg.input.exchange,
+		stream: cfg.streamName+cfg.superStream != "", transient: cfg.queue.Transient, exchange: cfg.input.exchange,
 	}
 	if !cfg.toExchange() && cfg.streamName+cfg.superStream == "" {
 		to.routingKey = cfg.name

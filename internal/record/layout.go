@@ -95,7 +95,13 @@ func (f Format) split(data []byte, scanned int, end bool) (message []byte, size 
 		return data, len(data), nil
 	case LengthPrefixed:
 		return splitLength(data, end)
+	default:
+		return f.splitLine(data, scanned, end)
 	}
+}
+
+// splitLine is split for what ends with a delimiter.
+func (f Format) splitLine(data []byte, scanned int, end bool) (message []byte, size int, err error) {
 	delimiter := "\n"
 	if f.Layout == Lines {
 		delimiter = f.delimiter()

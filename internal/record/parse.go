@@ -87,6 +87,8 @@ var fields = map[string]field{
 	keyAppID:           {19, func(p *Parser, r *Record) { r.Properties.AppID = p.short() }},
 	keyFormat:          {20, func(p *Parser, r *Record) { r.Properties.Format = p.format() }},
 	keyUnreadable:      {21, func(p *Parser, r *Record) { r.Unreadable = string(p.s.text()) }},
+	keySections:        {24, func(p *Parser, r *Record) { r.Sections = p.base64() }},
+	keyRawProperties:   {25, func(p *Parser, r *Record) { r.RawProperties = p.base64() }},
 	keyBody:            {22, func(p *Parser, r *Record) { r.Body = p.s.text() }},
 	keyBodyBase64:      {23, func(p *Parser, r *Record) { r.Body = p.base64() }},
 }
