@@ -156,7 +156,7 @@ func queueShowCommand(u *ui) *cobra.Command {
 the management API is reachable it also tells what the queue is, and what is bound to it.
 ` + exitCodesHelp,
 		Example: `  thump queue show orders
-  thump queue show orders --json - | jq '.queues[0].messages'`,
+  thump queue show orders --json - | jq '.queues[0].ready'`,
 		Args: oneName,
 		RunE: m.connected(func(ctx context.Context, s *manager, args []string) error {
 			return s.show(ctx, args[0])
