@@ -40,7 +40,7 @@ var layers = map[string][]string{
 	"internal/report":     {"internal/printable", "internal/result"},
 	"internal/management": {"internal/printable"},
 	"internal/load":       {"", "internal/ledger", "internal/result"},
-	"cmd/thump":           {"", "internal/broker", "internal/load", "internal/management", "internal/printable", "internal/report", "internal/result", "internal/secretfile"},
+	"cmd/thump":           {"", "cmd/thump/internal/places", "internal/broker", "internal/load", "internal/management", "internal/printable", "internal/report", "internal/result", "internal/secretfile"},
 
 	"cmd/thump/internal/filter": {""},
 	"cmd/thump/internal/places": {"internal/secretfile"},

@@ -151,7 +151,7 @@ func (s *manager) deleteQueues(ctx context.Context, names []string) error {
 			s.u.printf("%s", text.String()) // what is done
 			return err
 		}
-		fmt.Fprintf(&text, "Deleted the queue %q, with %s.\n", name, counted(messages, "message"))
+		fmt.Fprintf(&text, "Deleted the queue %q, with %s.\n", name, several(messages, "message"))
 		record.Queues = append(record.Queues, queueRecord{Name: name, Ready: new(int64(messages)), Deleted: true})
 	}
 	return s.answer(ctx, text.String(), record)
@@ -159,11 +159,11 @@ func (s *manager) deleteQueues(ctx context.Context, names []string) error {
 
 // contentOf is a queue in a question.
 func contentOf(info thump.QueueInfo) string {
-	return fmt.Sprintf("the queue %q, with %s and %s", info.Name, counted(info.Messages, "ready message"), counted(info.Consumers, "consumer"))
+	return fmt.Sprintf("the queue %q, with %s and %s", info.Name, several(info.Messages, "ready message"), several(info.Consumers, "consumer"))
 }
 
-// counted is a number of things, in words.
-func counted(n int, what string) string {
+// several is a number of things, in words.
+func several(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
@@ -229,7 +229,7 @@ func (s *manager) purge(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.u.confirm(ctx, s.yes, fmt.Sprintf("Throw away %s of the queue %q?", counted(info.Messages, "ready message"), name)); err != nil {
+	if err := s.u.confirm(ctx, s.yes, fmt.Sprintf("Throw away %s of the queue %q?", several(info.Messages, "ready message"), name)); err != nil {
 		return err
 	}
 	messages, err := s.conn.client.PurgeQueue(ctx, name)
@@ -239,7 +239,7 @@ func (s *manager) purge(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return s.answer(ctx, fmt.Sprintf("Threw away %s of the queue %q.\n", counted(messages, "message"), name),
+	return s.answer(ctx, fmt.Sprintf("Threw away %s of the queue %q.\n", several(messages, "message"), name),
 		queuesRecord{Version: queuesVersion, Queues: []queueRecord{{Name: name, Purged: new(int64(messages))}}})
 }
 
