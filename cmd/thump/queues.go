@@ -157,7 +157,7 @@ the management API is reachable it also tells what the queue is, and what is bou
 ` + exitCodesHelp,
 		Example: `  thump queue show orders
   thump queue show orders --json - | jq '.queues[0].ready'`,
-		Args: oneName,
+		Args: takesNames(1, 1),
 		RunE: m.connected(func(ctx context.Context, s *manager, args []string) error {
 			return s.show(ctx, args[0])
 		}),
@@ -264,11 +264,13 @@ func (r *queueRecord) features() string {
 	return strings.Join(words, ", ")
 }
 
-// oneName takes the name of one queue or stream.
-func oneName(cmd *cobra.Command, args []string) error { return checkNames(cmd, args, 1, 1) }
+// namesMax is how many names a command takes at once.
+const namesMax = 1000
 
-// someNames takes several.
-func someNames(cmd *cobra.Command, args []string) error { return checkNames(cmd, args, 1, 1000) }
+// takesNames takes so many names of queues, streams and exchanges.
+func takesNames(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error { return checkNames(cmd, args, least, most) }
+}
 
 func checkNames(cmd *cobra.Command, args []string, least, most int) error {
 	if len(args) < least || len(args) > most {

@@ -34,7 +34,7 @@ a text.
 		Example: `  thump queue declare orders --kind quorum --delivery-limit 5 --dead-letter-exchange orders.dead
   thump queue declare recent --max-length 1000 --message-ttl 1h
   thump queue declare orders --argument x-queue-leader-locator=balanced`,
-		Args: oneName,
+		Args: takesNames(1, 1),
 		PreRunE: func(_ *cobra.Command, args []string) (err error) {
 			spec.Name, spec.Kind = args[0], thump.QueueKind(kind.kind)
 			spec.Overflow, spec.DeadLetterStrategy = thump.Overflow(overflow), thump.DeadLetterStrategy(strategy)
@@ -120,7 +120,7 @@ a quorum queue RabbitMQ knows no such conditions: thump looks right before.
 ` + exitCodesHelp,
 		Example: `  thump queue delete old
   thump queue delete old older --force --yes`,
-		Args: someNames,
+		Args: takesNames(1, namesMax),
 		RunE: m.connected(func(ctx context.Context, s *manager, args []string) error {
 			return s.deleteQueues(ctx, args)
 		}),
@@ -215,7 +215,7 @@ It asks first; where there is no terminal it needs --yes.
 ` + exitCodesHelp,
 		Example: `  thump queue purge orders
   thump queue purge orders --yes --json -`,
-		Args: oneName,
+		Args: takesNames(1, 1),
 		RunE: m.connected(func(ctx context.Context, s *manager, args []string) error {
 			return s.purge(ctx, args[0])
 		}),
@@ -258,7 +258,7 @@ exist; --exchange-type makes the exchange, durable, if it does not.
 		Example: `  thump queue bind orders events --routing-key 'order.#'
   thump queue bind orders events --exchange-type topic --routing-key 'order.#'
   thump queue bind orders by-header --header tenant=acme --header x-match=all`,
-		Args: func(cmd *cobra.Command, args []string) error { return checkNames(cmd, args, 2, 2) },
+		Args: takesNames(2, 2),
 		PreRunE: func(_ *cobra.Command, args []string) (err error) {
 			binding.Queue, binding.Source = args[0], args[1]
 			binding.Arguments, err = parseArguments("--header", headers)
