@@ -104,7 +104,7 @@ func (s *manager) list(ctx context.Context, streams bool, patterns []string) err
 	if err != nil {
 		return err
 	}
-	queues, err := api.Queues(ctx, vhost)
+	queues, err := api.Queues(ctx, vhost, literal(patterns))
 	if err != nil {
 		return withAdvice(err, "; thump queue show NAME works without it")
 	}
@@ -138,6 +138,19 @@ func anyOf(patterns []string) func(name string) bool {
 	return func(name string) bool {
 		return len(all) == 0 || slices.ContainsFunc(all, func(p *regexp.Regexp) bool { return p.MatchString(name) })
 	}
+}
+
+// literal is what every name that fits has in it: the broker then lists no others.
+func literal(patterns []string) string {
+	longest := ""
+	if len(patterns) == 1 {
+		for part := range strings.SplitSeq(patterns[0], "*") {
+			if len(part) > len(longest) {
+				longest = part
+			}
+		}
+	}
+	return longest
 }
 
 func number(n *int64) string {
