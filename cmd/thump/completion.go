@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -45,7 +46,7 @@ does not answer within 2 s, nothing is completed. No password command is run for
 const completionTimeout = 2 * time.Second
 
 // completeNames lets shells complete the names of queues, streams and places: in each
-// command that connects, where its usage line says QUEUE or STREAM, and in the flags that
+// command that connects, where its usage line says QUEUE, STREAM or the like, and in the flags that
 // take such a name. What can't be found out in a moment is not completed, and nothing is
 // said about it.
 func completeNames(u *ui, cmd *cobra.Command) {
@@ -84,13 +85,29 @@ func wordAt(words []string, i int) string {
 	return ""
 }
 
+// meant says what a word of a usage line stands for, as "[QUEUE|STREAM]" does.
+func meant(word string) (queues, streams, file bool) {
+	for _, w := range strings.FieldsFunc(word, func(r rune) bool { return !unicode.IsUpper(r) }) {
+		switch w {
+		case "QUEUE":
+			queues = true
+		case "STREAM":
+			streams = true
+		case "FROM", "TO", "TARGET", "NAME":
+			queues, streams = true, true
+		case "FILE", "FOLDER":
+			file = true
+		}
+	}
+	return queues, streams, file
+}
+
 // nameCompletion completes names of what the word says: QUEUE, STREAM, or both.
 func nameCompletion(u *ui, word func(args []string) string) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {
-		w := word(args)
-		queues, streams := strings.Contains(w, "QUEUE"), strings.Contains(w, "STREAM")
+		queues, streams, file := meant(word(args))
 		switch {
-		case strings.Contains(w, "FILE"):
+		case file:
 			return nil, cobra.ShellCompDirectiveDefault
 		case !queues && !streams:
 			return nil, cobra.ShellCompDirectiveNoFileComp

@@ -85,11 +85,11 @@ func (f connectFlags) target(ctx context.Context, u *ui) (target, error) {
 	}
 	dir := broker.DefaultDir()
 	if dir == "" {
-		return target{url: urlDefault, fallback: true}, nil
+		return t.orFallback(), nil
 	}
 	node, err := broker.Open(dir)
 	if errors.Is(err, broker.ErrNotRunning) {
-		return target{url: urlDefault, fallback: true}, nil
+		return t.orFallback(), nil
 	}
 	if elsewhere, ok := errors.AsType[*broker.ElsewhereError](err); ok {
 		return target{}, fmt.Errorf("%w; name a broker with --url", elsewhere)
@@ -101,6 +101,11 @@ func (f connectFlags) target(ctx context.Context, u *ui) (target, error) {
 		return target{}, fmt.Errorf("the private broker is running but does not answer: %w", err)
 	}
 	return privateTarget(node), nil
+}
+
+// orFallback is where RabbitMQ usually is.
+func (t target) orFallback() target {
+	return target{url: urlDefault, managementURL: t.managementURL, fallback: true}
 }
 
 // privateNode finds the private broker that a URL leads to, in the folder of the

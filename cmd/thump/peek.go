@@ -53,7 +53,7 @@ records, one a line, with all there is: docs/format.md describes them.
   thump peek orders --full 3                  all of the third message
   thump peek events --last 5
   thump peek events --offset 2026-11-23T10:00:00Z -n 20`,
-		Args: oneName,
+		Args: takesNames(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := cfg.check(cmd, args[0]); err != nil {
 				return err

@@ -104,7 +104,7 @@ func (s *manager) list(ctx context.Context, streams bool, patterns []string) err
 	if err != nil {
 		return err
 	}
-	queues, err := api.Queues(ctx, vhost)
+	queues, err := api.Queues(ctx, vhost, literal(patterns))
 	if err != nil {
 		return withAdvice(err, "; thump queue show NAME works without it")
 	}
@@ -140,6 +140,19 @@ func anyOf(patterns []string) func(name string) bool {
 	}
 }
 
+// literal is what every name that fits has in it: the broker then lists no others.
+func literal(patterns []string) string {
+	longest := ""
+	if len(patterns) == 1 {
+		for part := range strings.SplitSeq(patterns[0], "*") {
+			if len(part) > len(longest) {
+				longest = part
+			}
+		}
+	}
+	return longest
+}
+
 func number(n *int64) string {
 	if n == nil {
 		return "?"
@@ -156,8 +169,8 @@ func queueShowCommand(u *ui) *cobra.Command {
 the management API is reachable it also tells what the queue is, and what is bound to it.
 ` + exitCodesHelp,
 		Example: `  thump queue show orders
-  thump queue show orders --json - | jq '.queues[0].messages'`,
-		Args: oneName,
+  thump queue show orders --json - | jq '.queues[0].ready'`,
+		Args: takesNames(1, 1),
 		RunE: m.connected(func(ctx context.Context, s *manager, args []string) error {
 			return s.show(ctx, args[0])
 		}),
@@ -264,11 +277,13 @@ func (r *queueRecord) features() string {
 	return strings.Join(words, ", ")
 }
 
-// oneName takes the name of one queue or stream.
-func oneName(cmd *cobra.Command, args []string) error { return checkNames(cmd, args, 1, 1) }
+// namesMax is how many names a command takes at once.
+const namesMax = 1000
 
-// someNames takes several.
-func someNames(cmd *cobra.Command, args []string) error { return checkNames(cmd, args, 1, 1000) }
+// takesNames takes so many names of queues, streams and exchanges.
+func takesNames(least, most int) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error { return checkNames(cmd, args, least, most) }
+}
 
 func checkNames(cmd *cobra.Command, args []string, least, most int) error {
 	if len(args) < least || len(args) > most {

@@ -34,7 +34,7 @@ a text.
 		Example: `  thump queue declare orders --kind quorum --delivery-limit 5 --dead-letter-exchange orders.dead
   thump queue declare recent --max-length 1000 --message-ttl 1h
   thump queue declare orders --argument x-queue-leader-locator=balanced`,
-		Args: oneName,
+		Args: takesNames(1, 1),
 		PreRunE: func(_ *cobra.Command, args []string) (err error) {
 			spec.Name, spec.Kind = args[0], thump.QueueKind(kind.kind)
 			spec.Overflow, spec.DeadLetterStrategy = thump.Overflow(overflow), thump.DeadLetterStrategy(strategy)
@@ -120,7 +120,7 @@ a quorum queue RabbitMQ knows no such conditions: thump looks right before.
 ` + exitCodesHelp,
 		Example: `  thump queue delete old
   thump queue delete old older --force --yes`,
-		Args: someNames,
+		Args: takesNames(1, namesMax),
 		RunE: m.connected(func(ctx context.Context, s *manager, args []string) error {
 			return s.deleteQueues(ctx, args)
 		}),
@@ -151,7 +151,7 @@ func (s *manager) deleteQueues(ctx context.Context, names []string) error {
 			s.u.printf("%s", text.String()) // what is done
 			return err
 		}
-		fmt.Fprintf(&text, "Deleted the queue %q, with %s.\n", name, howMany(messages, "message"))
+		fmt.Fprintf(&text, "Deleted the queue %q, with %s.\n", name, several(messages, "message"))
 		record.Queues = append(record.Queues, queueRecord{Name: name, Ready: new(int64(messages)), Deleted: true})
 	}
 	return s.answer(ctx, text.String(), record)
@@ -159,11 +159,11 @@ func (s *manager) deleteQueues(ctx context.Context, names []string) error {
 
 // contentOf is a queue in a question.
 func contentOf(info thump.QueueInfo) string {
-	return fmt.Sprintf("the queue %q, with %s and %s", info.Name, howMany(info.Messages, "ready message"), howMany(info.Consumers, "consumer"))
+	return fmt.Sprintf("the queue %q, with %s and %s", info.Name, several(info.Messages, "ready message"), several(info.Consumers, "consumer"))
 }
 
-// howMany is a number of things, in words.
-func howMany(n int, what string) string {
+// several is a number of things, in words.
+func several(n int, what string) string {
 	if n == 1 {
 		return "1 " + what
 	}
@@ -215,7 +215,7 @@ It asks first; where there is no terminal it needs --yes.
 ` + exitCodesHelp,
 		Example: `  thump queue purge orders
   thump queue purge orders --yes --json -`,
-		Args: oneName,
+		Args: takesNames(1, 1),
 		RunE: m.connected(func(ctx context.Context, s *manager, args []string) error {
 			return s.purge(ctx, args[0])
 		}),
@@ -229,7 +229,7 @@ func (s *manager) purge(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.u.confirm(ctx, s.yes, fmt.Sprintf("Throw away %s of the queue %q?", howMany(info.Messages, "ready message"), name)); err != nil {
+	if err := s.u.confirm(ctx, s.yes, fmt.Sprintf("Throw away %s of the queue %q?", several(info.Messages, "ready message"), name)); err != nil {
 		return err
 	}
 	messages, err := s.conn.client.PurgeQueue(ctx, name)
@@ -239,7 +239,7 @@ func (s *manager) purge(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	return s.answer(ctx, fmt.Sprintf("Threw away %s of the queue %q.\n", howMany(messages, "message"), name),
+	return s.answer(ctx, fmt.Sprintf("Threw away %s of the queue %q.\n", several(messages, "message"), name),
 		queuesRecord{Version: queuesVersion, Queues: []queueRecord{{Name: name, Purged: new(int64(messages))}}})
 }
 
@@ -258,7 +258,7 @@ exist; --exchange-type makes the exchange, durable, if it does not.
 		Example: `  thump queue bind orders events --routing-key 'order.#'
   thump queue bind orders events --exchange-type topic --routing-key 'order.#'
   thump queue bind orders by-header --header tenant=acme --header x-match=all`,
-		Args: func(cmd *cobra.Command, args []string) error { return checkNames(cmd, args, 2, 2) },
+		Args: takesNames(2, 2),
 		PreRunE: func(_ *cobra.Command, args []string) (err error) {
 			binding.Queue, binding.Source = args[0], args[1]
 			binding.Arguments, err = parseArguments("--header", headers)

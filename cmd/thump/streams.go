@@ -57,7 +57,7 @@ func streamShowCommand(u *ui) *cobra.Command {
 (RabbitMQ 3.11); of a super stream, which partitions it has.
 ` + exitCodesHelp,
 		Example: `  thump stream show events`,
-		Args:    oneName,
+		Args:    takesNames(1, 1),
 		RunE: m.connected(func(ctx context.Context, s *manager, args []string) error {
 			r, err := s.stream(ctx, args[0])
 			if err != nil {
@@ -128,7 +128,7 @@ as well. Of a super stream that exists, only the partitions are compared.
 ` + exitCodesHelp,
 		Example: `  thump stream declare events --max-bytes 10GB --max-age 168h
   thump stream declare orders --partitions 3`,
-		Args: oneName,
+		Args: takesNames(1, 1),
 		PreRunE: func(cmd *cobra.Command, args []string) (err error) {
 			spec.Name, spec.MaxBytes, spec.SegmentBytes = args[0], int64(maxBytes), int64(segmentBytes)
 			if cmd.Flags().Changed("partitions") && (spec.Partitions < 1 || spec.Partitions > partitionsMax) {
@@ -178,7 +178,7 @@ messages, or of which that is not known, unless you say --force. It asks first; 
 is no terminal it needs --yes. A stream's consumers lose their stored offsets.
 ` + exitCodesHelp,
 		Example: `  thump stream delete events --force`,
-		Args:    oneName,
+		Args:    takesNames(1, 1),
 		RunE: m.connected(func(ctx context.Context, s *manager, args []string) error {
 			return s.deleteStream(ctx, args[0])
 		}),

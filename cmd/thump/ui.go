@@ -26,6 +26,7 @@ type ui struct {
 	quiet          bool     // no settings, no progress
 	data           bool     // stdout has messages: the answer goes to stderr
 	unattended     bool     // nobody waits: no command is run, and no input read
+	warned         bool     // that passwords go over the network in clear
 
 	stopOnce sync.Once
 	// interrupted is closed when the command is to end in order.

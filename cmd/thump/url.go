@@ -197,7 +197,8 @@ func (t *target) parse(text, from string) error {
 // unencrypted.
 func (u *ui) warnOfClearText(endpoints ...thump.Endpoint) {
 	for _, e := range endpoints {
-		if !e.TLS && !e.Loopback() {
+		if !e.TLS && !e.Loopback() && !u.warned {
+			u.warned = true
 			u.errorf("thump: warning: the password and all data go to %s in clear; amqps:// and rabbitmq-stream+tls:// encrypt them\n", e.Host)
 			return
 		}

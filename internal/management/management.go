@@ -123,12 +123,12 @@ func (a *Arguments) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*map[string]any)(a))
 }
 
-// Queues lists the queues and streams of a vhost, by name.
-func (c *Client) Queues(ctx context.Context, vhost string) ([]Queue, error) {
+// Queues lists the queues and streams of a vhost whose names have a part in them, by name.
+func (c *Client) Queues(ctx context.Context, vhost, part string) ([]Queue, error) {
 	var list []Queue
 	for page, pages := 1, 1; page <= pages; page++ {
 		var answer page500
-		if err := c.get(ctx, &answer, fmt.Sprintf("queues/%s?page=%d&page_size=500&sort=name", url.PathEscape(vhost), page)); err != nil {
+		if err := c.get(ctx, &answer, fmt.Sprintf("queues/%s?page=%d&page_size=500&sort=name&name=%s", url.PathEscape(vhost), page, url.QueryEscape(part))); err != nil {
 			return nil, fmt.Errorf("listing the queues of vhost %q: %w", vhost, err)
 		}
 		list, pages = append(list, answer.Items...), answer.Pages

@@ -41,7 +41,7 @@ func TestBrokers(t *testing.T) {
 		if err != nil || q.Name != name || q.Kind != "classic" || !q.Durable || q.Arguments["x-max-length"] != 5.0 {
 			t.Errorf("%+v, %v", q, err)
 		}
-		list, err := c.Queues(t.Context(), "/")
+		list, err := c.Queues(t.Context(), "/", name)
 		found := 0
 		for _, q := range list {
 			if q.Name == name {
@@ -63,10 +63,10 @@ func TestBrokers(t *testing.T) {
 		if _, err := c.Queue(t.Context(), "/", name+"-other"); !errors.Is(err, ErrNotFound) {
 			t.Errorf("a queue that is not there: %v", err)
 		}
-		if _, err := c.Queues(t.Context(), "no-such-vhost"); !errors.Is(err, ErrNotFound) {
+		if _, err := c.Queues(t.Context(), "no-such-vhost", ""); !errors.Is(err, ErrNotFound) {
 			t.Errorf("a vhost that is not there: %v", err)
 		}
-		_, err = client(t, b.ManagementURL, u.User.Username(), "canary").Queues(t.Context(), "/")
+		_, err = client(t, b.ManagementURL, u.User.Username(), "canary").Queues(t.Context(), "/", "")
 		if err == nil || !strings.Contains(err.Error(), "may not use the management API") || strings.Contains(err.Error(), "canary") {
 			t.Errorf("with a wrong password: %v", err)
 		}
@@ -80,7 +80,7 @@ func TestPages(t *testing.T) {
 		_, _ = fmt.Fprintf(w, `{"page_count": 3, "items": [{"name": "q%s", "arguments": []}]}`, page)
 	}))
 	defer server.Close()
-	list, err := client(t, server.URL, "", "").Queues(t.Context(), "/")
+	list, err := client(t, server.URL, "", "").Queues(t.Context(), "/", "")
 	if err != nil || len(list) != 3 || list[0].Name != "q1" || list[2].Name != "q3" || list[0].Ready != nil {
 		t.Errorf("%+v, %v", list, err)
 	}
@@ -111,7 +111,7 @@ func TestStrangers(t *testing.T) {
 		},
 	} {
 		server := httptest.NewServer(answer)
-		_, err := client(t, server.URL, "user", "canary").Queues(t.Context(), "/")
+		_, err := client(t, server.URL, "user", "canary").Queues(t.Context(), "/", "")
 		server.Close()
 		if err == nil || strings.ContainsAny(err.Error(), "\x1b\n") || strings.Contains(err.Error(), "canary") {
 			t.Errorf("%s: %q", name, err)
@@ -119,10 +119,10 @@ func TestStrangers(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := client(t, "http://127.0.0.1:1", "", "").Queues(ctx, "/"); err == nil {
+	if _, err := client(t, "http://127.0.0.1:1", "", "").Queues(ctx, "/", ""); err == nil {
 		t.Error("no error of a context that has ended")
 	}
-	if _, err := client(t, "http://127.0.0.1:1", "", "").Queues(t.Context(), "/"); !errors.Is(err, ErrAbsent) {
+	if _, err := client(t, "http://127.0.0.1:1", "", "").Queues(t.Context(), "/", ""); !errors.Is(err, ErrAbsent) {
 		t.Errorf("where nothing listens: %v", err)
 	}
 }
