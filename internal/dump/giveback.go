@@ -63,12 +63,12 @@ func (b *browser) giveBack(ctx context.Context) error {
 	if Counts(b.client.Server()) {
 		give = (*browser).drop
 	}
-	ready, err := b.ready(ctx)
-	for _, h := range b.holders {
-		err = errors.Join(err, b.finish(ctx, h))
-	}
+	err := b.finish(ctx)
 	if err == nil {
-		err = give(b, ctx, ready)
+		var ready uint64
+		if ready, err = b.ready(ctx); err == nil {
+			err = give(b, ctx, ready)
+		}
 	}
 	for _, h := range b.holders {
 		h.leave(ctx)
@@ -80,16 +80,14 @@ func (b *browser) giveBack(ctx context.Context) error {
 }
 
 // finish receives what the broker has sent or is about to send: it must all have come before
-// it is given back in order, and a consumer that has room would get what another gives back.
-func (b *browser) finish(ctx context.Context, h *holder) error {
-	for h.held < h.prefetch && !h.empty {
-		if _, err := b.receive(ctx, h); err != nil {
-			return err
+// it is given back in order.
+func (b *browser) finish(ctx context.Context) error {
+	for _, h := range b.holders {
+		for h.held < h.prefetch && !h.empty {
+			if _, err := b.receive(ctx, h); err != nil {
+				return err
+			}
 		}
-	}
-	if h.empty { // it has room
-		h.consumer.Stop()
-		return h.consumer.Flush(ctx)
 	}
 	return nil
 }
@@ -99,9 +97,8 @@ func (b *browser) finish(ctx context.Context, h *holder) error {
 // at the beginning. The connections must stay until the queue has what they release: it would
 // count as failed what it learns by their end.
 func (b *browser) release(ctx context.Context, ready uint64) error {
-	for _, h := range b.holders { // they must not get what others release
-		h.consumer.Stop()
-		if err := h.consumer.Flush(ctx); err != nil {
+	for _, h := range b.holders {
+		if err := h.stop(ctx); err != nil {
 			return err
 		}
 	}
@@ -124,6 +121,14 @@ func (b *browser) release(ctx context.Context, ready uint64) error {
 // held back at its beginning; both count a delivery.
 func (b *browser) drop(ctx context.Context, ready uint64) error {
 	for _, h := range b.holders {
+		if !h.empty { // it holds all it may
+			continue
+		}
+		if err := h.stop(ctx); err != nil {
+			return err
+		}
+	}
+	for _, h := range b.holders {
 		h.leave(ended)
 		ready += h.held
 		if err := b.await(ctx, ready); err != nil {
@@ -139,6 +144,12 @@ var ended = func() context.Context {
 	cancel()
 	return ctx
 }()
+
+// stop keeps what another consumer gives back from this one.
+func (h *holder) stop(ctx context.Context) error {
+	h.consumer.Stop()
+	return h.consumer.Flush(ctx)
+}
 
 // leave closes the consumer, or with ended drops its connection.
 func (h *holder) leave(ctx context.Context) {
