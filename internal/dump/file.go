@@ -30,9 +30,9 @@ type Header struct {
 // Trailer is its last line: what there is between the two.
 type Trailer struct {
 	Messages uint64 `json:"messages"`
-	// SHA256 is of the lines between, with their line breaks, in hexadecimal digits, and
-	// MessagesSHA256 of those lines without what a broker stamps on a message that it stores:
-	// stream, offset and time. So the latter is the same for the same messages, wherever they
+	// SHA256 is of all lines before this one, with their line breaks, in hexadecimal digits.
+	// MessagesSHA256 is of the records alone, without what a broker stamps on a message that it
+	// stores: stream, offset and time. So it is the same for the same messages, wherever they
 	// are.
 	SHA256         string `json:"sha256"`
 	MessagesSHA256 string `json:"messages_sha256"`
@@ -101,19 +101,17 @@ func NewWriter(w io.Writer, compression string, h Header) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d, d.writeJSON(headerLine{Version: version, Queue: &definition{
+	first, err := json.Marshal(headerLine{Version: version, Queue: &definition{
 		Name: h.Queue.Name, Kind: h.Queue.Kind, Durable: !h.Queue.Transient, AutoDelete: h.Queue.AutoDelete,
 		Arguments: arguments, Partial: h.Queue.Partial,
 	}})
-}
-
-func (w *Writer) writeJSON(line any) error {
-	text, err := json.Marshal(line)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	_, err = w.out.Write(append(text, '\n'))
-	return err
+	first = append(first, '\n')
+	d.digest.lines.Write(first)
+	_, err = d.out.Write(first)
+	return d, err
 }
 
 // Write writes a message as a record. What a queue says of its deliveries is left out:
@@ -134,7 +132,11 @@ func (w *Writer) Write(batch *thump.Batch, d *thump.Delivery) error {
 // Close writes the last line, and all that is not written yet.
 func (w *Writer) Close() (Trailer, error) {
 	w.end.SHA256, w.end.MessagesSHA256 = w.digest.sums()
-	if err := w.writeJSON(trailerLine{&w.end}); err != nil {
+	last, err := json.Marshal(trailerLine{&w.end})
+	if err != nil {
+		return w.end, err
+	}
+	if _, err := w.out.Write(append(last, '\n')); err != nil {
 		return w.end, err
 	}
 	return w.end, w.finish()

@@ -10,10 +10,12 @@ import (
 )
 
 const (
-	// backTimeout bounds the wait for what a dropped connection gives back, and backPause is
-	// how often it is looked.
+	// backTimeout bounds the wait for what a connection gives back, and backPause is how often
+	// it is looked.
 	backTimeout = 30 * time.Second
 	backPause   = 10 * time.Millisecond
+	// goodbyeTimeout bounds the end of a connection.
+	goodbyeTimeout = 5 * time.Second
 )
 
 // Counts reports whether a quorum queue of this broker counts a delivery for each message
@@ -57,16 +59,19 @@ func (b *browser) giveBack(ctx context.Context) error {
 	if len(b.holders) == 0 {
 		return nil
 	}
-	giveBack, giveBackOne := b.finish, (*holder).release
+	give := (*browser).release
 	if Counts(b.client.Server()) {
-		giveBack, giveBackOne = b.stopEmpty, (*holder).drop
+		give = (*browser).drop
 	}
-	ready, err := b.ready(ctx)
-	err = errors.Join(err, giveBack(ctx))
+	err := b.finish(ctx)
+	if err == nil {
+		var ready uint64
+		if ready, err = b.ready(ctx); err == nil {
+			err = give(b, ctx, ready)
+		}
+	}
 	for _, h := range b.holders {
-		err = errors.Join(err, giveBackOne(h, ctx))
-		ready += h.held
-		err = errors.Join(err, b.await(ctx, ready))
+		h.leave(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("giving back what was read of queue %q, which the broker does by itself once the connections have ended: %w", b.Queue, err)
@@ -74,16 +79,100 @@ func (b *browser) giveBack(ctx context.Context) error {
 	return nil
 }
 
-// await waits until so many messages of the queue are ready: what one connection gives back
-// may overtake what another one did. It waits for none that others consume.
-func (b *browser) await(ctx context.Context, ready uint64) error {
-	waiting, cancel := context.WithTimeout(ctx, backTimeout)
+// finish receives what the broker has sent or is about to send: it must all have come before
+// it is given back in order.
+func (b *browser) finish(ctx context.Context) error {
+	for _, h := range b.holders {
+		for h.held < h.prefetch && !h.empty {
+			if _, err := b.receive(ctx, h); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// release releases what the consumers hold, the first one's first: a queue puts what comes
+// back where it was, or behind what came back before. ready is how many messages are ready
+// at the beginning. The connections must stay until the queue has what they release: it would
+// count as failed what it learns by their end.
+func (b *browser) release(ctx context.Context, ready uint64) error {
+	for _, h := range b.holders {
+		if err := h.stop(ctx); err != nil {
+			return err
+		}
+	}
+	for _, h := range b.holders {
+		for i := range h.batches {
+			if err := h.batches[i].Release(); err != nil {
+				return err
+			}
+		}
+		ready += h.held
+		if err := errors.Join(h.consumer.Flush(ctx), b.await(ctx, ready)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drop drops the connections, the first consumer's first. Before RabbitMQ 4.3 a quorum queue
+// that has no delivery limit puts what is released at its end, and only what a lost consumer
+// held back at its beginning; both count a delivery.
+func (b *browser) drop(ctx context.Context, ready uint64) error {
+	for _, h := range b.holders {
+		if !h.empty { // it holds all it may
+			continue
+		}
+		if err := h.stop(ctx); err != nil {
+			return err
+		}
+	}
+	for _, h := range b.holders {
+		h.leave(ended)
+		ready += h.held
+		if err := b.await(ctx, ready); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ended is a context that has ended: a Close with it drops the connection.
+var ended = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// stop keeps what another consumer gives back from this one.
+func (h *holder) stop(ctx context.Context) error {
+	h.consumer.Stop()
+	return h.consumer.Flush(ctx)
+}
+
+// leave closes the consumer, or with ended drops its connection.
+func (h *holder) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, goodbyeTimeout)
 	defer cancel()
-	for !b.shared {
+	_ = h.consumer.Close(ctx) // it says that deliveries are not settled, where that is so
+}
+
+// await waits until so many messages of the queue are ready: what one connection gives back
+// may overtake what another one did. Where others consume that may never be, and it waits
+// for a moment.
+func (b *browser) await(ctx context.Context, ready uint64) error {
+	timeout := backTimeout
+	if b.shared {
+		timeout = idlePause
+	}
+	waiting, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	for {
 		now, err := b.client.InspectQueue(waiting, b.Queue)
 		switch {
 		case waiting.Err() != nil:
-			b.shared = true // somebody has taken some of them
+			b.shared = true // somebody takes some of them
 			return ctx.Err()
 		case err != nil || now.Messages >= int(ready):
 			return err
@@ -93,53 +182,4 @@ func (b *browser) await(ctx context.Context, ready uint64) error {
 		case <-waiting.Done():
 		}
 	}
-	return ctx.Err()
-}
-
-// finish ends the consumers before the first one releases what it holds. A queue puts what
-// comes back where it was, or behind what came back before. So all that was sent must have
-// come by then; and a consumer that has room would get what another releases.
-func (b *browser) finish(ctx context.Context) error {
-	var errs []error
-	for _, h := range b.holders {
-		for h.held < h.prefetch && !h.empty {
-			if _, err := h.receive(ctx); err != nil {
-				break // nothing more comes
-			}
-		}
-		h.consumer.Stop()
-		errs = append(errs, h.consumer.Flush(ctx))
-	}
-	return errors.Join(errs...)
-}
-
-// stopEmpty ends the consumers that have room, and would get what others give back.
-func (b *browser) stopEmpty(ctx context.Context) error {
-	var errs []error
-	for _, h := range b.holders {
-		if h.empty {
-			h.consumer.Stop()
-			errs = append(errs, h.consumer.Flush(ctx))
-		}
-	}
-	return errors.Join(errs...)
-}
-
-// release gives back what a consumer holds, uncounted.
-func (h *holder) release(ctx context.Context) error {
-	var errs []error
-	for i := range h.batches {
-		errs = append(errs, h.batches[i].Release())
-	}
-	return errors.Join(append(errs, h.consumer.Close(ctx))...)
-}
-
-// drop drops the connection. Before RabbitMQ 4.3 a quorum queue that has no delivery limit
-// puts what is released at its end, and only what a lost consumer held back at its
-// beginning; both count a delivery.
-func (h *holder) drop(ctx context.Context) error {
-	ended, end := context.WithCancel(ctx)
-	end()
-	_ = h.consumer.Close(ended) // it says that nothing was settled
-	return nil
 }

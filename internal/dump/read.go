@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
@@ -61,6 +60,7 @@ func NewReader(r io.Reader) (*Reader, error) {
 	if d.Header, err = parseHeader(line); err != nil {
 		return nil, fmt.Errorf("it is no dump of thump: line 1: %w", err)
 	}
+	d.digest.lines.Write(line)
 	return d, nil
 }
 
@@ -194,11 +194,14 @@ func (r *Reader) finish(line []byte) error {
 		return fmt.Errorf("line %d, the last one, says nothing", r.number)
 	}
 	lines, messages := r.digest.sums()
+	written, err := json.Marshal(t)
 	switch {
+	case err != nil || string(line) != string(written)+"\n":
+		return fmt.Errorf("line %d, the last one, is not as it was written", r.number)
 	case t.End.Messages != r.read:
 		return fmt.Errorf("the dump is damaged: it holds %d messages, and says that there are %d", r.read, t.End.Messages)
-	case !strings.EqualFold(t.End.SHA256, lines) || !strings.EqualFold(t.End.MessagesSHA256, messages):
-		return fmt.Errorf("the dump is damaged: the digest of its %d messages is not the one that it says", r.read)
+	case t.End.SHA256 != lines || t.End.MessagesSHA256 != messages:
+		return fmt.Errorf("the dump is damaged: the digest of it and its %d messages is not the one that it says", r.read)
 	}
 	rest, err := r.next(nil)
 	if len(rest) > 0 || !errors.Is(err, io.EOF) {
