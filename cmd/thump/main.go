@@ -164,7 +164,7 @@ THUMP_URL, --url-file and --url-command keep it from them.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(runCommand(u), sendCommand(u), receiveCommand(u), moveCommand(u), brokerCommand(u), licensesCommand(u))
+	root.AddCommand(runCommand(u), sendCommand(u), receiveCommand(u), moveCommand(u), redriveCommand(u), brokerCommand(u), licensesCommand(u))
 	return root
 }
 

@@ -286,10 +286,7 @@ func (cfg *moveConfig) dropped() []string {
 	if !cfg.dropDeaths {
 		return cfg.drop
 	}
-	return append([]string{
-		"x-death", "x-first-death-reason", "x-first-death-queue", "x-first-death-exchange",
-		"x-last-death-reason", "x-last-death-queue", "x-last-death-exchange",
-	}, cfg.drop...)
+	return append(move.DeathHeaders(), cfg.drop...)
 }
 
 // movement is a move or redrive at work.
