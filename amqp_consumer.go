@@ -26,7 +26,6 @@ type amqpConsumer struct {
 
 	mu      sync.Mutex
 	link    *consumeLink  // the last one that there was
-	links   uint64        // how many there were
 	outage  *outage       // nil while that lives
 	why     error         // why the consumer ended
 	changed chan struct{} // closed when one of the three changes; nil while nobody waits for that
@@ -142,7 +141,6 @@ func (c *amqpConsumer) use(link *consumeLink) bool {
 		return false
 	}
 	c.link = link
-	c.links++
 	c.change(nil)
 	return true
 }
@@ -386,13 +384,7 @@ func (c *amqpConsumer) err() error {
 	return c.why
 }
 
-// reconnects counts a link before anything comes from it: whoever takes can tell by it that
-// a batch is from another link than the one before.
-func (c *amqpConsumer) reconnects() uint64 {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return max(1, c.links) - 1
-}
+func (c *amqpConsumer) reconnects() uint64 { return c.recoverer.reconnects.Load() }
 
 // unsettled are those of the last link: what came on others is settled by nobody.
 func (c *amqpConsumer) unsettled() int {

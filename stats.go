@@ -29,9 +29,7 @@ type ConsumerStats struct {
 	Settled     uint64 // those that were settled, by whichever connection
 	Unsettled   uint64 // handed out, and neither settled nor lost with their connection
 	BodyBytes   uint64 // of those that were handed out
-	// Reconnects is how often it came back after a lost connection, all partitions together.
-	// For a queue it has grown before anything is handed out that came on the new one.
-	Reconnects uint64
+	Reconnects  uint64 // how often it came back after a lost connection, all partitions together
 }
 
 // Stats returns what the consumer has done so far. It is safe for concurrent use.

@@ -30,6 +30,7 @@ const (
 // connection is a client and the broker that it is connected to.
 type connection struct {
 	client    *thump.Client
+	to        target
 	url       string       // without the password
 	streamURL string       // without the password; "" if none was given
 	node      *broker.Node // the private broker, or nil
@@ -159,11 +160,12 @@ func awaitReady(ctx context.Context, node *broker.Node) error {
 type manner struct {
 	name     string
 	recovery thump.Recovery
+	again    bool // the user was warned of this broker before
 }
 
 // dial connects to the target.
 func (t target) dial(ctx context.Context, u *ui, how manner) (*connection, error) {
-	c := &connection{node: t.node, listener: new(listener)}
+	c := &connection{to: t, node: t.node, listener: new(listener)}
 	endpoint, err := thump.ParseURL(t.url)
 	if err != nil {
 		return nil, usageError{err}
@@ -183,7 +185,9 @@ func (t target) dial(ctx context.Context, u *ui, how manner) (*connection, error
 		c.streamURL = streams.String()
 		urls, endpoints = append(urls, t.streamURL), append(endpoints, streams)
 	}
-	u.warnOfClearText(endpoints...)
+	if !how.again {
+		u.warnOfClearText(endpoints...)
+	}
 	cfg := thump.Config{
 		URLs: urls, Name: how.name, Recovery: how.recovery, OnEvent: c.listener.hear,
 		MaxConnections: clientsMax, // each publisher and consumer has its own

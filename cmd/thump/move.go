@@ -210,7 +210,7 @@ func moveMessages(ctx context.Context, cfg *moveConfig, u *ui) (err error) {
 // job finds out what the names stand for. held says how many messages there are.
 func (cfg *moveConfig) job(ctx context.Context, w *movement) (job move.Job, held string, err error) {
 	job = move.Job{
-		Source: w.source.client, Target: w.target.client,
+		Source: w.source.client, Target: w.target.client, NoRecovery: cfg.recovery.off, GiveUp: cfg.recovery.giveUp,
 		Message: move.Copy(cfg.dropped()...), Limit: cfg.count, Idle: cfg.idle, Follow: cfg.follow, Rate: cfg.rate,
 		GiveUpWhenFull: cfg.onFull.end, AnyUserID: cfg.anyUserID,
 		Start: cfg.offset.start, ConsumerName: cfg.consumerName, PublisherName: cfg.publisherName,
@@ -231,6 +231,9 @@ func (cfg *moveConfig) job(ctx context.Context, w *movement) (job move.Job, held
 		if cfg.flags.Changed(flag) {
 			return job, "", usagef("--%s is for streams, and %s is none", flag, job.From)
 		}
+	}
+	if err := w.takeFromQueue(ctx, &job); err != nil {
+		return job, "", err
 	}
 	return cfg.limit(ctx, w, job)
 }
@@ -283,10 +286,7 @@ func (cfg *moveConfig) dropped() []string {
 	if !cfg.dropDeaths {
 		return cfg.drop
 	}
-	return append([]string{
-		"x-death", "x-first-death-reason", "x-first-death-queue", "x-first-death-exchange",
-		"x-last-death-reason", "x-last-death-queue", "x-last-death-exchange",
-	}, cfg.drop...)
+	return append(move.DeathHeaders(), cfg.drop...)
 }
 
 // movement is a move or redrive at work.
@@ -295,6 +295,7 @@ type movement struct {
 	json           *file
 	journal        string      // "" if there is none
 	source, target *connection // the same, unless there is --to-url
+	taking         *connection // to the source's broker once more, for a queue; else nil
 	progress       movingProgress
 }
 
@@ -307,6 +308,14 @@ type movingProgress struct {
 func (p *movingProgress) Published() uint64 { return p.of.Taken() }
 func (p *movingProgress) Confirmed() uint64 { return p.of.Confirmed() }
 func (p *movingProgress) Received() uint64  { return p.of.Taken() }
+
+// Away is since when one side has no connection, and why.
+func (p *movingProgress) Away() (time.Time, error) {
+	if since, why := p.of.Away(); why != nil {
+		return since, why
+	}
+	return p.Progress.Away()
+}
 
 func (p *movingProgress) Blocked() string {
 	if n := p.of.Full(); n > 0 {
@@ -338,6 +347,16 @@ func openMove(starting context.Context, u *ui, output *outputFlags, source *conn
 	return w, nil
 }
 
+// takeFromQueue connects to the source once more, for a queue: package move wants to know
+// when that connection is lost.
+func (w *movement) takeFromQueue(ctx context.Context, job *move.Job) (err error) {
+	w.taking, err = w.source.to.dial(ctx, w.u, manner{name: "thump move", recovery: thump.Recovery{Off: true}, again: true})
+	if err == nil {
+		job.Source = w.taking.client
+	}
+	return err
+}
+
 func (w *movement) close(ctx context.Context, err error) error {
 	w.json.discard()
 	timeout := cleanupTimeout
@@ -345,6 +364,9 @@ func (w *movement) close(ctx context.Context, err error) error {
 		timeout = goodbyeTimeout
 	}
 	closing := w.source.close(ctx, false, timeout)
+	if w.taking != nil {
+		_ = w.taking.close(ctx, false, timeout) // package move has said what there was to say
+	}
 	if w.target != nil && w.target != w.source {
 		closing = errors.Join(closing, w.target.close(ctx, false, timeout))
 	}

@@ -338,6 +338,34 @@ func (j *Journal) expected() int {
 	return j.tail.expected()
 }
 
+// remains is what is to remain at the source when everything is settled: what was left, and,
+// with held, the newest message, which a lasting journal holds back.
+func (j *Journal) remains() (ids []identity, held bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n := len(j.tail.rest)
+	if held = j.path != "" && n > 0 && j.tail.rest[n-1].status == confirmed; held {
+		n--
+	}
+	for _, e := range j.tail.again(n) {
+		ids = append(ids, e.id)
+	}
+	return ids, held
+}
+
+// confirmed are the messages that may come again and are at the target.
+func (j *Journal) confirmed() map[identity]bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	ids := make(map[identity]bool, len(j.tail.rest))
+	for _, e := range j.tail.rest {
+		if e.status == confirmed {
+			ids[e.id] = true
+		}
+	}
+	return ids
+}
+
 // resumeAt is the offset of the first message of a stream that may come again.
 func (j *Journal) resumeAt() (offset uint64, ok bool) {
 	j.mu.Lock()

@@ -31,9 +31,15 @@ const (
 
 // Job is what to move, and how.
 type Job struct {
-	Source *thump.Client // not the caller's to use meanwhile
-	From   Place
-	Target *thump.Client // may be Source
+	// Source is where From is. For a queue its Recovery must be Off: the move itself comes
+	// back after the loss of a connection, for up to GiveUp (0 for ever), unless NoRecovery
+	// is set. A stream's client comes back by itself.
+	Source     *thump.Client
+	From       Place
+	NoRecovery bool
+	GiveUp     time.Duration
+
+	Target *thump.Client
 	To     Place
 	// Key is the routing key where To is an exchange and KeepKeys is not set.
 	Key      string
@@ -85,6 +91,21 @@ type Job struct {
 type Progress struct {
 	taken, confirmed, full atomic.Uint64
 	pub                    atomic.Pointer[thump.Publisher]
+	away                   atomic.Pointer[away]
+}
+
+// away says that a source has no connection.
+type away struct {
+	since time.Time
+	why   error
+}
+
+// Away is since when the source has no connection, and why; why is nil while there is one.
+func (p *Progress) Away() (since time.Time, why error) {
+	if a := p.away.Load(); a != nil {
+		return a.since, a.why
+	}
+	return time.Time{}, nil
 }
 
 // Taken is how many messages were taken from the source.
@@ -125,6 +146,7 @@ func Run(ctx context.Context, job Job) (Receipt, error) {
 	}
 	err = m.run(ctx)
 	m.close(ctx)
+	m.receipt.Acked = min(m.receipt.Acked, m.receipt.Confirmed+m.receipt.Known) // some were acked twice
 	return m.receipt, err
 }
 
@@ -138,14 +160,17 @@ type mover struct {
 	byOffset bool // and knows it by its offset
 
 	// For whoever takes.
-	ids        identifier
-	doubt      map[identity]int // what may be at the target, and is not known to come again
-	reconnects uint64           // of the consumer, as far as that was noticed
-	offsets    map[string]uint64
-	resuming   bool // what comes again was counted before
-	endings    int  // that had to be done again
-	begun      time.Time
-	paced      float64 // messages since then
+	ids      identifier
+	doubt    map[identity]int  // what may be at the target, and is not known to come again
+	offsets  map[string]uint64 // by stream, of the last delivery
+	resuming bool              // what comes again was counted before
+	endings  int               // that had to be done again
+	lostAt   time.Time         // zero while the source has a connection
+	lastLoss error
+	// sourceFailed says that the source can't be asked any more.
+	sourceFailed bool
+	begun        time.Time
+	paced        float64 // messages since then
 
 	wake    chan struct{} // tells the settler that there is something to do
 	settler sync.WaitGroup
@@ -207,6 +232,9 @@ func (m *mover) run(ctx context.Context) error {
 	for {
 		err := m.session(ctx)
 		if !errors.Is(err, errAgain) {
+			return err
+		}
+		if err := m.comeBack(ctx); err != nil {
 			return err
 		}
 	}

@@ -17,7 +17,7 @@ func dial(t *testing.T, b brokertest.Broker) *thump.Client {
 	if b.StreamURL != "" {
 		urls = append(urls, b.StreamURL)
 	}
-	client, err := thump.Dial(t.Context(), thump.Config{URLs: urls})
+	client, err := thump.Dial(t.Context(), thump.Config{URLs: urls, Recovery: thump.Recovery{Off: true}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/thumpmq/thump"
 )
 
-// session takes and publishes until the end of the move. errAgain says that something could
-// not be acked, because the connection was lost in the last moment, and comes again.
+// session takes and publishes until the end of the move. errAgain says that the source lost
+// its connection: what was not acked comes again.
 func (m *mover) session(ctx context.Context) error {
 	taking, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -25,23 +25,94 @@ func (m *mover) session(ctx context.Context) error {
 	}
 	con, err := m.consume(taking)
 	if err != nil {
+		if m.resuming && m.mayPass(err) {
+			m.noteLost(err)
+			return errAgain
+		}
 		return m.unlessStopped(err)
 	}
-	m.reconnects = 0
 	m.mu.Lock()
 	m.con, m.last = con, false
 	m.mu.Unlock()
-	var batch *thump.Batch // of another connection than what was taken
+	var batch *thump.Batch // of a stream that goes back to what was not acked
 	for err = m.takeAgain(taking, con, nil); err == nil; err = m.takeAgain(taking, con, batch) {
 		if batch, err = m.takeNew(taking, con); !errors.Is(err, errAgain) {
 			break
 		}
-		if err = m.lost(taking); err != nil {
+		if err = m.forget(taking); err != nil {
 			break
 		}
 	}
-	return m.finish(ctx, con, m.unlessStopped(err))
+	if m.mayPass(err) {
+		m.noteLost(err)
+		if err := m.forget(taking); err == nil {
+			_ = con.Close(ctx) // it has ended
+			return errAgain
+		}
+	}
+	if err = m.unlessStopped(err); err != nil {
+		m.sourceFailed = m.failure() == nil
+	}
+	return m.finish(ctx, con, err)
 }
+
+// mayPass reports whether err is the loss of a queue's connection, after which another one is
+// made. A stream's consumer comes back by itself.
+func (m *mover) mayPass(err error) bool {
+	return m.job.From.Kind == Queue && !m.job.NoRecovery && !m.stopped() && err != nil &&
+		m.failure() == nil && thump.Temporary(err) && !errors.Is(err, context.DeadlineExceeded)
+}
+
+// noteLost notes that the source has no connection, and why.
+func (m *mover) noteLost(err error) {
+	if m.lostAt.IsZero() {
+		m.lostAt = time.Now()
+		m.job.Progress.away.Store(&away{since: m.lostAt, why: err})
+	}
+	m.lastLoss = err
+}
+
+// comeBack waits until the queue can be consumed from again, and the broker has noticed that
+// the last connection is gone. Else another consumer would get what is new first, and what
+// was not acked later, in another order than the journal knows.
+func (m *mover) comeBack(ctx context.Context) error {
+	if m.job.From.streams() {
+		return nil
+	}
+	pause := pauseLeast
+	if m.lostAt.IsZero() {
+		m.lostAt = time.Now()
+	}
+	for {
+		info, err := m.job.Source.InspectQueue(ctx, m.job.From.Name)
+		waited := time.Since(m.lostAt)
+		switch {
+		case err == nil && (info.Consumers == 0 || waited > ghostTimeout):
+			return nil
+		case err == nil:
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case !thump.Temporary(err):
+			return err
+		case m.job.GiveUp > 0 && waited > m.job.GiveUp:
+			return fmt.Errorf("%v has no connection since %v, and it is given up: %w (first: %w)", m.job.From, waited.Round(time.Second), err, m.lastLoss)
+		}
+		select {
+		case <-time.After(pause):
+		case <-m.job.Stop:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		pause = min(2*pause, comePauseMost)
+	}
+}
+
+// comePauseMost is the longest pause before a source is asked again.
+const comePauseMost = time.Second
+
+// ghostTimeout is how long a broker may take to notice that a connection was lost.
+const ghostTimeout = 30 * time.Second
 
 // unlessStopped is err, or nil where the end of a stopped move is all that it says.
 func (m *mover) unlessStopped(err error) error {
@@ -139,6 +210,7 @@ func (m *mover) takeNew(ctx context.Context, con *thump.Consumer) (*thump.Batch,
 			return nil, err
 		}
 		last = time.Now()
+		m.back()
 		f := m.prepare(batch, nil)
 		if f.first, err = m.journal.taken(f.list); err != nil {
 			return nil, err
@@ -150,8 +222,16 @@ func (m *mover) takeNew(ctx context.Context, con *thump.Consumer) (*thump.Batch,
 	}
 }
 
+// back notes that the source has a connection.
+func (m *mover) back() {
+	if !m.lostAt.IsZero() {
+		m.lostAt = time.Time{}
+		m.job.Progress.away.Store(nil)
+	}
+}
+
 // receive waits for a batch, a moment: then the caller looks around. errAgain comes with a
-// batch of another connection than those before.
+// batch of a stream with which it goes back to what was not acked.
 func (m *mover) receive(ctx context.Context, con *thump.Consumer) (*thump.Batch, error) {
 	waiting, cancel := context.WithTimeout(ctx, pollEvery)
 	defer cancel()
@@ -159,24 +239,20 @@ func (m *mover) receive(ctx context.Context, con *thump.Consumer) (*thump.Batch,
 	if err != nil {
 		return nil, err
 	}
-	if m.repeats(con, batch) {
+	if m.repeats(batch) {
 		return batch, errAgain
 	}
 	return batch, nil
 }
 
-// repeats reports whether the source begins to deliver again what was not acked. A queue
-// does when there is another connection; a stream goes back to a lower offset.
-func (m *mover) repeats(con *thump.Consumer, batch *thump.Batch) bool {
-	if m.job.From.streams() {
-		seen, before := m.offsets[batch.Stream]
-		m.offsets[batch.Stream] = batch.Deliveries[len(batch.Deliveries)-1].Offset
-		return before && batch.Deliveries[0].Offset <= seen
+// repeats reports whether a stream goes back to a lower offset.
+func (m *mover) repeats(batch *thump.Batch) bool {
+	if !m.job.From.streams() {
+		return false
 	}
-	n := con.Stats().Reconnects
-	another := n != m.reconnects
-	m.reconnects = n
-	return another
+	seen, before := m.offsets[batch.Stream]
+	m.offsets[batch.Stream] = batch.Deliveries[len(batch.Deliveries)-1].Offset
+	return before && batch.Deliveries[0].Offset <= seen
 }
 
 // over reports whether a source that delivers nothing, since so long, has no more.
@@ -283,9 +359,9 @@ func (m *mover) suspect(doubt []entry) {
 	}
 }
 
-// lost forgets what came on a connection that was lost: nothing of it can be acked. What was
+// forget forgets what came on a connection that was lost: nothing of it can be acked. What was
 // published gets its outcome first, so that the journal knows of it when it comes again.
-func (m *mover) lost(ctx context.Context) error {
+func (m *mover) forget(ctx context.Context) error {
 	if err := m.await(ctx, func() bool { return m.open() == 0 && !m.settling }); err != nil {
 		return err
 	}
@@ -310,25 +386,42 @@ func (m *mover) finish(ctx context.Context, con *thump.Consumer, why error) erro
 	closing, done := context.WithTimeout(ctx, closeTimeout)
 	defer done()
 	closed := con.Close(closing)
-	switch failed := m.failure(); {
-	case failed != nil:
-		return failed
-	case why != nil:
-		return why
+	if why == nil {
+		why = m.failure()
+	}
+	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case (m.stale || closed != nil) && !m.stopped() && m.endings < endingsMost:
+	case (m.stale || closed != nil) && why == nil && !m.stopped() && !m.job.NoRecovery && m.endings < endingsMost:
 		m.endings++
 		m.stale = false
+		m.noteLost(closed)
 		return errAgain
-	case unanswered != nil || m.stale:
-		return nil // the user has stopped it; the receipt has the rest
-	case closed != nil:
-		return closed
-	default:
-		_, err := m.journal.restart(nil)
-		return err
+	case m.stale || closed != nil || unanswered != nil || m.sourceFailed:
+		return errors.Join(why, m.unlessStopped(closed))
 	}
+	return m.settleLast(ctx, why)
+}
+
+// settleLast sees to it that everything that was to be acked was. why is why the move ended.
+func (m *mover) settleLast(ctx context.Context, why error) error {
+	if m.stopped() {
+		hasty, cancel := context.WithTimeout(ctx, closeTimeout)
+		defer cancel()
+		ctx = hasty
+	}
+	err := m.comeBack(ctx) // until the broker has ended the consumer
+	if err == nil {
+		m.back()
+		err = m.verify(ctx)
+	}
+	if err == nil {
+		_, err = m.journal.restart(nil)
+	}
+	if why != nil || m.stopped() {
+		return why // and the journal knows the rest
+	}
+	return err
 }
 
 // endingsMost is how often the end of a move is tried again, whose last acks were lost with a

@@ -248,8 +248,9 @@ func (m *mover) ack(f *flight, last bool) {
 	var err error
 	switch {
 	case n == 0:
-	case last && m.journal.lasting():
-		err = m.ackLast(f, newest)
+	case last && m.holds(f, newest):
+		n--
+		err = f.ackEach(newest)
 	case whole:
 		err = f.batch.Ack()
 	default:
@@ -291,25 +292,10 @@ func (f *flight) ackEach(end int) error {
 	return nil
 }
 
-// ackLast acks the last of all messages alone, when the broker has read the acks of the
-// others and the journal says so: as long as one that was taken is not acked, the journal
-// can tell what was.
-func (m *mover) ackLast(f *flight, newest int) error {
-	if err := f.ackEach(newest); err != nil {
-		return err
-	}
-	flushing, cancel := context.WithTimeout(context.Background(), closeTimeout)
-	defer cancel()
-	if err := m.con.Flush(flushing); err != nil {
-		return err
-	}
-	if m.con.Stats().Reconnects != m.reconnects {
-		return thump.ErrStale // it all comes again
-	}
-	if err := m.journal.finish(); err != nil {
-		return err
-	}
-	return f.batch.Deliveries[newest].Ack()
+// holds reports whether message i of the last flight is held back: it is the newest that
+// was taken, and the journal lasts. See verify.
+func (m *mover) holds(f *flight, i int) bool {
+	return i == len(f.fates)-1 && m.journal.lasting() && !m.job.From.streams()
 }
 
 // giveUpOn gives what has no fate yet one: the move ends, and all is settled.

@@ -1,0 +1,116 @@
+package move
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/thumpmq/thump"
+)
+
+// verify looks, after a consumer has closed, whether the source still delivers what was
+// acked: a quorum queue may lose the last acks with the channel (RabbitMQ 3.10 does when it
+// is busy). errAgain says that it does. The lasting journal's last message, which was held
+// back so far, is acked now: as long as one that was taken is not, the journal can tell
+// what was.
+func (m *mover) verify(ctx context.Context) error {
+	want, held := m.journal.remains()
+	if m.job.From.streams() || m.taken() == 0 {
+		return nil
+	}
+	if m.endings >= endingsMost {
+		return fmt.Errorf("%v delivers again and again what was acked", m.job.From)
+	}
+	m.endings++
+	info, err := m.job.Source.InspectQueue(ctx, m.job.From.Name)
+	if err != nil {
+		return err
+	}
+	if !held && info.Messages <= len(want) {
+		return nil
+	}
+	con, err := m.job.Source.Consumer(ctx, thump.ConsumerConfig{From: m.job.From.target(""), Prefetch: len(want) + 1, MaxBatch: batchMost})
+	if err != nil {
+		return err
+	}
+	batches, came, err := m.front(ctx, con, len(want)+1)
+	if err == nil {
+		err = m.compare(want, came, held)
+	}
+	switch {
+	case err != nil || !held:
+	case len(came) < len(want):
+		err = fmt.Errorf("%v does not deliver the last message that was moved, which is not acked yet: it is in both places, or somebody else has it", m.job.From)
+	default:
+		err = m.ackHeld(batches, len(want)-1)
+	}
+	con.Stop()
+	for _, batch := range batches {
+		_ = batch.Release() // it goes back in any case
+	}
+	closing, cancel := context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
+	return errors.Join(err, con.Close(closing))
+}
+
+// front takes n deliveries, or all that there are.
+func (m *mover) front(ctx context.Context, con *thump.Consumer, n int) ([]*thump.Batch, []identity, error) {
+	var batches []*thump.Batch
+	var came []identity
+	for last := time.Now(); len(came) < n; {
+		batch, err := m.receive(ctx, con)
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			info, err := m.job.Source.InspectQueue(ctx, m.job.From.Name)
+			if err != nil || info.Messages == 0 || time.Since(last) > againTimeout {
+				return batches, came, err
+			}
+			continue
+		}
+		if err != nil {
+			return batches, came, err
+		}
+		last = time.Now()
+		batches = append(batches, batch)
+		for i := range batch.Deliveries {
+			came = append(came, m.ids.of(&batch.Deliveries[i], ""))
+		}
+	}
+	return batches, came, nil
+}
+
+// compare reports errAgain if what comes is not what is to remain, and begins with what was
+// acked.
+func (m *mover) compare(want, came []identity, held bool) error {
+	acked := m.journal.confirmed()
+	for i, id := range came {
+		if i < len(want) && id == want[i] {
+			continue
+		}
+		if acked[id] && (i < len(want) || !held) || held && i < len(want) {
+			return errAgain
+		}
+	}
+	return nil
+}
+
+// ackHeld acks delivery i of the batches, the message that was held back.
+func (m *mover) ackHeld(batches []*thump.Batch, i int) error {
+	if err := m.journal.finish(); err != nil {
+		return err
+	}
+	for _, batch := range batches {
+		if i >= len(batch.Deliveries) {
+			i -= len(batch.Deliveries)
+			continue
+		}
+		if err := batch.Deliveries[i].Ack(); err != nil {
+			return err
+		}
+		m.mu.Lock()
+		m.receipt.Acked++
+		m.mu.Unlock()
+		return nil
+	}
+	return nil
+}
