@@ -61,6 +61,14 @@ func foreignCases() []foreignCase {
 		{line: "run --kind stream --queue QUEUE --count 10", code: exitFailed, left: foreignCount},
 		{line: "send QUEUE --count 5", left: foreignCount + 5},
 		{line: "send --stream QUEUE --count 5", code: exitFailed, left: foreignCount},
+		{line: "peek QUEUE", left: foreignCount, marks: true},
+		{line: "dump QUEUE orders.dump", left: foreignCount, marks: true},
+		{line: "restore none.dump QUEUE", code: exitFailed, left: foreignCount},
+		{line: "move QUEUE QUEUE-none", code: exitFailed, left: foreignCount},
+		{line: "move QUEUE QUEUE", code: exitUsage, left: foreignCount},
+		{line: "move QUEUE --to-exchange amq.fanout", code: exitFailed, left: foreignCount, marks: true}, // unroutable
+		{line: "redrive QUEUE --dry-run", left: foreignCount, marks: true},
+		{line: "redrive QUEUE", code: exitFailed, left: foreignCount, marks: true}, // from nowhere
 		{line: "receive QUEUE --count 10", left: foreignCount - 10, marks: true}, // what was prefetched
 		{line: "receive QUEUE --idle 1s", left: 0},
 		{line: "receive --stream QUEUE --idle 1s", code: exitFailed, left: foreignCount},
