@@ -135,7 +135,7 @@ func (c *Client) Publisher(ctx context.Context, cfg PublisherConfig) (*Publisher
 		p.engine.close(ctx)
 		return nil, err
 	}
-	p.window.WhenKnown(p.run) //nolint:contextcheck // it lives longer than this call
+	p.window.WhenKnown(p.run)
 	return p, nil
 }
 

@@ -1,6 +1,7 @@
 package thump
 
 import (
+	"bytes"
 	"fmt"
 	"slices"
 
@@ -144,7 +145,8 @@ func plain(v any) any {
 }
 
 // wireArguments checks the arguments of a queue, an exchange, a binding or a consumer
-// and returns them as the codec has them.
+// and returns them as the codec has them, with bytes of their own: they may be sent again
+// long after the call.
 func wireArguments(t Table) (amqpproto.Table, error) {
 	if len(t) == 0 {
 		return nil, nil
@@ -152,7 +154,27 @@ func wireArguments(t Table) (amqpproto.Table, error) {
 	if err := checkTable("argument", t); err != nil {
 		return nil, err
 	}
-	return appendWire(make(amqpproto.Table, 0, len(t)), t), nil
+	arguments := appendWire(make(amqpproto.Table, 0, len(t)), t)
+	ownBytes(arguments)
+	return arguments, nil
+}
+
+// ownBytes makes the bytes in a value of the codec copies, in the memory of its tables and
+// lists, and returns it.
+func ownBytes(v any) any {
+	switch v := v.(type) {
+	case []byte:
+		return bytes.Clone(v)
+	case amqpproto.Table:
+		for i := range v {
+			v[i].Value = ownBytes(v[i].Value)
+		}
+	case []any:
+		for i := range v {
+			v[i] = ownBytes(v[i])
+		}
+	}
+	return v
 }
 
 // tableOf is a table that the codec has read.

@@ -105,6 +105,21 @@ func TestTableThroughTheCodec(t *testing.T) {
 	}
 }
 
+// TestArgumentsOwnTheirBytes: what the caller writes into its bytes after the call does not
+// change what is sent again later.
+func TestArgumentsOwnTheirBytes(t *testing.T) {
+	mine := []byte("mine")
+	wire, err := wireArguments(NewTable("plain", mine, "table", NewTable("in", mine), "list", []any{[]any{mine}}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	copy(mine, "late")
+	want := NewTable("plain", []byte("mine"), "table", NewTable("in", []byte("mine")), "list", []any{[]any{[]byte("mine")}})
+	if got := tableOf(wire); !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %v\nwant %v", got, want)
+	}
+}
+
 // TestTableTakesOwnStrings: the types of this package that are strings are sent as that.
 func TestTableTakesOwnStrings(t *testing.T) {
 	table := NewTable("x-queue-type", Quorum, "x-overflow", RejectPublish, "x-dead-letter-strategy", AtLeastOnce,

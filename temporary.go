@@ -41,7 +41,7 @@ func finals() []error {
 // mayPass is Temporary for each error of a tree.
 func mayPass(err error) bool {
 	switch e := err.(type) { //nolint:errorlint // it walks the tree itself
-	case *mistakeError, *streamconn.VersionError, *transport.MechanismError,
+	case *mistakeError, *streamconn.VersionError, *transport.MechanismError, *amqpconn.UnsendableError, *streamconn.UnsendableError,
 		*amqpconn.ProtocolError, *streamconn.ProtocolError, *streamproto.CRCError, *streamproto.ChunkError:
 		return false
 	case *credentialsError, later:

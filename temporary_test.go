@@ -108,6 +108,8 @@ func TestTemporary(t *testing.T) {
 		{"an impossible chunk", fmt.Errorf("the chunk at offset 1: %w", &streamproto.ChunkError{}), false},
 		{"given up", fmt.Errorf("no answer: %w", context.Canceled), false},
 		{"an old broker", fmt.Errorf("x: %w", &streamconn.VersionError{Needs: "3.13"}), false},
+		{"arguments over a frame", fmt.Errorf("queue.declare: %w", &amqpconn.UnsendableError{Err: errors.New("a frame of 200000 bytes")}), false},
+		{"a stream's over a frame", fmt.Errorf("declaring: %w", &streamconn.UnsendableError{Err: errors.New("a frame of 2000000 bytes")}), false},
 		{"another machine", Endpoint{Host: "h"}.dialError(errLeaves), false},
 		{"closed", withPrefix(errClientClosed), false},
 		{"a connection closed", toPublic(transport.ErrClosed), false},

@@ -215,11 +215,11 @@ func (ch *Channel) queue(m amqpproto.Method) error {
 	c := ch.conn
 	frames, err := amqpproto.AppendMethodFrame(c.Out, ch.id, m)
 	if err != nil {
-		return err
+		return &UnsendableError{err}
 	}
 	// Arguments come from the user, and a method cannot be split over frames.
 	if size := len(frames) - len(c.Out); size > int(c.server.FrameMax) {
-		return fmt.Errorf("a frame of %d bytes is over the limit of %d that was agreed with the broker", size, c.server.FrameMax)
+		return &UnsendableError{fmt.Errorf("a frame of %d bytes is over the limit of %d that was agreed with the broker", size, c.server.FrameMax)}
 	}
 	c.Out = frames
 	c.WakeWriter()

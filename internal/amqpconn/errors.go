@@ -27,6 +27,16 @@ func (e *ServerError) Error() string {
 	return fmt.Sprintf("broker answered %d %s", e.Code, e.Text)
 }
 
+// UnsendableError says that a method can't be sent as it is, for instance because its
+// arguments take more than a frame. Nothing of it was.
+type UnsendableError struct{ Err error }
+
+// Error says why.
+func (e *UnsendableError) Error() string { return e.Err.Error() }
+
+// Unwrap returns that.
+func (e *UnsendableError) Unwrap() error { return e.Err }
+
 // serverError is the error of a broker that closes the connection.
 func serverError(m *amqpproto.ConnectionClose) *ServerError {
 	return &ServerError{Code: m.ReplyCode, Text: printable.Text(m.ReplyText), Method: amqpproto.NewMethodID(m.ClassID, m.MethodID)}

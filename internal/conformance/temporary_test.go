@@ -67,6 +67,8 @@ func TestTemporary(t *testing.T) {
 			{"no permission", consumer(weak, thump.ConsumerConfig{From: thump.Queue(queue)}), false, "403"},
 			{"no permission, streams", publisher(weak, thump.Stream(stream)), false, " 16, "},
 			{"no queue", consumer(r.client, thump.ConsumerConfig{From: thump.Queue(unique("none"))}), false, "404"},
+			{"arguments over a frame", consumer(r.client, thump.ConsumerConfig{From: thump.Queue(queue), Arguments: thump.NewTable("large", strings.Repeat("x", 200_000))}), false, "over the limit of"},
+			{"a queue over a frame", declare(thump.QueueSpec{Name: unique("large"), Arguments: thump.NewTable("large", strings.Repeat("x", 200_000))}), false, "over the limit of"},
 			{"no stream", publisher(r.client, thump.Stream(unique("none"))), false, " 2, "},
 			{"other settings", declare(thump.QueueSpec{Name: queue, Kind: thump.Quorum}), false, "406"},
 			{"other settings, streams", r.client.DeclareStream(ctx, thump.StreamSpec{Name: stream, MaxBytes: 1e9}), false, " 17, "},

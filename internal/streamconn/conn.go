@@ -139,10 +139,10 @@ func (c *Conn) queue(appendFrame func(dst []byte) ([]byte, error)) error {
 	c.seal()
 	frames, err := appendFrame(c.Out)
 	if err != nil {
-		return err
+		return &UnsendableError{err}
 	}
 	if size := len(frames) - len(c.Out) - frameSizeBytes; size > int(c.server.FrameMax) {
-		return fmt.Errorf("a frame of %d bytes is over the limit of %d that was agreed with the broker", size, c.server.FrameMax)
+		return &UnsendableError{fmt.Errorf("a frame of %d bytes is over the limit of %d that was agreed with the broker", size, c.server.FrameMax)}
 	}
 	c.Out = frames
 	c.WakeWriter()

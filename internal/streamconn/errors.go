@@ -37,6 +37,16 @@ func (e *VersionError) Error() string {
 	return fmt.Sprintf("%s needs RabbitMQ %s or later, and this broker is %s", e.What, e.Needs, e.Version)
 }
 
+// UnsendableError says that a command can't be sent as it is, for instance because it takes
+// more than a frame. Nothing of it was.
+type UnsendableError struct{ Err error }
+
+// Error says why.
+func (e *UnsendableError) Error() string { return e.Err.Error() }
+
+// Unwrap returns that.
+func (e *UnsendableError) Unwrap() error { return e.Err }
+
 // ProtocolError says that the peer broke the protocol; nothing it says can be
 // relied on any more, so the connection ends.
 type ProtocolError struct {

@@ -64,7 +64,7 @@ func (w *Window) tellCalls(r Run) (untold uint64, later bool) {
 }
 
 // Call waits for the outcomes of the messages of one call. It is made by NewCall, and
-// used again once Release has given it back.
+// used again by the window once Release has given it back.
 type Call struct {
 	window  *Window
 	watches []Watch
@@ -78,16 +78,16 @@ type Call struct {
 	gone     bool             // nobody waits any more
 }
 
-// calls keeps calls that are over, with their memory, for every window.
-var calls sync.Pool
+// calls keeps calls that are over, with their memory.
+type calls struct{ pool sync.Pool }
 
 // NewCall begins a call of n messages.
 func (w *Window) NewCall(n int) *Call {
-	c, ok := calls.Get().(*Call)
+	c, ok := w.calls.pool.Get().(*Call)
 	if !ok {
-		c = &Call{done: make(chan struct{}, 1)}
+		c = &Call{window: w, done: make(chan struct{}, 1)}
 	}
-	c.window, c.left = w, n
+	c.left = n
 	if cap(c.watches) < n {
 		c.watches, c.statuses = make([]Watch, n), make([]outcome.Status, n)
 	}
@@ -170,9 +170,9 @@ func (c *Call) Release() {
 	if c.gone {
 		return
 	}
-	c.window, c.notable, c.refused = nil, nil, 0
+	c.notable, c.refused = nil, 0
 	for i := range c.watches {
 		c.watches[i] = Watch{}
 	}
-	calls.Put(c)
+	c.window.calls.pool.Put(c)
 }

@@ -78,6 +78,8 @@ type Window struct {
 	handed uint64 // outcomes that were handed over
 
 	out *Outcomes // what was taken; nil until something was
+
+	calls calls
 }
 
 // Run is messages that follow each other in a window and ended alike.
