@@ -46,14 +46,17 @@ type feed struct {
 	shared  thump.Properties // of every message that is a body alone
 	records []record.Record
 	numbers []uint64
+	times   []time.Time // when each was there before
 	batch   []thump.Message
-	bad     error // of the message after those that were handed out
+	ready   []thump.Message // of the batch: read, and not handed out
+	bad     error           // of the message after those
 
 	sent    uint64 // messages that were handed out
 	before  uint64 // of them before this turn of --loop
 	first   uint64 // Ref of the first message that was handed out last
 	skipped uint64
-	due     time.Time // when the next may be sent, with --rate
+	due     time.Time // when the next may be sent, with --rate; with --pace, the first
+	origin  time.Time // when the first was there before, with --pace
 }
 
 // destination is what the place decides of a message.
@@ -84,7 +87,7 @@ func newFeed(flags *inputFlags, to destination, u *ui) (*feed, error) {
 	}
 	f := &feed{
 		inputFlags: flags, u: u, changes: changes, to: to,
-		records: make([]record.Record, feedBatch), numbers: make([]uint64, feedBatch), batch: make([]thump.Message, feedBatch),
+		records: make([]record.Record, feedBatch), numbers: make([]uint64, feedBatch), batch: make([]thump.Message, feedBatch), times: make([]time.Time, feedBatch),
 	}
 	f.change(&f.shared)
 	if flags.rejectsTo != "" {
@@ -123,6 +126,9 @@ func (f *feed) Next(ctx context.Context) ([]thump.Message, error) {
 		return nil, err
 	}
 	for {
+		if len(f.ready) > 0 {
+			return f.release(ctx)
+		}
 		if err := f.refuse(); err != nil {
 			return nil, err
 		}
@@ -148,9 +154,7 @@ func (f *feed) Next(ctx context.Context) ([]thump.Message, error) {
 			f.bad = fmt.Errorf("%s: reading it: %w", f.name, cause(err))
 			f.closeFile()
 		}
-		if messages := f.messages(n); len(messages) > 0 {
-			return messages, f.pace(ctx, len(messages))
-		}
+		f.ready = f.messages(n)
 	}
 }
 
@@ -199,7 +203,7 @@ func (f *feed) open(ctx context.Context) error {
 		if !f.loop || f.sent == f.before {
 			return io.EOF
 		}
-		f.next, f.before = 0, f.sent
+		f.next, f.before, f.origin = 0, f.sent, time.Time{}
 	}
 	f.name = f.files[f.next]
 	f.next++
@@ -274,7 +278,7 @@ func (f *feed) messages(n int) []thump.Message {
 		}
 		f.sent++
 		m.Ref = f.sent
-		f.batch[made], f.numbers[made] = m, f.numbers[i]
+		f.batch[made], f.numbers[made], f.times[made] = m, f.numbers[i], sentAt(r)
 		f.rejects.add(r, m.Ref, &f.to)
 		made++
 	}
@@ -307,24 +311,70 @@ func (f *feed) fault(number uint64, why error) error {
 	return &record.MessageError{Unit: f.format.Unit(), Number: number, Err: why}
 }
 
-// pace waits until n messages are due.
-func (f *feed) pace(ctx context.Context, n int) error {
-	if f.rate <= 0 {
-		return nil
+// release hands out what is ready, once it is due.
+func (f *feed) release(ctx context.Context) ([]thump.Message, error) {
+	n := len(f.ready)
+	var wait time.Duration
+	switch {
+	case f.pace > 0:
+		n, wait = f.recorded()
+	case f.rate > 0:
+		wait = f.evenly()
 	}
+	if wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	messages := f.ready[:n]
+	f.ready = f.ready[n:]
+	return messages, nil
+}
+
+// evenly is how long to wait for what is ready, with --rate.
+func (f *feed) evenly() time.Duration {
 	now := time.Now()
 	if now.Sub(f.due) > time.Second { // what was late is not made up for at once
 		f.due = now
 	}
-	wait := time.NewTimer(f.due.Sub(now))
-	defer wait.Stop()
-	f.due = f.due.Add(time.Duration(float64(n) / f.rate * float64(time.Second)))
-	select {
-	case <-wait.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+	wait := f.due.Sub(now)
+	f.due = f.due.Add(time.Duration(float64(len(f.ready)) / f.rate * float64(time.Second)))
+	return wait
+}
+
+// recorded is how many of the messages that are ready are due together, with --pace, and how
+// long to wait for them. A message without a time goes with the one before it.
+func (f *feed) recorded() (n int, wait time.Duration) {
+	now := time.Now()
+	times := f.times[int(f.ready[0].Ref-f.first):]
+	due := func(at time.Time) time.Duration {
+		if f.origin.IsZero() {
+			f.origin, f.due = at, now
+		}
+		return f.due.Add(time.Duration(float64(at.Sub(f.origin)) / f.pace)).Sub(now)
 	}
+	if !times[0].IsZero() {
+		wait = max(0, due(times[0]))
+	}
+	for n = 1; n < len(f.ready); n++ {
+		if !times[n].IsZero() && due(times[n]) > wait+time.Second/rateSteps {
+			break
+		}
+	}
+	return n, wait
+}
+
+// sentAt is when a message was there before: when a stream stored it, or else when its sender
+// says it was sent.
+func sentAt(r *record.Record) time.Time {
+	if r.StoredAt.IsZero() {
+		return r.Properties.Timestamp
+	}
+	return r.StoredAt
 }
 
 // Refused is told of a message that can't be sent.

@@ -31,6 +31,9 @@ func (f *receiptFlags) register(flags *pflag.FlagSet) {
 	flags.Var(&f.split, "split", "begin another file when one has this size; --output then has a number in it, like 'orders-%04d.ndjson'")
 }
 
+// toFile reports whether the messages go to a file.
+func (f *receiptFlags) toFile() bool { return !f.discard && f.output != "-" }
+
 // numbered is a name with a place for one number in it.
 var numbered = regexp.MustCompile(`^[^%]*%0?[0-9]*d[^%]*$`)
 
@@ -62,6 +65,9 @@ func (f *receiptFlags) check(cfg *config) error {
 	}
 	return faults(errs...)
 }
+
+// prefetchOfFile is the default of --prefetch for a file: what may come while the disk syncs.
+const prefetchOfFile = 10_000
 
 // open opens where the messages go; nil if they are thrown away.
 func (f *receiptFlags) open(ctx context.Context, u *ui) (*outlet, error) {

@@ -69,6 +69,9 @@ Ctrl-C ends in order and prints the total. The second ends at once.
   thump receive --stream events --consumer-name billing --idle 2s`,
 		Args: atMostOneQueue,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if !cmd.Flags().Changed("prefetch") && cfg.receipt.toFile() {
+				cfg.queue.Prefetch = prefetchOfFile
+			}
 			if err := cfg.chooseQueueOrStream(cmd, args); err != nil {
 				return err
 			}

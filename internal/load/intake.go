@@ -52,9 +52,6 @@ type written struct {
 	whole bool
 }
 
-// syncEvery is how often what comes from a stream is made safe, so that it can be acked.
-const syncEvery = 200 * time.Millisecond
-
 // intake is a number of consumers. They run until close is called, or until each
 // has come to its end.
 type intake struct {
@@ -82,9 +79,7 @@ type taker struct {
 	// read is, by stream, the offset after the latest delivery. intake.mu guards it.
 	read map[string]uint64
 
-	// written was given to the output and is not acked: the stream's next ack is for it too.
-	written []written
-	synced  time.Time // when the output was last asked to be safe
+	acker *acker // where there is an output
 
 	stop chan struct{}  // closed when it is to take no more
 	over chan struct{}  // closed when it takes no more; nil before it has begun
@@ -225,6 +220,10 @@ func (in *intake) consume(ctx context.Context, t *taker) error {
 			return nil
 		}
 	}
+	if in.cfg.output != nil {
+		t.acker = newAcker(in, t)
+		defer func() { in.fail(t.acker.close()) }()
+	}
 	// Stop ends the loop; with AutoAck once it has taken what has already come.
 	for batch, err := range t.con.Batches(ctx) {
 		if err != nil && ctx.Err() != nil {
@@ -242,46 +241,33 @@ func (in *intake) consume(ctx context.Context, t *taker) error {
 		}
 		t.sink(batch.Stream).record(batch.Deliveries[:n])
 		in.count(t, batch, now, n)
-		if err := in.settle(t, written{batch, n, n == len(batch.Deliveries)}, now); err != nil {
+		if err := in.settle(t, written{batch, n, n == len(batch.Deliveries)}); err != nil {
 			return err
 		}
 		if n < len(batch.Deliveries) && !t.autoAck {
 			t.rest = append(t.rest, batch)
 		}
 	}
-	return in.ackWritten(t)
+	return nil
 }
 
-// settle acks what was recorded and, where there is an output, is safe there. To be safe
-// costs a queue's consumer once a batch. A stream's batches are chunks, which may be small,
-// and to ack them is only to store an offset: they are acked now and then.
-func (in *intake) settle(t *taker, w written, now time.Time) error {
-	if in.cfg.output == nil {
+// settle acks what was recorded and, where there is an output, is safe there.
+func (in *intake) settle(t *taker, w written) error {
+	if t.acker == nil {
 		return in.ack(t, w)
 	}
-	t.written = append(t.written, w)
-	if w.batch.Stream != "" && w.whole && now.Sub(t.synced) < syncEvery {
-		return nil
+	if w.whole {
+		return t.acker.add(w)
 	}
-	t.synced = now
-	return in.ackWritten(t)
-}
-
-// ackWritten acks what was given to the output, once it is safe there.
-func (in *intake) ackWritten(t *taker) error {
-	if len(t.written) == 0 {
-		return nil
+	// Its deliveries are not valid any more once the next batch is asked for.
+	if err := t.acker.close(); err != nil {
+		return err
 	}
+	t.acker = newAcker(in, t)
 	if err := in.cfg.output.Sync(); err != nil {
 		return err
 	}
-	for _, w := range t.written {
-		if err := in.ack(t, w); err != nil {
-			return err
-		}
-	}
-	t.written = t.written[:0]
-	return nil
+	return in.ack(t, w)
 }
 
 // ack acks what was written of a batch.
