@@ -38,7 +38,8 @@ func TestUsage(t *testing.T) {
 
 // TestScripts runs every command as a user does, against every broker.
 //
-// The scripts have a name of their own in QUEUE, for a queue or a stream, the
+// The scripts have a name of their own in QUEUE, for a queue or a stream, and with -exchange
+// for an exchange, the
 // broker in THUMP_URL and THUMP_STREAM_URL, with the parts of the former in USER,
 // PASSWORD and ADDRESS, the commands below, and conditions like [rabbitmq:3.10].
 func TestScripts(t *testing.T) {
@@ -167,6 +168,7 @@ func setup(e *testscript.Env, b brokertest.Broker) error {
 			e.T().Fatal(err)
 		}
 		_, err = client.DeleteQueue(ctx, queue, thump.DeleteOptions{}) // or a stream
+		err = errors.Join(err, client.DeleteExchange(ctx, queue+"-exchange", thump.DeleteOptions{}))
 		if err := errors.Join(err, client.Close(ctx)); err != nil {
 			e.T().Fatal(err)
 		}
