@@ -39,9 +39,9 @@ func TestUsage(t *testing.T) {
 // TestScripts runs every command as a user does, against every broker.
 //
 // The scripts have a name of their own in QUEUE, for a queue or a stream, and with -exchange
-// for an exchange, the
-// broker in THUMP_URL and THUMP_STREAM_URL, with the parts of the former in USER,
-// PASSWORD and ADDRESS, the commands below, and conditions like [rabbitmq:3.10].
+// for an exchange, the broker in THUMP_URL, THUMP_STREAM_URL and THUMP_MANAGEMENT_URL, with the
+// parts of the first in USER, PASSWORD and ADDRESS, the commands below, and conditions like
+// [rabbitmq:3.10].
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
