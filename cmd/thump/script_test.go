@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -57,6 +58,7 @@ func TestScripts(t *testing.T) {
 			},
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
 				"exits":       cmdExits,
+				"eventually":  cmdEventually,
 				"queue":       cmdQueue,
 				"consumers":   cmdConsumers,
 				"stream":      cmdStream,
@@ -75,7 +77,7 @@ func TestBroker(t *testing.T) {
 		Dir:   "testdata/broker",
 		Setup: func(e *testscript.Env) error { return isolate(e) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": cmdExits, "json": cmdJSON, "killbroker": cmdKillBroker,
+			"exits": cmdExits, "eventually": cmdEventually, "json": cmdJSON, "killbroker": cmdKillBroker,
 		},
 	})
 }
@@ -192,6 +194,24 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got != want {
 		ts.Fatalf("%s exits with %d, want %d", strings.Join(args[1:], " "), got, want)
+	}
+}
+
+// cmdEventually runs a command again and again until its output has a match: eventually PATTERN
+// COMMAND... The management API lists a new queue, or what a name stands for, a little later.
+func cmdEventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: eventually PATTERN COMMAND...")
+	}
+	pattern := regexp.MustCompile("(?m)" + args[0])
+	for begin := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		if pattern.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Since(begin) > time.Minute {
+			ts.Fatalf("%s does not print %s", strings.Join(args[1:], " "), args[0])
+		}
 	}
 }
 
