@@ -36,7 +36,7 @@ var layers = map[string][]string{
 
 	"internal/ledger":     {},
 	"internal/broker":     {},
-	"internal/result":     {},
+	"internal/result":     {"internal/printable"},
 	"internal/report":     {"internal/printable", "internal/result"},
 	"internal/management": {"internal/printable"},
 	"internal/load":       {"", "internal/ledger", "internal/result"},

@@ -93,7 +93,7 @@ func meant(word string) (queues, streams, file bool) {
 			queues = true
 		case "STREAM":
 			streams = true
-		case "FROM", "TO", "TARGET", "NAME":
+		case "FROM", "TO", "TARGET", "DLQ", "NAME":
 			queues, streams = true, true
 		case "FILE", "FOLDER":
 			file = true

@@ -121,9 +121,11 @@ func (s *manager) answer(ctx context.Context, text string, record any) error {
 		return nil
 	}
 	err := s.json.fill(ctx, func(w io.Writer) error {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(record)
+		text, err := json.MarshalIndent(record, "", "  ")
+		if err == nil {
+			_, err = w.Write(append(printable.JSON(text), '\n'))
+		}
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("--json: %w", err)

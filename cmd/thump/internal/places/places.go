@@ -44,8 +44,8 @@ type Places struct {
 }
 
 // Read reads the file that THUMP_CONFIG names, else thump/config.toml in the user's own
-// folder for configurations. There is no need for the latter to be there. A file that holds
-// a password, and that others may read, is refused. No error repeats what the file says,
+// folder for configurations. There is no need for the latter to be there. A file that others
+// may write is refused, and so is one that holds a password and that others may read. No error repeats what the file says,
 // but for the names of places and keys.
 func Read() (Places, error) {
 	p := Places{File: os.Getenv(Variable)}
@@ -85,6 +85,9 @@ func readFile(name string) (string, error) {
 		return "", errors.New("this is not a file")
 	case info.Size() > fileMax:
 		return "", fmt.Errorf("this has more than %d bytes", fileMax)
+	}
+	if err := checkOwner(info); err != nil {
+		return "", err
 	}
 	text, err := os.ReadFile(name)
 	return string(text), err

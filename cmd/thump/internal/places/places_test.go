@@ -123,6 +123,32 @@ func TestOpenToOthers(t *testing.T) {
 	}
 }
 
+// TestWritableByOthers refuses a file that others may write, or that is another user's.
+func TestWritableByOthers(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		return
+	}
+	file := write(t, "[places.a]\nurl = \"amqp://u@h\"\npassword-command = \"x\"", 0o600)
+	if err := os.Chmod(file, 0o620); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(); err == nil || !strings.Contains(err.Error(), "others than you may change it") {
+		t.Errorf("writable by the group: %v", err)
+	}
+	if os.Geteuid() != 0 {
+		return
+	}
+	if err := os.Chmod(file, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(file, 12345, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(); err == nil || !strings.Contains(err.Error(), "another user") {
+		t.Errorf("another user's: %v", err)
+	}
+}
+
 func TestNoFile(t *testing.T) {
 	t.Setenv(Variable, "")
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
