@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -27,7 +28,7 @@ func TestEndedDump(t *testing.T) {
 				random := rand.New(rand.NewPCG(seed, 0))
 				client := dial(t, b)
 				defer hangUp(t, client)
-				queue := "thump-ended-dump-" + string(kind) + b.Name
+				queue := fmt.Sprintf("thump-ended-dump-%s-%d", kind, seed)
 				if _, err := client.DeclareQueue(t.Context(), thump.QueueSpec{Name: queue, Kind: kind, DeliveryLimit: limitOf(kind)}); err != nil {
 					t.Fatal(err)
 				}
@@ -137,7 +138,7 @@ func TestKilledRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer hangUp(t, client)
-	queue := "thump-killed-restore"
+	queue := fmt.Sprintf("thump-killed-restore-%d", seed)
 	if _, err := client.DeclareQueue(t.Context(), thump.QueueSpec{Name: queue}); err != nil {
 		t.Fatal(err)
 	}
