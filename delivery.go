@@ -215,10 +215,31 @@ func number(v any) (n int, ok bool) {
 func (d *Delivery) Clone() Delivery {
 	c := *d
 	c.Body = append([]byte(nil), d.Body...)
-	if c.parsed != nil { // which aliases nothing
+	if c.parsed != nil && c.parsed.err == nil && !d.sections { // which aliases nothing, and has all
 		c.properties = nil
 	} else {
 		c.properties = slices.Clone(d.properties)
 	}
 	return c
+}
+
+// RawProperties returns the property flags and the property list of AMQP 0-9-1 as they came
+// where Properties can't read them, and nil otherwise. They are as valid as Body.
+func (d *Delivery) RawProperties() []byte {
+	if d.sections || d.Format == FormatBatch || d.parse().err == nil {
+		return nil
+	}
+	return d.properties
+}
+
+// Sections returns a stream's message as it is in the stream, with its body, where it has
+// something that Properties has no place for, or another type for: fields and sections of
+// AMQP 1.0 such as To, Subject and the footer, a time with milliseconds, a symbol. It is nil
+// where Body and Properties say it all. Published to a stream with FormatRaw, it is the same
+// message. It is as valid as Body.
+func (d *Delivery) Sections() []byte {
+	if !d.sections || d.Format == FormatRaw || sayAll(&d.parse().Properties, d.properties) {
+		return nil
+	}
+	return d.properties
 }

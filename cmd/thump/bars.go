@@ -50,10 +50,10 @@ type side struct {
 // it back.
 func newBars(stderr *output, terminal io.Writer, t tracks, width func() int) *bars {
 	b := &bars{stderr: stderr, terminal: terminal, width: width}
-	if t.send > 0 {
+	if t.sending() {
 		b.sent = &side{name: "sent", total: t.send}
 	}
-	if t.receive > 0 || t.send == 0 {
+	if t.receive > 0 || !t.sending() {
 		b.received = &side{name: "received", total: t.receive}
 	}
 	stderr.redirect(b)

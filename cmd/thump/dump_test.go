@@ -33,7 +33,7 @@ func TestEndedDump(t *testing.T) {
 					t.Fatal(err)
 				}
 				defer deleteQueue(t, b, queue)
-				fillQueue(t, client, queue, count)
+				fill(t, client, queue, count)
 				file := filepath.Join(t.TempDir(), "dump")
 				for i := range 6 {
 					args := []string{"dump", queue, file}
@@ -89,7 +89,7 @@ func checkWhole(t *testing.T, name string, count uint64) {
 	}
 }
 
-func fillQueue(t *testing.T, client *thump.Client, queue string, count int) {
+func fill(t *testing.T, client *thump.Client, queue string, count int) {
 	t.Helper()
 	pub, err := client.Publisher(t.Context(), thump.PublisherConfig{To: thump.Queue(queue)})
 	if err != nil {
@@ -144,7 +144,7 @@ func TestKilledRestore(t *testing.T) {
 	}
 	defer deleteQueue(t, b, queue)
 	defer deleteQueue(t, b, queue+"-stream")
-	fillQueue(t, client, queue, count)
+	fill(t, client, queue, count)
 	file := filepath.Join(t.TempDir(), "dump")
 	if p := start(t, b.URL, "dump", queue, file); p.wait() != exitOK {
 		t.Fatalf("%s", &p.stderr)

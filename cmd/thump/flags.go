@@ -56,6 +56,9 @@ type config struct {
 	partitions  int
 	maxBytes    sizeFlag
 
+	input   inputFlags   // of send
+	receipt receiptFlags // of receive
+
 	sequential bool
 	private    bool
 	keep       bool
@@ -81,7 +84,7 @@ func (cfg *config) sendFlags(flags *pflag.FlagSet) {
 // receiveFlags adds the flags that say how to receive.
 func (cfg *config) receiveFlags(flags *pflag.FlagSet) {
 	flags.IntVar(&cfg.receive.Consumers, "consumers", 1, "consumers, each on its own connection")
-	flags.IntVar(&cfg.queue.Prefetch, "prefetch", prefetchDefault, "messages that each consumer may hold unacked")
+	flags.IntVar(&cfg.queue.Prefetch, "prefetch", prefetchDefault, fmt.Sprintf("messages that each consumer may hold unacked; of a receive to a file %d", prefetchOfFile))
 	flags.BoolVar(&cfg.queue.AutoAck, "auto-ack", false, "let the broker drop a message as soon as it is sent")
 }
 

@@ -253,7 +253,7 @@ func TestInterruptedReceiveTellsItsTotal(t *testing.T) {
 	if code := start(t, b.URL, "send", queue, "--count", "200000").wait(); code != exitOK {
 		t.Fatalf("send: exit code %d", code)
 	}
-	p := start(t, b.URL, "receive", queue)
+	p := start(t, b.URL, "receive", queue, "--discard")
 	p.awaitProgress("Received", 200000)
 	p.interrupt()
 	if code := p.wait(); code != exitInterrupted {
@@ -332,7 +332,7 @@ func TestTerminated(t *testing.T) {
 		{"run without confirms", false, []string{"run", "--count", "100m", "--no-confirms"}, works, syscall.SIGTERM, true},
 		{"run without confirms, private", true, []string{"run", "--private", "--count", "100m", "--no-confirms"}, works, syscall.SIGHUP, true},
 		{"run that starts its broker", true, []string{"run", "--private"}, starts, syscall.SIGTERM, false},
-		{"receive", false, []string{"receive"}, waits, syscall.SIGHUP, true},
+		{"receive", false, []string{"receive", "--discard"}, waits, syscall.SIGHUP, true},
 		{"broker start", true, []string{"broker", "start"}, starts, syscall.SIGTERM, false},
 	}
 	for _, tt := range tests {
@@ -398,7 +398,7 @@ func TestTerminatedWhileNobodyReads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(exe, "receive", queue)
+	cmd := exec.Command(exe, "receive", "--discard", queue)
 	cmd.Args[0], cmd.Env, cmd.Stderr = "thump", append(os.Environ(), "THUMP_URL="+b.URL), write
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -146,8 +146,10 @@ Other users of this machine can read --url in its process list, with the passwor
 THUMP_URL, --url-file and --url-command keep it from them.
 ` + exitCodesHelp,
 		Example: `  thump run                      a million messages through RabbitMQ and back
+  thump send orders lines.txt    a message for each line of a file
+  thump receive orders           shows the messages of a queue, and takes them
   thump send hello               the tutorial's producer
-  thump receive hello            the tutorial's consumer
+  thump receive hello --discard  the tutorial's consumer
   thump broker start             a RabbitMQ of your own, on this machine only`,
 		Version:           version(),
 		SilenceErrors:     true,

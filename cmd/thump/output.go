@@ -38,11 +38,11 @@ func (u *ui) openJSON(ctx context.Context, name string) (*file, error) {
 }
 
 // printResult prints the text of a record, and writes the record as JSON if that was
-// asked for. Where the JSON takes standard output, the text goes to standard error.
+// asked for. Where the JSON, or messages, take standard output, the text goes to standard error.
 func (u *ui) printResult(ctx context.Context, json *file, text string, rec *result.Record) error {
 	switch {
 	case text == "": // the error says it all
-	case json != nil && json.out == io.Writer(u.stdout):
+	case u.data, json != nil && json.out == io.Writer(u.stdout):
 		u.notef("\n%s", text)
 	default:
 		u.notef("\n")

@@ -63,6 +63,9 @@ func (cfg *config) choosePlace(name string) {
 		cfg.place = &superStream{SuperStream: load.SuperStream{Stream: stream}, streamPlace: streamPlace{cfg}}
 	case cfg.streamName != "" || cfg.kind.kind == kindStream:
 		cfg.place = &plainStream{Stream: stream, streamPlace: streamPlace{cfg}}
+	case cfg.toExchange():
+		cfg.name = cfg.input.exchange
+		cfg.place = &exchange{load.NewExchange(cfg.name, cfg.input.routingKey, cfg.queue)}
 	default:
 		queue := &queue{Queue: cfg.queue, cfg: cfg}
 		queue.Name = cfg.name
@@ -87,7 +90,7 @@ func (cfg *config) checkPlace() error {
 		wrong = errors.New("--partitions is for a --super-stream")
 	case cfg.given("partitions") && (cfg.partitions < 1 || cfg.partitions > partitionsMax):
 		wrong = fmt.Errorf("--partitions must be from 1 to %d, not %d", partitionsMax, cfg.partitions)
-	case cfg.name == "":
+	case cfg.name == "" && !cfg.toExchange():
 		wrong = errors.New("the queue needs a name")
 	case len(cfg.name) > nameMax:
 		wrong = fmt.Errorf("the name is %d bytes long, RabbitMQ allows %d", len(cfg.name), nameMax)

@@ -24,9 +24,13 @@ const (
 // messages at which they end; 0 for none.
 type tracks struct {
 	send, receive  uint64
+	sends          bool // there is something to send, of which nobody knows how much
 	confirms       bool // count a message as sent when it is confirmed
 	blocksSilently bool // the broker does not say that it blocks publishers
 }
+
+// sending reports whether anything is sent.
+func (t tracks) sending() bool { return t.sends || t.send > 0 }
 
 // display shows progress somewhere. show is called again and again, and a last time
 // before end. away says that there is no connection, since when and why; it is "" while
@@ -55,7 +59,7 @@ func (u *ui) follow(p *load.Progress, t tracks) (done func()) {
 			lost, confirms = since, stall{}
 		}
 		sent, confirmed, blocked := p.Published(), p.Confirmed(), p.Blocked()
-		if t.blocksSilently && t.send > 0 && why == nil {
+		if t.blocksSilently && t.sending() && why == nil {
 			blocked = confirms.text(time.Now(), sent, confirmed)
 		}
 		if t.confirms {

@@ -94,7 +94,7 @@ func (q *queue) find(ctx context.Context, client *thump.Client, s *result.Settin
 func (q *queue) checkUnused() error {
 	switch {
 	case q.found.Messages > 0:
-		return fmt.Errorf("the queue %q already holds messages (%d), which are not this run's; nothing was touched (use another --queue, or empty it with thump receive %[1]s)", q.Name, q.found.Messages)
+		return fmt.Errorf("the queue %q already holds messages (%d), which are not this run's; nothing was touched (use another --queue, or empty it with thump receive %[1]s --discard)", q.Name, q.found.Messages)
 	case q.found.Consumers > 0:
 		return fmt.Errorf("the queue %q already has consumers (%d), which would take this run's messages; nothing was touched (use another --queue)", q.Name, q.found.Consumers)
 	default:

@@ -17,48 +17,65 @@ func receiveCommand(u *ui) *cobra.Command {
 	var cfg config
 	cmd := &cobra.Command{
 		Use:   "receive [QUEUE]",
-		Short: "Receive messages from a queue or stream: the tutorial's consumer",
+		Short: "Receive messages from a queue or stream, to standard output or a file",
 		Long: `receive consumes messages from QUEUE (hello if you name none), from the stream
---stream or from the super stream --super-stream, and counts them. It ends with
-Ctrl-C, after --count messages, or when none has come for --idle. Then it prints how
-many there were, and the time from the first to the last.
+--stream or from the super stream --super-stream, and writes them to standard output
+or to --output FILE. It ends with Ctrl-C, after --count messages, or when none has
+come for --idle. Then it says how many there were, and the time from the first to the
+last.
+
+A message is acked, which removes it from a queue, once it is written and, in a file,
+on the disk. Where writing fails, because a disk is full or nobody reads a pipe any
+more, what was not written stays in the queue. (What is in the pipe is written: before
+"| head" give a --count.) After a kill, what was written last may be in both.
+
+A file .ndjson, .jsonl or .json gets a record in each line: a message with all its
+properties, which thump send takes (docs/format.md). In any other, and on standard
+output, each body is a line. --format says otherwise. A terminal shows a line for each
+message, and escapes what is not text.
+
+With --discard messages are only counted, and gone. If they are like the tutorial's,
+"Message 1", it also says how many numbers came twice or are missing. This is for your
+information: receive cannot know what was sent; thump run can.
 
 A queue that exists is used as it is. A new one is durable, unless you give
---transient: the tutorial's own programs create and expect a transient queue. Messages
-are acked, which removes them from the queue.
+--transient: the tutorial's own programs create and expect a transient queue.
 
 A stream must exist. It keeps its messages: receive reads them from --offset on, up
 to --until if you give it. Each of several --consumers reads all of them, and
 --count is for each. With --consumer-name the offset of what was received is stored,
 and the next consumer with that name continues after it.
 
-If the messages are like the tutorial's, "Message 1", it also says how many numbers
-came twice or are missing. This is for your information: receive cannot know what
-was sent; thump run can.
-
 It goes on through an outage: it connects again, and the broker delivers again what it
 has no ack for, which then counts twice. When the broker has been away for --give-up,
 60 s unless you say otherwise, it fails; with --no-recovery it does so when a
 connection is lost.
 
-With --count it takes no more than that many messages off the queue. What it receives
-is in buffers that are used again (ReuseBuffers of the package). The first
+With --count it takes no more than that many messages off the queue. The first
 Ctrl-C ends in order and prints the total. The second ends at once.
 ` + exitCodesHelp,
-		Example: `  thump receive
-  thump receive --transient              from the tutorial's producer
-  thump receive orders --count 1000
-  thump receive --idle 5s --json -
+		Example: `  thump receive orders                   shows them as they come
+  thump receive orders --count 10 > ten.txt
+  thump receive orders --output orders.ndjson --idle 5s
+  thump receive orders --output orders.ndjson.zst --idle 5s
+  thump receive orders --output 'orders-%04d.ndjson' --split 1GB
+  thump receive orders --format json | jq .headers
+  thump receive orders --delimiter '\0' | xargs -0 -n 1 ./handle
+  thump receive orders --discard --count 1000
+  thump receive --transient --discard    from the tutorial's producer
   thump receive --stream events --until now          everything that is there
   thump receive --stream events --offset -1000       the last thousand, and what comes
   thump receive --stream events --offset 2026-11-23T10:00:00Z --until 2026-11-23T11:00:00Z
   thump receive --stream events --consumer-name billing --idle 2s`,
 		Args: atMostOneQueue,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if !cmd.Flags().Changed("prefetch") && cfg.receipt.toFile() {
+				cfg.queue.Prefetch = prefetchOfFile
+			}
 			if err := cfg.chooseQueueOrStream(cmd, args); err != nil {
 				return err
 			}
-			if err := faults(cfg.checkCount(), cfg.checkPlace(), cfg.checkReceiving()); err != nil {
+			if err := faults(cfg.checkCount(), cfg.checkPlace(), cfg.checkReceiving(), cfg.receipt.check(&cfg)); err != nil {
 				return err
 			}
 			return receive(cmd.Context(), &cfg, u)
@@ -66,6 +83,7 @@ Ctrl-C ends in order and prints the total. The second ends at once.
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
+	cfg.receipt.register(flags)
 	cfg.endFlags(flags)
 	cfg.receiveFlags(flags)
 	cfg.kindFlags(flags, "create a queue of this kind", kindClassic, kindQuorum)
@@ -105,6 +123,15 @@ func receive(ctx context.Context, cfg *config, u *ui) (err error) {
 	if err := cfg.place.find(starting, conn.client, &r.Settings); err != nil {
 		return u.orInterrupted(err)
 	}
+	patient, given := u.patient(ctx)
+	defer given()
+	out, err := cfg.receipt.open(patient, u)
+	if err != nil {
+		return u.orInterrupted(err)
+	}
+	if out != nil {
+		work.Output, r.Settings.Output = out, out.String()
+	}
 	u.notef("%s\n [*] Waiting for messages. To exit press CTRL+C\n", report.Settings(r))
 
 	done := u.follow(work.Progress, tracks{receive: work.Total()})
@@ -112,8 +139,16 @@ func receive(ctx context.Context, cfg *config, u *ui) (err error) {
 	tallies, ended := load.Receive(ctx, conn.client, work, r, u.interrupted)
 	meter.stop(r)
 	done()
+	if out != nil {
+		ended = out.finish(r, ended)
+		tallies = nil // the messages are the user's, and not the tutorial's
+	}
 
-	if err := u.printResult(ctx, o.json, receivedText(r, tallies), result.New(r)); err != nil {
+	text := receivedText(r, tallies)
+	if out != nil && out.split > 0 {
+		text += fmt.Sprintf("     %d of them have the end of a line in them, and are several lines there; --format json keeps them whole\n", out.split)
+	}
+	if err := u.printResult(ctx, o.json, text, result.New(r)); err != nil {
 		return err
 	}
 	return verdictError(r, ended)

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,21 +17,33 @@ import (
 func sendCommand(u *ui) *cobra.Command {
 	var cfg config
 	cmd := &cobra.Command{
-		Use:   "send [QUEUE]",
-		Short: "Send messages to a queue or stream: the tutorial's producer",
-		Long: `send publishes messages to QUEUE (hello if you name none), to the stream --stream
-or to the super stream --super-stream, and waits until the broker has confirmed
-every one.
+		Use:   "send [QUEUE] [FILE...|-]",
+		Short: "Send messages to a queue, stream or exchange: a file's, standard input's, or made up",
+		Long: `send publishes messages to QUEUE (hello if you name none), to the stream --stream,
+to the super stream --super-stream or to the exchange --exchange, and waits until
+the broker has confirmed every one.
+
+The messages are those of FILE, of standard input for -, and of standard input too if
+it is a pipe or a file and no FILE is named. Otherwise, or with --generate, send makes
+messages up, as the tutorial's producer does: a million, or --count. Then --body is
+their size, and --publishers how many send them.
+
+A file .ndjson, .jsonl or .json has a record in each line, as thump receive writes
+them: a message with all its properties (docs/format.md). Of any other, and of standard
+input, each line is a body. --format says otherwise. A record goes where you say, and
+not where it was; with --to-original it does. --header, --property and --routing-key
+are for every message. What the broker rejects or returns is added to --rejects.
 
 A queue that exists is used as it is. A new one is durable, unless you give
---transient: the tutorial's own programs create and expect a transient queue.
+--transient: the tutorial's own programs create and expect a transient queue. An
+exchange must exist.
 
 A stream that does not exist is created. It keeps everything, unless you give
 --stream-max-bytes. Each message has an entry of its own, which every client reads.
 With --sub-entry 500, small messages go many times as fast, but not every client
 reads entries that messages share. With --compression, only readers that speak the
 stream protocol can read them; AMQP readers cannot. A super stream's messages go to
-its partitions by a hash of their number.
+its partitions by a hash of their routing key, or of their number if they have none.
 
 It goes on through an outage: it connects again, and sends again what was not
 confirmed, which the broker may then have twice. When the broker has been away for
@@ -39,17 +53,22 @@ not confirmed; with --no-recovery it does so when a connection is lost.
 The first Ctrl-C stops publishing and waits up to 10 s for confirms, 3 s while none
 comes. The second ends at once.
 ` + exitCodesHelp,
-		Example: `  thump send
+		Example: `  thump send                             a million messages that are made up
+  seq 1000 | thump send numbers
+  thump send orders orders.ndjson        what thump receive has written
+  thump send orders lines.txt --header tenant=acme --property content_type=text/plain
+  thump send --exchange events --routing-key eu.de events.txt
+  thump send --to-original dead.ndjson --rejects still-dead.ndjson
+  tail -f app.log | thump send logs -
+  thump send orders orders.ndjson.zst --rate 500
   thump send --transient                 to the tutorial's consumer
-  thump send orders --count 10k --body 1KiB
-  thump send --stream events --count 10m
-  thump send --stream events --count 100m --sub-entry 500
-  thump send --stream events --compression zstd --body 1KiB
-  thump send --super-stream orders --partitions 3
-  thump send --url amqp://user:password@host/vhost hello`,
-		Args: atMostOneQueue,
+  thump send orders --generate --count 10k --body 1KiB
+  thump send --stream events events.ndjson
+  thump send --stream events --generate --count 100m --sub-entry 500
+  thump send --super-stream orders --partitions 3 orders.ndjson`,
+		Args: noURLs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := cfg.chooseQueueOrStream(cmd, args); err != nil {
+			if err := cfg.chooseInput(cmd, args); err != nil {
 				return err
 			}
 			if err := faults(cfg.checkPlace(), cfg.checkSending()); err != nil {
@@ -61,6 +80,7 @@ comes. The second ends at once.
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	cfg.sendFlags(flags)
+	cfg.input.register(flags)
 	cfg.kindFlags(flags, "create a queue of this kind", kindClassic, kindQuorum)
 	cfg.streamFlag(flags)
 	cfg.superStreamFlags(flags)
@@ -71,10 +91,18 @@ comes. The second ends at once.
 	return cmd
 }
 
-// atMostOneQueue refuses a second argument.
-func atMostOneQueue(cmd *cobra.Command, args []string) error {
+// noURLs refuses a URL as an argument: it has a flag of its own, and may have a password.
+func noURLs(cmd *cobra.Command, args []string) error {
 	if slices.ContainsFunc(args, isURL) {
 		return misplaced("an argument of " + cmd.CommandPath())
+	}
+	return nil
+}
+
+// atMostOneQueue refuses a second argument.
+func atMostOneQueue(cmd *cobra.Command, args []string) error {
+	if err := noURLs(cmd, args); err != nil {
+		return err
 	}
 	if len(args) > 1 {
 		return usagef("%s takes one queue, and got %d", cmd.CommandPath(), len(args))
@@ -96,6 +124,63 @@ func (cfg *config) chooseQueueOrStream(cmd *cobra.Command, args []string) error 
 	return nil
 }
 
+// chooseInput chooses the place and the files for send: the first argument is the queue,
+// unless a flag names another place.
+func (cfg *config) chooseInput(cmd *cobra.Command, args []string) error {
+	cfg.flags = cmd.Flags()
+	var queue []string
+	if !cfg.toExchange() && cfg.streamName+cfg.superStream == "" && len(args) > 0 {
+		queue, args = args[:1], args[1:]
+		if len(args) == 0 && looksLikeFile(queue[0]) {
+			return usagef("%q is a file: which queue is it for? (%s QUEUE %[1]s)", queue[0], cmd.CommandPath())
+		}
+	}
+	if err := cfg.chooseQueueOrStream(cmd, queue); err != nil {
+		return err
+	}
+	if err := cfg.input.choose(args, cfg.given, cfg.connect.fromStdin()); err != nil {
+		return usageError{err}
+	}
+	if len(cfg.input.files) > 0 {
+		if cfg.input.routingKey != "" && !cfg.toExchange() && cfg.superStream == "" {
+			return usagef("--routing-key is for --exchange and --super-stream: a message to a queue has the queue's name")
+		}
+		if cfg.input.toOriginal && cfg.streamName+cfg.superStream != "" {
+			return usagef("--to-original can't go with a stream: each record says where it goes")
+		}
+		if !cfg.given("count") {
+			cfg.send.Count = 0
+		}
+		cfg.input.count = cfg.send.Count
+	}
+	return nil
+}
+
+// toExchange reports whether the messages go to exchanges, and not to one queue or stream.
+func (cfg *config) toExchange() bool { return cfg.input.toOriginal || cfg.input.exchange != "" }
+
+// looksLikeFile reports whether an argument is a file rather than the name of a queue: it is
+// there, and its name has a dot or a folder in it.
+func looksLikeFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular() && strings.ContainsAny(name, "./"+string(os.PathSeparator))
+}
+
+// feed returns the messages of the files; nil where there are none.
+func (cfg *config) feed(u *ui) (*feed, error) {
+	if len(cfg.input.files) == 0 {
+		return nil, nil
+	}
+	to := destination{
+		own: cfg.input.toOriginal, ownKey: cfg.toExchange() || cfg.superStream != "", spread: cfg.superStream != "",
+		stream: cfg.streamName+cfg.superStream != "", transient: cfg.queue.Transient, exchange: cfg.input.exchange,
+	}
+	if !cfg.toExchange() && cfg.streamName+cfg.superStream == "" {
+		to.routingKey = cfg.name
+	}
+	return newFeed(&cfg.input, to, u)
+}
+
 // send publishes, and prints what became of the messages.
 func send(ctx context.Context, cfg *config, u *ui) (err error) {
 	starting, started := u.starting(ctx)
@@ -106,24 +191,36 @@ func send(ctx context.Context, cfg *config, u *ui) (err error) {
 	}
 	defer func() { err = o.close(ctx, err) }()
 
+	from, err := cfg.feed(u)
+	if err != nil {
+		return err
+	}
 	conn, work := o.conn, cfg.sending()
+	if from != nil {
+		work.Feed, work.Publishers = from, 1
+	}
 	r := conn.newRun("send", cfg.place)
 	work.Describe(&r.Settings)
 	cfg.recovery.describe(&r.Settings)
 	conn.listener.progress.Store(work.Progress)
-	if err := cfg.place.checkDisk(conn, &work, &r.Settings); err != nil {
-		return err
+	if from == nil { // else nobody knows how much it will be
+		if err := cfg.place.checkDisk(conn, &work, &r.Settings); err != nil {
+			return err
+		}
 	}
 	if err := cfg.place.declare(starting, conn.client, &r.Settings); err != nil {
 		return u.orInterrupted(err)
 	}
 	u.notef("%s\n", report.Settings(r))
 
-	done := u.follow(work.Progress, tracks{send: work.Count, confirms: work.To.Confirms(), blocksSilently: cfg.place.blocksSilently()})
+	done := u.follow(work.Progress, tracks{send: work.Count, sends: from != nil, confirms: work.To.Confirms(), blocksSilently: cfg.place.blocksSilently()})
 	meter := startMeter(conn)
 	ended := load.Send(ctx, conn.client, work, r, u.interrupted)
 	meter.stop(r)
 	done()
+	if from != nil {
+		ended = from.finish(r, ended)
+	}
 
 	if err := u.printResult(ctx, o.json, sentText(r), result.New(r)); err != nil {
 		return err
@@ -147,6 +244,9 @@ func sentText(r *result.Run) string {
 			confirmed, result.Value(r.Rejected), result.Value(r.Returned), result.Value(r.Unknown))
 	} else {
 		text += ", all confirmed\n"
+	}
+	if skipped := result.Value(r.Skipped); skipped > 0 {
+		text += fmt.Sprintf("     %d more could not be read or sent, and were skipped\n", skipped)
 	}
 	return text + survivedText(r)
 }

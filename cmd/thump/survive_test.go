@@ -138,7 +138,7 @@ func TestInterruptedWithoutAnAnswer(t *testing.T) {
 	t.Run("killed", func(t *testing.T) {
 		ps := []*process{
 			start(t, node.URL, "run", "--queue", brokertest.QueueName(t), "--count", "100m"),
-			start(t, node.URL, "receive", brokertest.QueueName(t)),
+			start(t, node.URL, "receive", "--discard", brokertest.QueueName(t)),
 		}
 		works(ps[0])
 		ps[1].await("Waiting for messages")

@@ -44,7 +44,7 @@ func TestTutorialPrograms(t *testing.T) {
 			t.Errorf("pika ended with %q", last(output))
 		}
 		t.Log(last(output))
-		p := start(t, address, "receive", "--count", "1000000")
+		p := start(t, address, "receive", "--discard", "--count", "1000000")
 		if code := p.wait(); code != exitOK {
 			t.Fatalf("exit code %d\n%s", code, &p.stderr)
 		}

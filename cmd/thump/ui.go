@@ -24,6 +24,7 @@ type ui struct {
 	stdout, stderr *output
 	terminal       *os.File // stderr if it is a terminal, for bars; else nil
 	quiet          bool     // no settings, no progress
+	data           bool     // stdout has messages: the answer goes to stderr
 
 	stopOnce sync.Once
 	// interrupted is closed when the command is to end in order.
@@ -128,6 +129,28 @@ func (u *ui) starting(ctx context.Context) (context.Context, context.CancelFunc)
 	go func() {
 		select {
 		case <-u.interrupted:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, cancel
+}
+
+// patienceAfterStop is how long, after the first Ctrl-C, a write of messages may still wait
+// for somebody to take them.
+const patienceAfterStop = time.Second
+
+// patient returns a context for such a write.
+func (u *ui) patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		select {
+		case <-u.interrupted:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(patienceAfterStop):
 			cancel()
 		case <-ctx.Done():
 		}

@@ -70,6 +70,11 @@ func (f *connectFlags) check(given func(flag string) bool) error {
 // given reports whether a flag says where to connect.
 func (f *connectFlags) given() bool { return *f != connectFlags{} }
 
+// fromStdin reports whether the URL is to be read from standard input.
+func (f *connectFlags) fromStdin() bool {
+	return f.file == "-" || (*urls)(f).sources() == 0 && os.Getenv(urlFileVariable) == "-"
+}
+
 // sources is how many of url, file and command are set.
 func (w *urls) sources() (n int) {
 	for _, source := range []string{w.url, w.file, w.command} {

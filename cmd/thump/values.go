@@ -75,18 +75,43 @@ func (f *sizeFlag) String() string {
 }
 
 func (f *sizeFlag) Set(text string) error {
+	n, err := parseBytes(text)
+	if err == nil && n < streamBytesMin {
+		err = fmt.Errorf("must be from %dMB", streamBytesMin/1_000_000)
+	}
+	if err == nil {
+		*f = sizeFlag(n)
+	}
+	return err
+}
+
+// splitFlag is the size of a file; 0 only as a default.
+type splitFlag uint64
+
+func (f *splitFlag) Type() string   { return "size" }
+func (f *splitFlag) String() string { return (*sizeFlag)(f).String() }
+
+func (f *splitFlag) Set(text string) error {
+	n, err := parseBytes(text)
+	if err == nil && n == 0 {
+		err = errors.New("must be more than 0")
+	}
+	if err == nil {
+		*f = splitFlag(n)
+	}
+	return err
+}
+
+// parseBytes parses a number of bytes.
+func parseBytes(text string) (uint64, error) {
 	n, err := parseScaled(text, map[string]uint64{
 		"": 1, "b": 1, "k": 1e3, "kb": 1e3, "kib": 1 << 10, "m": 1e6, "mb": 1e6, "mib": 1 << 20,
 		"g": 1e9, "gb": 1e9, "gib": 1 << 30, "t": 1e12, "tb": 1e12, "tib": 1 << 40,
 	})
-	if err != nil {
-		return errors.New("must be a size like 500MB or 10GiB")
+	if err != nil || n > math.MaxInt64 {
+		return 0, errors.New("must be a size like 500MB or 10GiB")
 	}
-	if n < streamBytesMin || n > math.MaxInt64 {
-		return fmt.Errorf("must be from %dMB", streamBytesMin/1_000_000)
-	}
-	*f = sizeFlag(n)
-	return nil
+	return n, nil
 }
 
 // parseScaled parses a whole number with one of the suffixes, in upper or lower

@@ -55,6 +55,11 @@ type Message struct {
 	// or sequences of values, and Body is those sections as on the wire.
 	Body        []byte
 	BodyEncoded bool
+
+	// More says that what was read had more: delivery annotations, a footer, unknown
+	// sections, fields that are not above, keys that are no strings, or values of a type
+	// that became another. AppendMessage ignores it.
+	More bool
 }
 
 // AppendMessage appends m: the sections that are not empty, and always a body. It

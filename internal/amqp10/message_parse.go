@@ -16,7 +16,7 @@ var (
 // ParseMessage reads the message b into m, and overwrites all of m. Body aliases b if
 // the body is one section, as it nearly always is; everything else is a copy, which
 // belongs to the caller. Sections may be in any order. Delivery annotations, the
-// footer and unknown sections are left out. A message without a body gets an empty one.
+// footer and unknown sections are left out, and More says so. A message without a body gets an empty one.
 // The errors are wire.ErrShort, *ValueCodeError, *DepthError and some without a type;
 // after an error m holds what was read so far.
 func ParseMessage(b []byte, m *Message) error {
@@ -25,6 +25,7 @@ func ParseMessage(b []byte, m *Message) error {
 	for r.Len() > 0 && r.Err() == nil {
 		r.section()
 	}
+	m.More = m.More || r.changed
 	if err := r.Err(); err != nil {
 		return fmt.Errorf("message: %w", err)
 	}
@@ -65,6 +66,7 @@ func (r *messageReader) section() {
 	case sectionValue:
 		r.encoded(start, BodyValue)
 	default:
+		r.m.More = true
 		r.skip()
 	}
 }
@@ -181,6 +183,7 @@ func (r *messageReader) header(in *decoder, i uint32, code byte) {
 	case 2:
 		r.m.TTL = typed[uint32](in, code)
 	default: // first-acquirer and delivery-count, which Message leaves out
+		r.m.More = true
 		in.skipOf(code)
 	}
 }
@@ -217,6 +220,7 @@ func (r *messageReader) properties(in *decoder, i uint32, code byte) {
 	case 12:
 		r.m.ReplyToGroupID = in.text(code)
 	default:
+		r.m.More = true
 		in.skipOf(code)
 	}
 }

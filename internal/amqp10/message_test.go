@@ -133,17 +133,17 @@ func TestMessagesOfOthers(t *testing.T) {
 		{"a value by name", "\x00\xa3\x11amqp:amqp-value:*\x41", Message{Body: []byte("\x00\xa3\x11amqp:amqp-value:*\x41"), BodyEncoded: true}},
 		{
 			"header with all its fields", "\x00\x53\x70\xc0\x09\x05\x56\x01\x50\x04\x43\x41\x52\x07\x00\x53\x75\xa0\x00",
-			Message{Durable: new(true), Priority: new(uint8(4)), TTL: new(uint32(0)), Body: []byte{}},
+			Message{Durable: new(true), Priority: new(uint8(4)), TTL: new(uint32(0)), Body: []byte{}, More: true},
 		},
-		{"properties with more fields than there are", "\x00\x53\x73\xc0\x0f\x0e\x40\x40\x40\x40\x40\x40\x40\x40\x40\x40\x40\x40\x40\x41", Message{}},
+		{"properties with more fields than there are", "\x00\x53\x73\xc0\x0f\x0e\x40\x40\x40\x40\x40\x40\x40\x40\x40\x40\x40\x40\x40\x41", Message{More: true}},
 		{
 			"delivery annotations, footer and an unknown section",
 			"\x00\x53\x71\xc1\x01\x00\x00\x53\x75\xa0\x01a\x00\x53\x78\xc1\x01\x00\x00\x53\x99\x00\x00\x44\x41\x42\x00\xa3\x01x\x98" + strings.Repeat("u", 16),
-			Message{Body: []byte("a")},
+			Message{Body: []byte("a"), More: true},
 		},
-		{"a section with a descriptor that is described", "\x00\x00\x44\x41\xc0\x01\x00\x00\x53\x75\xa0\x01a", Message{Body: []byte("a")}},
+		{"a section with a descriptor that is described", "\x00\x00\x44\x41\xc0\x01\x00\x00\x53\x75\xa0\x01a", Message{Body: []byte("a"), More: true}},
 		{"a string for a symbol", "\x00\x53\x73\xc0\x0a\x07\x40\x40\x40\x40\x40\x40\xa1\x01t", Message{ContentType: "t"}},
-		{"keys that are no strings", "\x00\x53\x72\xc1\x0a\x06\x53\x07\x41\xa1\x01a\x42\x44\x43", Message{Annotations: []Pair{{"a", false}}}},
+		{"keys that are no strings", "\x00\x53\x72\xc1\x0a\x06\x53\x07\x41\xa1\x01a\x42\x44\x43", Message{Annotations: []Pair{{"a", false}}, More: true}},
 		{"lengths of 32 bits", "\x00\x53\x74\xd1\x00\x00\x00\x0a\x00\x00\x00\x02\xb1\x00\x00\x00\x00\x41", Message{ApplicationProperties: []Pair{{"", true}}}},
 	}
 	for _, test := range tests {

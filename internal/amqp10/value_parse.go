@@ -37,6 +37,10 @@ type decoder struct {
 	// array of 2^32 times true takes ten bytes. It begins as the length of the
 	// message.
 	room int
+
+	// changed says that something became another type, because Go has none for it, or was
+	// left out, because its key is no string.
+	changed bool
 }
 
 // value reads a value. depth is how many lists and maps it is in.
@@ -50,6 +54,7 @@ func (d *decoder) valueOf(code byte, depth int) any {
 			d.Fail(&DepthError{})
 			return nil
 		}
+		d.changed = true
 		d.skip()
 		return d.value(depth + 1)
 	case 0x45, 0xc0, 0xd0:
@@ -57,14 +62,17 @@ func (d *decoder) valueOf(code byte, depth int) any {
 	case 0xc1, 0xd1:
 		return d.pairs(code, depth+1)
 	case 0xe0, 0xf0:
+		d.changed = true
 		return d.array(code, depth+1)
 	case 0x98:
 		var v UUID
 		copy(v[:], d.Bytes(len(v)))
 		return v
 	case 0x84:
+		d.changed = true
 		return append([]byte{}, d.Bytes(8)...)
 	case 0x94:
+		d.changed = true
 		return append([]byte{}, d.Bytes(16)...)
 	case 0xa0, 0xb0:
 		return append([]byte{}, d.variable(code)...)
@@ -114,8 +122,10 @@ func (d *decoder) scalar(code byte) any {
 	case 0x72:
 		return math.Float32frombits(d.U32())
 	case 0x73:
+		d.changed = true
 		return string(rune(d.U32()))
 	case 0x74:
+		d.changed = true
 		return append([]byte{}, d.Bytes(4)...)
 	case 0x80:
 		return d.U64()
@@ -173,6 +183,7 @@ func (d *decoder) compound(code byte, depth int) (in decoder, count uint32) {
 // leave ends the reading of a list, map or array that compound began.
 func (d *decoder) leave(in *decoder) {
 	d.room = in.room
+	d.changed = d.changed || in.changed
 	if err := in.Finish(); err != nil {
 		d.Fail(err)
 	}
@@ -218,7 +229,7 @@ func (d *decoder) pairs(code byte, depth int) Map {
 			key = string(in.variable(code))
 		default:
 			in.skipOf(code)
-			hasKey = false
+			in.changed, hasKey = true, false
 		}
 		v := in.value(depth)
 		if in.Err() != nil {

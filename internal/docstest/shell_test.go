@@ -37,11 +37,29 @@ func TestShell(t *testing.T) {
 				offline, connects := withoutBroker(args, urlFile)
 				cmd := exec.CommandContext(t.Context(), thump, offline...)
 				cmd.Env, cmd.Dir = environment, t.TempDir()
+				makeFiles(t, cmd.Dir, args)
 				output, err := cmd.CombinedOutput()
 				if right := err == nil || connects && strings.Contains(string(output), "connection refused"); !right {
 					t.Errorf("%s:%d: thump %s: %v\n%s", b.page, b.line+i, strings.Join(args, " "), err, output)
 				}
 			}
+		}
+	}
+}
+
+// isFile is an argument of thump send that is the name of a file.
+var isFile = regexp.MustCompile(`^[a-z0-9-]+\.(txt|ndjson|ndjson\.zst)$`)
+
+// makeFiles makes the files that thump send is to send, and that are looked for before a
+// broker.
+func makeFiles(t *testing.T, folder string, args []string) {
+	t.Helper()
+	for _, arg := range args[1:] {
+		if args[0] != "send" || !isFile.MatchString(arg) {
+			continue
+		}
+		if err := os.WriteFile(filepath.Join(folder, arg), nil, 0o600); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
@@ -72,7 +90,7 @@ func withoutBroker(args []string, urlFile string) (offline []string, connects bo
 var (
 	comment = regexp.MustCompile(`(^|\s)#.*`)
 	// A command ends a line, or with what joins it to the next.
-	command = regexp.MustCompile(`(?:^|[\s(])(?:bin/)?thump((?:"[^"]*"|'[^']*'|[^|&;)"'])*)`)
+	command = regexp.MustCompile(`(?:^|[\s(])(?:bin/)?thump((?:"[^"]*"|'[^']*'|[^|&;<>)"'])*)`)
 	word    = regexp.MustCompile(`"[^"]*"|'[^']*'|[^\s"']+`)
 )
 

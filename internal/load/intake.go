@@ -30,6 +30,7 @@ type intakeConfig struct {
 	// hold, if set, keeps the consumers from taking anything until it is closed.
 	hold     <-chan struct{}
 	progress *Progress
+	output   Output // nil to throw away what comes
 
 	// count, if not 0, is how many deliveries to take: all consumers together, or, if
 	// each is set, every consumer.
@@ -41,6 +42,14 @@ type intakeConfig struct {
 	// end is not woken for every batch before.
 	expectedSeen chan<- struct{}
 	expected     *atomic.Uint64
+}
+
+// written is the first n deliveries of a batch, or the whole batch, which an output has. A
+// whole one can be acked when its deliveries are no longer valid.
+type written struct {
+	batch *thump.Batch
+	n     int
+	whole bool
 }
 
 // intake is a number of consumers. They run until close is called, or until each
@@ -69,6 +78,8 @@ type taker struct {
 
 	// read is, by stream, the offset after the latest delivery. intake.mu guards it.
 	read map[string]uint64
+
+	acker *acker // where there is an output
 
 	stop chan struct{}  // closed when it is to take no more
 	over chan struct{}  // closed when it takes no more; nil before it has begun
@@ -209,6 +220,10 @@ func (in *intake) consume(ctx context.Context, t *taker) error {
 			return nil
 		}
 	}
+	if in.cfg.output != nil {
+		t.acker = newAcker(in, t)
+		defer func() { in.fail(t.acker.close()) }()
+	}
 	// Stop ends the loop; with AutoAck once it has taken what has already come.
 	for batch, err := range t.con.Batches(ctx) {
 		if err != nil && ctx.Err() != nil {
@@ -219,12 +234,14 @@ func (in *intake) consume(ctx context.Context, t *taker) error {
 		}
 		now := time.Now()
 		n := t.take(len(batch.Deliveries))
+		if in.cfg.output != nil {
+			if err := in.cfg.output.Write(batch, batch.Deliveries[:n]); err != nil {
+				return err
+			}
+		}
 		t.sink(batch.Stream).record(batch.Deliveries[:n])
 		in.count(t, batch, now, n)
-		switch err := t.ack(batch, n); {
-		case errors.Is(err, thump.ErrStale): // it comes again; if nothing does, the loop says why
-			in.cfg.progress.stale()
-		case err != nil:
+		if err := in.settle(t, written{batch, n, n == len(batch.Deliveries)}); err != nil {
 			return err
 		}
 		if n < len(batch.Deliveries) && !t.autoAck {
@@ -232,6 +249,35 @@ func (in *intake) consume(ctx context.Context, t *taker) error {
 		}
 	}
 	return nil
+}
+
+// settle acks what was recorded and, where there is an output, is safe there.
+func (in *intake) settle(t *taker, w written) error {
+	if t.acker == nil {
+		return in.ack(t, w)
+	}
+	if w.whole {
+		return t.acker.add(w)
+	}
+	// Its deliveries are not valid any more once the next batch is asked for.
+	if err := t.acker.close(); err != nil {
+		return err
+	}
+	t.acker = newAcker(in, t)
+	if err := in.cfg.output.Sync(); err != nil {
+		return err
+	}
+	return in.ack(t, w)
+}
+
+// ack acks what was written of a batch.
+func (in *intake) ack(t *taker, w written) error {
+	err := t.ack(w)
+	if errors.Is(err, thump.ErrStale) { // it comes again; if nothing does, the loop says why
+		in.cfg.progress.stale()
+		return nil
+	}
+	return err
 }
 
 // sink returns the sink for what comes from a stream; "" for a queue.
@@ -280,18 +326,18 @@ func (in *intake) count(t *taker, batch *thump.Batch, now time.Time, n int) {
 	}
 }
 
-// ack acks the first n deliveries of the batch. The others stay unsettled, so that
+// ack acks the first n deliveries of a batch. The others stay unsettled, so that
 // the prefetch keeps the broker from sending more. They go back to the queue when
 // the consumer closes: given back now, they would come again at once.
-func (t *taker) ack(batch *thump.Batch, n int) error {
+func (t *taker) ack(w written) error {
 	if t.autoAck {
 		return nil
 	}
-	if n == len(batch.Deliveries) {
-		return batch.Ack()
+	if w.whole {
+		return w.batch.Ack()
 	}
-	for i := range batch.Deliveries[:n] {
-		if err := batch.Deliveries[i].Ack(); err != nil {
+	for i := range w.batch.Deliveries[:w.n] {
+		if err := w.batch.Deliveries[i].Ack(); err != nil {
 			return err
 		}
 	}

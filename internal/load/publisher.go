@@ -16,6 +16,7 @@ type publisher struct {
 	own       ledger.Range
 	pub       *thump.Publisher
 	published uint64
+	fed       bool // the feed has come to its end
 	err       error
 
 	// Only outcomes writes these. They are read once the publisher has closed.
@@ -96,6 +97,9 @@ func (p *publisher) outcomes(outcomes []thump.Outcome) {
 		if o.Resent || o.Status == thump.Unknown {
 			p.resent = append(p.resent, o.Ref)
 		}
+	}
+	if p.cfg.Feed != nil {
+		p.cfg.Feed.Outcomes(outcomes)
 	}
 	p.cfg.Progress.answered.Add(uint64(len(outcomes)))
 	p.cfg.Progress.confirmed.Add(uint64(len(outcomes) - len(p.unconfirmed)))

@@ -23,8 +23,20 @@ type ReceiveConfig struct {
 	// Idle ends the receiving when nothing has come for this long; 0 for never.
 	Idle time.Duration
 
+	// Output, if set, has what is received before it is acked.
+	Output Output
+
 	// Progress is updated with every batch. It must not be nil.
 	Progress *Progress
+}
+
+// Output is where received messages go. It is used by several consumers at a time.
+type Output interface {
+	// Write takes deliveries of a batch. It must not keep them.
+	Write(batch *thump.Batch, deliveries []thump.Delivery) error
+	// Sync returns once what was written is safe: deliveries are acked after that. An
+	// error of either ends the receiving, and what is not acked stays in the queue.
+	Sync() error
 }
 
 // Describe notes the settings of the receiving side.
@@ -84,7 +96,7 @@ func (rec *receiver) receive(ctx context.Context, stop <-chan struct{}) error {
 		sink: func(i int, _ string) sink {
 			return &tallySink{tallies[min(i, len(tallies)-1)].Consumer(), &rec.redelivered}
 		},
-		count: cfg.Count, each: len(tallies) > 1,
+		count: cfg.Count, each: len(tallies) > 1, output: cfg.Output,
 		progress: cfg.Progress, expectedSeen: seen, expected: expected,
 	})
 	if err != nil {
@@ -112,6 +124,9 @@ func (cfg *ReceiveConfig) consumer(i, of int) thump.ConsumerConfig {
 	how := cfg.From.consumer(i, of)
 	if cfg.Count > 0 {
 		how.Prefetch = int(min(uint64(how.Prefetch), cfg.Count))
+	}
+	if cfg.Output != nil && how.MaxBatch == 0 {
+		how.MaxBatch = max(1, how.Prefetch/4) // each batch is made safe by itself
 	}
 	return how
 }

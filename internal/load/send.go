@@ -27,6 +27,10 @@ type SendConfig struct {
 	Publishers int
 	Window     int // messages in flight for each publisher, with confirms
 
+	// Feed, if set, has the messages, and knows how many: Count is then for the settings
+	// alone. There is one publisher, which keeps their order.
+	Feed Feed
+
 	// BodyBytes is the size of each body; 0 for the tutorial's "Message N".
 	BodyBytes int
 	// RunID tells this run's bodies of BodyBytes from those of another run.
@@ -48,8 +52,10 @@ func (cfg *SendConfig) Describe(s *result.Settings) {
 	if cfg.To.Confirms() {
 		s.Window = cfg.Window
 	}
-	s.Body, s.BodyBytes = "tutorial", cfg.LargestBody()
-	if cfg.BodyBytes > 0 {
+	switch s.Body, s.BodyBytes = "tutorial", cfg.LargestBody(); {
+	case cfg.Feed != nil:
+		cfg.describeFeed(s)
+	case cfg.BodyBytes > 0:
 		s.Body = fmt.Sprintf("%d bytes", cfg.BodyBytes)
 	}
 	cfg.To.sending(s)
@@ -57,6 +63,9 @@ func (cfg *SendConfig) Describe(s *result.Settings) {
 
 // plan returns who publishes what, and the bodies.
 func (cfg *SendConfig) plan() (ledger.Plan, ledger.Format, error) {
+	if cfg.Feed != nil {
+		return ledger.Plan{Publishers: 1}, ledger.Format{}, nil
+	}
 	plan := ledger.Plan{Count: cfg.Count, Publishers: cfg.Publishers}
 	if err := plan.Validate(); err != nil || cfg.BodyBytes == 0 {
 		return plan, ledger.Tutorial(plan), err
@@ -78,8 +87,16 @@ func Send(ctx context.Context, client *thump.Client, cfg SendConfig, r *result.R
 	err := s.send(ctx, stop)
 	s.record(r)
 	r.TotalSeconds = r.SendSeconds
-	judge(r, err, stopped(stop) && s.counts.Published < cfg.Count)
+	judge(r, err, stopped(stop) && !s.complete())
 	return err
+}
+
+// complete reports whether everything was published.
+func (s *sender) complete() bool {
+	if s.cfg.Feed != nil {
+		return len(s.publishers) == 1 && s.publishers[0].fed
+	}
+	return s.counts.Published >= s.cfg.Count
 }
 
 // sender is a Send. Its results are there once send has returned.
@@ -139,7 +156,11 @@ func (s *sender) send(ctx context.Context, stop <-chan struct{}) error {
 	}
 	first := time.Now()
 	s.each(func(p *publisher) {
-		p.err = p.publish(publishing, stop)
+		if s.cfg.Feed != nil {
+			p.err = p.feed(publishing, stop)
+		} else {
+			p.err = p.publish(publishing, stop)
+		}
 		if err := flushError(p.pub.Flush(ctx)); p.err == nil {
 			p.err = err
 		}
@@ -186,7 +207,10 @@ func (s *sender) drain(ctx context.Context) {
 func (s *sender) open(ctx context.Context, plan ledger.Plan) error {
 	for i := range s.publishers {
 		p := &s.publishers[i]
-		p.own, p.cfg, p.format = plan.Range(i), &s.cfg, &s.format
+		p.cfg, p.format = &s.cfg, &s.format
+		if s.cfg.Feed == nil {
+			p.own = plan.Range(i)
+		}
 		cfg := s.cfg.To.publisher(i, len(s.publishers))
 		cfg.Window, cfg.OnOutcomes = s.cfg.Window, p.outcomes
 		pub, err := s.client.Publisher(ctx, cfg)

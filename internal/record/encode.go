@@ -28,7 +28,9 @@ func Append(dst []byte, r *Record) []byte {
 	}
 	w.number(keyDeliveryCount, r.DeliveryCount)
 	w.properties(&r.Properties)
+	w.bytes(keySections, r.Sections)
 	w.text(keyUnreadable, r.Unreadable)
+	w.bytes(keyRawProperties, r.RawProperties)
 	w.body(r.Body)
 	return append(w.b, "}\n"...)
 }
@@ -98,10 +100,14 @@ func (w *writer) body(body []byte) {
 		w.b = appendText(w.b, body)
 		return
 	}
-	w.key(keyBodyBase64)
-	w.b = append(w.b, '"')
-	w.b = base64.StdEncoding.AppendEncode(w.b, body)
-	w.b = append(w.b, '"')
+	w.bytes(keyBodyBase64, body)
+}
+
+func (w *writer) bytes(key string, bytes []byte) {
+	if len(bytes) > 0 {
+		w.key(key)
+		w.b = append(base64.StdEncoding.AppendEncode(append(w.b, '"'), bytes), '"')
+	}
 }
 
 // milliseconds is an expiration as it travels: rounded up, so that none becomes 0.

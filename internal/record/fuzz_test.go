@@ -3,6 +3,7 @@ package record
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"math/rand/v2"
 	"reflect"
 	"testing"
@@ -23,7 +24,11 @@ func FuzzParse(f *testing.F) {
 		var p Parser
 		var r, back Record
 		if err := p.Parse(line, &r); err != nil {
-			if column := err.(*SyntaxError).Column; column < 1 || column > len(line)+1 {
+			wrong, ok := errors.AsType[*SyntaxError](err)
+			if !ok {
+				t.Fatalf("%q: %v", line, err)
+			}
+			if column := wrong.Column; column < 1 || column > len(line)+1 {
 				t.Fatalf("%q: column %d", line, column)
 			}
 			return

@@ -23,7 +23,9 @@ const (
 	keyUserID          = "user_id"
 	keyAppID           = "app_id"
 	keyFormat          = "format"
+	keySections        = "amqp10"
 	keyUnreadable      = "unreadable"
+	keyRawProperties   = "raw_properties"
 	keyBody            = "body"
 	keyBodyBase64      = "body_base64"
 )

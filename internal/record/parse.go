@@ -25,10 +25,19 @@ type Parser struct {
 // Keys that no record has, and keys that come twice, are errors: what is in them would be
 // lost.
 func (p *Parser) Parse(line []byte, r *Record) error {
+	p.forget()
+	return p.parse(line, r)
+}
+
+// forget makes the memory of what was parsed so far free for what follows.
+func (p *Parser) forget() { p.s.decoded = p.s.decoded[:0] }
+
+// parse is Parse that leaves valid what was parsed since the last forget.
+func (p *Parser) parse(line []byte, r *Record) error {
 	headers := r.Properties.Headers[:0]
 	*r = Record{}
 	r.Properties.Headers = headers
-	p.s = scanner{line: line, decoded: p.s.decoded[:0]}
+	p.s = scanner{line: line, decoded: p.s.decoded}
 	var seen uint32
 	p.s.list('{', '}', func() { p.field(r, &seen) })
 	p.s.end()
@@ -78,6 +87,8 @@ var fields = map[string]field{
 	keyAppID:           {19, func(p *Parser, r *Record) { r.Properties.AppID = p.short() }},
 	keyFormat:          {20, func(p *Parser, r *Record) { r.Properties.Format = p.format() }},
 	keyUnreadable:      {21, func(p *Parser, r *Record) { r.Unreadable = string(p.s.text()) }},
+	keySections:        {24, func(p *Parser, r *Record) { r.Sections = p.base64() }},
+	keyRawProperties:   {25, func(p *Parser, r *Record) { r.RawProperties = p.base64() }},
 	keyBody:            {22, func(p *Parser, r *Record) { r.Body = p.s.text() }},
 	keyBodyBase64:      {23, func(p *Parser, r *Record) { r.Body = p.base64() }},
 }

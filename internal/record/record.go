@@ -30,9 +30,14 @@ type Record struct {
 	Offset   uint64
 	StoredAt time.Time
 
+	// Sections is a stream's message as it is in the stream, where it has something that
+	// Properties has no place for; nil otherwise. See thump.Delivery.Sections.
+	Sections []byte
+
 	// Unreadable is why the properties can't be read; "" where they can. Properties then
-	// has what could be read before.
-	Unreadable string
+	// has what could be read before, and RawProperties, of a queue's message, all as it came.
+	Unreadable    string
+	RawProperties []byte
 }
 
 // Set makes r the record of a delivery, whose bytes it shares. batch is where the delivery
@@ -42,8 +47,9 @@ func (r *Record) Set(d *thump.Delivery, batch *thump.Batch) {
 	properties, err := d.Properties()
 	r.Properties = properties
 	if err != nil && d.Format != thump.FormatRaw { // which is in Body, whole
-		r.Unreadable = err.Error()
+		r.Unreadable, r.RawProperties = err.Error(), d.RawProperties()
 	}
+	r.Sections = d.Sections()
 	r.DeliveryCount, _ = d.DeliveryCount()
 	if batch != nil && batch.Stream != "" {
 		r.Stream, r.Offset, r.StoredAt = batch.Stream, d.Offset, batch.StoredAt
@@ -59,6 +65,22 @@ func (r *Record) Message() thump.Message {
 	}
 	return m
 }
+
+// StreamMessage returns the message as it can be published to a stream, with all that only
+// streams keep. It has no exchange. It shares memory with r.
+func (r *Record) StreamMessage() thump.Message {
+	if r.Sections == nil {
+		m := r.Message()
+		m.Exchange = ""
+		return m
+	}
+	return thump.Message{Body: r.Sections, RoutingKey: r.RoutingKey, Properties: &rawProperties}
+}
+
+// rawProperties are those of messages that are whole.
+//
+//nolint:gochecknoglobals // constant in all but syntax
+var rawProperties = thump.Properties{Format: thump.FormatRaw}
 
 // bare reports whether no property is set.
 func bare(p *thump.Properties) bool {

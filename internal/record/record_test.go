@@ -43,7 +43,7 @@ func same(a, b reflect.Value) bool {
 	if !a.IsValid() {
 		return true
 	}
-	if at, ok := a.Interface().(time.Time); ok {
+	if at, ok := reflect.TypeAssert[time.Time](a); ok {
 		return at.Equal(b.Interface().(time.Time))
 	}
 	switch a.Kind() {
@@ -87,7 +87,10 @@ func (g generator) record() Record {
 		r.DeliveryCount = g.IntN(1000)
 	}
 	if g.IntN(10) == 0 {
-		r.Unreadable = g.text(30)
+		r.Unreadable, r.RawProperties = g.text(30), []byte(g.text(30))
+	}
+	if g.IntN(4) == 0 {
+		r.Sections = []byte(g.text(30))
 	}
 	p := &r.Properties
 	p.ContentType, p.ContentEncoding, p.CorrelationID, p.ReplyTo = g.maybe(20), g.maybe(20), g.maybe(255), g.maybe(20)

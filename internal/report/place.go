@@ -35,6 +35,10 @@ func placeOf(r *result.Run) place {
 		return streamOf(r)
 	case result.SuperStream:
 		return superStreamOf(r)
+	case result.Exchange:
+		p := queueOf(r)
+		p.row, p.kind = "exchange", nil
+		return p
 	default:
 		return queueOf(r)
 	}

@@ -23,18 +23,26 @@ func Settings(r *result.Run) string {
 	}
 	row("broker", broker+" at "+s.URL)
 	row(p.row, append([]string{s.Queue}, p.kind...)...)
-	if r.Command != "receive" {
+	switch {
+	case r.Command != "receive" && s.BodyBytes == 0: // they are not made up
+		row("messages", s.Body)
+	case r.Command != "receive":
 		bodies := fmt.Sprintf(`"Message 1" to "Message %d"`, s.Count)
 		if s.Body != "tutorial" {
 			bodies = s.Body + " each"
 		}
 		row("messages", whole(float64(s.Count)), bodies)
-		row("publishers", append([]string{fmt.Sprint(s.Publishers)}, p.publishing...)...)
-	} else if s.Count > 0 {
+	case s.Count > 0:
 		row("messages", whole(float64(s.Count))+" at most")
+	}
+	if r.Command != "receive" {
+		row("publishers", append([]string{fmt.Sprint(s.Publishers)}, p.publishing...)...)
 	}
 	if r.Command != "send" {
 		row("consumers", append([]string{fmt.Sprint(s.Consumers)}, p.consuming...)...)
+	}
+	if s.Output != "" {
+		row("output", s.Output)
 	}
 	if r.Command == "run" {
 		order := "sending and receiving at once"

@@ -15,6 +15,8 @@ type Run struct {
 	Rejected  *uint64 `json:"rejected"`
 	Returned  *uint64 `json:"returned"`
 	Unknown   *uint64 `json:"unknown"`
+	// Skipped is how many messages of files could not be read or sent, and were passed over.
+	Skipped *uint64 `json:"skipped"`
 
 	// Received = Unique + Duplicated + Corrupted + Unexpected. Every consumer of a
 	// stream receives every message and is judged by itself; the counts are sums
@@ -91,8 +93,8 @@ type Settings struct {
 	Durable *bool `json:"durable"`
 	// Count is how many messages were asked for; 0 for no limit.
 	Count      uint64 `json:"count"`
-	Body       string `json:"body"`       // "tutorial", or "100 bytes"
-	BodyBytes  int    `json:"body_bytes"` // of the largest body
+	Body       string `json:"body"`       // "tutorial", "100 bytes", or where they come from
+	BodyBytes  int    `json:"body_bytes"` // of the largest body; 0 where they are not made up
 	Publishers int    `json:"publishers"`
 	Consumers  int    `json:"consumers"`
 	Window     int    `json:"window"`   // for each publisher, in messages
@@ -100,6 +102,7 @@ type Settings struct {
 	Confirms   bool   `json:"confirms"`
 	AutoAck    bool   `json:"auto_ack"`
 	Sequential bool   `json:"sequential"`
+	Output     string `json:"output"` // of receive: where the messages go
 	// Recovery says whether the command goes on through an outage, and GiveUpSeconds for
 	// how long it waits for the broker; 0 for ever.
 	Recovery      bool    `json:"recovery"`
@@ -145,6 +148,7 @@ const (
 	Quorum      Kind = "quorum"
 	Stream      Kind = "stream"
 	SuperStream Kind = "super-stream"
+	Exchange    Kind = "exchange" // for send alone: it keeps nothing
 )
 
 // Broker is what is known about the broker.

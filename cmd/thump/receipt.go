@@ -1,0 +1,92 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"github.com/thumpmq/thump/internal/record"
+)
+
+// receiptFlags say what receive does with what it receives.
+type receiptFlags struct {
+	output  string
+	discard bool
+	add     bool
+	split   splitFlag
+	layout  formatFlags
+}
+
+func (f *receiptFlags) register(flags *pflag.FlagSet) {
+	flags.StringVarP(&f.output, "output", "o", "-", `write the messages to this file, which must not exist; "-" for standard output`)
+	flags.BoolVar(&f.discard, "discard", false, "throw the messages away, and count them")
+	f.layout.register(flags)
+	flags.BoolVar(&f.add, "append", false, "add to the file, if it exists: records or lines that are not compressed")
+	flags.Var(&f.split, "split", "begin another file when one has this size; --output then has a number in it, like 'orders-%04d.ndjson'")
+}
+
+// toFile reports whether the messages go to a file.
+func (f *receiptFlags) toFile() bool { return !f.discard && f.output != "-" }
+
+// numbered is a name with a place for one number in it.
+var numbered = regexp.MustCompile(`^[^%]*%0?[0-9]*d[^%]*$`)
+
+func (f *receiptFlags) check(cfg *config) error {
+	var errs []error
+	wrong := func(is bool, format string, args ...any) {
+		if is {
+			errs = append(errs, fmt.Errorf(format, args...))
+		}
+	}
+	if f.discard {
+		for _, flag := range []string{"output", "format", "delimiter", "compress", "append", "split"} {
+			wrong(cfg.given(flag), "--%s can't go with --discard: nothing is written", flag)
+		}
+		return faults(errs...)
+	}
+	format, compression := f.layout.of(f.output)
+	wrong(cfg.queue.AutoAck, "--auto-ack can't go without --discard: messages are acked when they are written")
+	wrong(f.output == "", "--output needs the name of a file")
+	wrong(f.output == "-" && cfg.output.json == "-", "--json - can't go without --output FILE or --discard: the messages go to standard output")
+	wrong(f.add && f.output == "-", "--append is for a file, and the messages go to standard output")
+	wrong(f.add && (compression != record.None || format.Layout == record.Raw || format.Layout == record.LengthPrefixed),
+		"--append is for records and lines that are not compressed: only there can be seen where the last message ends")
+	wrong(f.add && f.split > 0, "--append can't go with --split")
+	wrong(f.split > 0 && !numbered.MatchString(f.output), "--split needs a name with a number in it, like --output 'orders-%%04d.ndjson'")
+	wrong(f.split == 0 && strings.Contains(f.output, "%") && numbered.MatchString(f.output), "--output %q has a place for a number, and there is no --split", f.output)
+	if err := f.layout.check(); err != nil {
+		errs = append(errs, err)
+	}
+	return faults(errs...)
+}
+
+// prefetchOfFile is the default of --prefetch for a file: what may come while the disk syncs.
+const prefetchOfFile = 10_000
+
+// open opens where the messages go; nil if they are thrown away.
+func (f *receiptFlags) open(ctx context.Context, u *ui) (*outlet, error) {
+	if f.discard {
+		return nil, nil
+	}
+	files := outputFiles{name: f.output, layout: f.layout, add: f.add, splitAt: uint64(f.split)}
+	if f.output == "-" {
+		u.data = true
+		if term.IsTerminal(int(os.Stdout.Fd())) {
+			if _, compression := f.layout.of("-"); compression != record.None {
+				return nil, usageError{errors.New("what is compressed is nothing for a terminal: use --output FILE")}
+			}
+			files.terminal, u.terminal = u.stdout, nil // bars would be in between
+		}
+	}
+	out, err := openOutlet(ctx, files, os.Stdout)
+	if err != nil {
+		return nil, fmt.Errorf("--output: %w", err)
+	}
+	return out, nil
+}

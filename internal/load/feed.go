@@ -1,0 +1,94 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/internal/result"
+)
+
+// Feed is where the messages of a Send come from that does not make them up. Next and Refused
+// are called by one goroutine, and Outcomes by another.
+type Feed interface {
+	// String is where they come from, for people.
+	String() string
+	// Next returns the next messages, at least one, which are valid until the next call.
+	// Their Ref is the feed's. It returns early when ctx ends. The error is io.EOF at the
+	// end.
+	Next(ctx context.Context) ([]thump.Message, error)
+	// Refused is told of a message that can't be sent, and why. With an error, which may be
+	// that one, the sending ends.
+	Refused(m *thump.Message, why error) error
+	// Outcomes is told what became of messages. It must not keep the slice.
+	Outcomes(outcomes []thump.Outcome)
+}
+
+// feed publishes what the feed has, until its end, until stop is closed, or until an error.
+func (p *publisher) feed(ctx context.Context, stop <-chan struct{}) error {
+	for {
+		messages, err := p.cfg.Feed.Next(ctx)
+		switch {
+		case stopped(stop):
+			return nil
+		case errors.Is(err, io.EOF):
+			p.fed = true
+			return nil
+		case err != nil:
+			return err
+		}
+		for len(messages) > 0 {
+			accepted, err := p.pub.Publish(ctx, messages...)
+			p.published += uint64(accepted)
+			p.cfg.Progress.published.Add(uint64(accepted))
+			messages = messages[accepted:]
+			if err == nil {
+				break
+			}
+			switch {
+			case stopped(stop):
+				return nil
+			case ctx.Err() != nil || p.pub.Err() != nil:
+				return err
+			}
+			if err := p.cfg.Feed.Refused(&messages[0], err); err != nil {
+				return err
+			}
+			messages = messages[1:]
+		}
+	}
+}
+
+// Exchange is an exchange. It keeps nothing, so that it can only be sent to, by a Feed.
+type Exchange struct {
+	Queue
+	RoutingKey string // of messages that have none of their own
+}
+
+// NewExchange is the exchange of that name, "" for the default one. queue says how to publish.
+func NewExchange(name, routingKey string, queue Queue) Exchange {
+	queue.Name = name
+	return Exchange{Queue: queue, RoutingKey: routingKey}
+}
+
+// Target is the exchange as package thump names it.
+func (e Exchange) Target() thump.Target { return thump.Exchange(e.Name, e.RoutingKey) }
+
+// String is "exchange" and the name.
+func (e Exchange) String() string {
+	if e.Name == "" {
+		return "the default exchange"
+	}
+	return fmt.Sprintf("exchange %s", e.Name)
+}
+
+func (e Exchange) publisher(int, int) thump.PublisherConfig {
+	return thump.PublisherConfig{To: e.Target(), NoConfirms: e.NoConfirms}
+}
+
+// describeFeed notes the settings of a Send with a Feed.
+func (cfg *SendConfig) describeFeed(s *result.Settings) {
+	s.Body, s.BodyBytes = cfg.Feed.String(), 0
+}
