@@ -131,7 +131,7 @@ func (b *browser) drop(ctx context.Context, ready uint64) error {
 		}
 	}
 	for _, h := range b.holders {
-		h.leave(ended)
+		h.drop(ctx)
 		ready += h.held
 		if err := b.await(ctx, ready); err != nil {
 			return err
@@ -140,20 +140,20 @@ func (b *browser) drop(ctx context.Context, ready uint64) error {
 	return nil
 }
 
-// ended is a context that has ended: a Close with it drops the connection.
-var ended = func() context.Context {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	return ctx
-}()
-
 // stop keeps what another consumer gives back from this one.
 func (h *holder) stop(ctx context.Context) error {
 	h.consumer.Stop()
 	return h.consumer.Flush(ctx)
 }
 
-// leave closes the consumer, or with ended drops its connection.
+// drop drops the connection: so does a Close whose context has ended.
+func (h *holder) drop(ctx context.Context) {
+	ended, end := context.WithCancel(ctx)
+	end()
+	h.leave(ended)
+}
+
+// leave closes the consumer.
 func (h *holder) leave(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, goodbyeTimeout)
 	defer cancel()
