@@ -151,7 +151,7 @@ func (p *peeker) queue(ctx context.Context, client *thump.Client, d dump.Definit
 		most = uint64(p.cfg.full)
 	}
 	_, err := dump.Browse(ctx, client, dump.Browsing{
-		Queue: d.Name, Most: most, Interrupted: p.u.interrupted,
+		Queue: d.Name, Kind: d.Kind, Most: most, Interrupted: p.u.interrupted,
 		Each: func(delivery *thump.Delivery) error {
 			p.seen++
 			count, _ := delivery.DeliveryCount()

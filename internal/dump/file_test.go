@@ -54,7 +54,7 @@ func TestDamagedFile(t *testing.T) {
 			if c, err := verifyFile(whole); err != nil || c.Messages != 20 || c.Header.Queue.Kind != thump.Quorum || len(c.Header.Queue.Arguments) != 1 {
 				t.Fatalf("%+v, %v", c, err)
 			}
-					for bit := range 8 * len(whole) {
+			for bit := range 8 * len(whole) {
 				damaged := bytes.Clone(whole)
 				damaged[bit/8] ^= 1 << (bit % 8)
 				if c, err := verifyFile(damaged); err == nil && !same(t, damaged, whole) {

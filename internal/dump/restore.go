@@ -205,31 +205,38 @@ func (w *restorer) fill() error {
 
 // message is a record as it is published.
 func (w *restorer) message(rec *record.Record, number uint64) thump.Message {
+	if w.Kind == Stream {
+		return w.streamMessage(rec, number)
+	}
 	m := rec.Message()
 	m.Ref, m.Exchange = number, ""
-	switch {
-	case w.Kind == Stream:
-		if atLeast(w.client.Server(), 3, 13) { // before, they can't be kept
-			m.Properties = stamped(rec)
-		}
-		m.RoutingKey, m.PublishingID = "", number
-	case w.Contents.Routed == 0:
+	if w.Contents.Routed == 0 {
 		m.RoutingKey = "" // the default exchange takes it for the queue's name
 	}
 	return m
 }
 
-// stamped is the properties of a record with its exchange and routing key as RabbitMQ keeps
-// them in a stream: as annotations, which headers of these names become.
-func stamped(rec *record.Record) *thump.Properties {
-	p := &rec.Properties
+// streamMessage is a record as it is published to a stream.
+func (w *restorer) streamMessage(rec *record.Record, number uint64) thump.Message {
+	if rec.Sections == nil && rec.Properties.Format != thump.FormatRaw && atLeast(w.client.Server(), 3, 13) { // before, they can't be kept
+		stamp(rec)
+	}
+	m := rec.StreamMessage()
+	m.Ref, m.PublishingID = number, number
+	m.Exchange, m.RoutingKey = "", ""
+	return m
+}
+
+// stamp makes headers of a record's exchange and routing key, of the names under which
+// RabbitMQ keeps them in a stream, as annotations: such headers become that.
+func stamp(rec *record.Record) {
+	headers := &rec.Properties.Headers
 	if rec.Exchange != "" {
-		p.Headers = append(p.Headers, thump.Field{Key: "x-exchange", Value: rec.Exchange})
+		*headers = append(*headers, thump.Field{Key: "x-exchange", Value: rec.Exchange})
 	}
 	if rec.RoutingKey != "" {
-		p.Headers = append(p.Headers, thump.Field{Key: "x-routing-key", Value: rec.RoutingKey})
+		*headers = append(*headers, thump.Field{Key: "x-routing-key", Value: rec.RoutingKey})
 	}
-	return p
 }
 
 // outcomes counts what became of messages.

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/internal/brokertest"
+	"github.com/thumpmq/thump/internal/dump"
+)
+
+// TestEndedDump: a dump and a peek that Ctrl-C ends, or a kill at a random instant, lose
+// nothing, and leave no file that could be taken for a dump.
+func TestEndedDump(t *testing.T) {
+	t.Parallel()
+	const count = 30_000
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
+		for _, kind := range []thump.QueueKind{thump.Classic, thump.Quorum} {
+			t.Run(string(kind), func(t *testing.T) {
+				t.Parallel()
+				random := rand.New(rand.NewPCG(seed, 0))
+				client := dial(t, b)
+				defer hangUp(t, client)
+				queue := fmt.Sprintf("thump-ended-dump-%s-%d", kind, seed)
+				if _, err := client.DeclareQueue(t.Context(), thump.QueueSpec{Name: queue, Kind: kind, DeliveryLimit: limitOf(kind)}); err != nil {
+					t.Fatal(err)
+				}
+				defer deleteQueue(t, b, queue)
+				fill(t, client, queue, count)
+				file := filepath.Join(t.TempDir(), "dump")
+				for i := range 6 {
+					args := []string{"dump", queue, file}
+					if i%3 == 2 {
+						args = []string{"peek", queue, "--all"}
+					}
+					p := start(t, b.URL, args...)
+					p.await("is given back") // it is about to read
+					time.Sleep(time.Duration(random.Int64N(int64(300 * time.Millisecond))))
+					interrupted := i%2 == 1
+					if interrupted {
+						p.interrupt()
+					} else if err := p.cmd.Process.Kill(); err != nil {
+						t.Fatal(err)
+					}
+					code := p.wait()
+					if interrupted && code != exitInterrupted && code != exitOK {
+						t.Errorf("interrupted, %v exits with %d\n%s", args, code, &p.stderr)
+					}
+					if _, err := os.Stat(file); err == nil && code != exitOK {
+						checkWhole(t, file, count) // it was just done
+					}
+					_ = os.Remove(file)
+					awaitMessages(t, client, queue, count)
+				}
+				p := start(t, b.URL, "dump", queue, file)
+				if code := p.wait(); code != exitOK {
+					t.Fatalf("exit code %d\n%s", code, &p.stderr)
+				}
+				checkWhole(t, file, count)
+			})
+		}
+	})
+}
+
+// limitOf is a delivery limit that no test reaches.
+func limitOf(kind thump.QueueKind) int {
+	if kind == thump.Quorum {
+		return 1000
+	}
+	return 0
+}
+
+func checkWhole(t *testing.T, name string, count uint64) {
+	t.Helper()
+	file, err := os.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if contents, err := dump.Verify(file, new(dump.Progress), nil); err != nil || contents.Messages != count {
+		t.Errorf("the dump has %d messages, want %d: %v", contents.Messages, count, err)
+	}
+}
+
+func fill(t *testing.T, client *thump.Client, queue string, count int) {
+	t.Helper()
+	pub, err := client.Publisher(t.Context(), thump.PublisherConfig{To: thump.Queue(queue)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	body := []byte(strings.Repeat("x", 100))
+	for range count {
+		if _, err := pub.Publish(t.Context(), thump.Message{Body: body}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := pub.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// awaitMessages waits until a queue has so many messages ready again.
+func awaitMessages(t *testing.T, client *thump.Client, queue string, count int) {
+	t.Helper()
+	for begin := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		info, err := client.InspectQueue(t.Context(), queue)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Messages == count {
+			return
+		}
+		if time.Since(begin) > patience {
+			t.Fatalf("the queue has %d messages ready, want %d", info.Messages, count)
+		}
+	}
+}
+
+// TestKilledRestore: a restore to a stream that is killed at random instants and run again
+// doubles nothing.
+func TestKilledRestore(t *testing.T) {
+	t.Parallel()
+	const count = 100_000
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	all := brokertest.All(t)
+	b := all[len(all)-1]
+	client, err := thump.Dial(t.Context(), thump.Config{URLs: []string{b.URL, b.StreamURL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hangUp(t, client)
+	queue := fmt.Sprintf("thump-killed-restore-%d", seed)
+	if _, err := client.DeclareQueue(t.Context(), thump.QueueSpec{Name: queue}); err != nil {
+		t.Fatal(err)
+	}
+	defer deleteQueue(t, b, queue)
+	defer deleteQueue(t, b, queue+"-stream")
+	fill(t, client, queue, count)
+	file := filepath.Join(t.TempDir(), "dump")
+	if p := start(t, b.URL, "dump", queue, file); p.wait() != exitOK {
+		t.Fatalf("%s", &p.stderr)
+	}
+	restore := []string{"restore", file, queue + "-stream", "--kind", "stream", "--stream-url", b.StreamURL}
+	for range 5 {
+		p := start(t, b.URL, restore...)
+		time.Sleep(time.Duration(random.Int64N(int64(2 * time.Second))))
+		if err := p.cmd.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		p.wait()
+	}
+	p := start(t, b.URL, restore...)
+	if code := p.wait(); code != exitOK {
+		t.Fatalf("exit code %d\n%s", code, &p.stderr)
+	}
+	t.Log(p.stdout.String(), p.stderr.String())
+	last, found, err := dump.StreamEnd(t.Context(), client, queue+"-stream")
+	if err != nil || !found || last != count-1 {
+		t.Errorf("the stream ends with offset %d, want %d: %v", last, count-1, err)
+	}
+}
