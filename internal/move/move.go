@@ -20,7 +20,7 @@ const (
 	batchMost = 1000
 	// leftMost is how many messages may stay behind before a move gives up: they are held
 	// until its end, and what is held takes the room of what comes.
-	leftMost = prefetch / 2
+	leftMost = prefetch / 4
 	// pollEvery is how often a source that delivers nothing is looked at.
 	pollEvery = time.Second
 	// orderlyTimeout is how long confirms are waited for after Stop.
