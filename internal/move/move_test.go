@@ -65,7 +65,7 @@ func receive(t *testing.T, client *thump.Client, from Place, n int) []thump.Deli
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer con.Close(t.Context())
+	defer func() { _ = con.Close(t.Context()) }()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	var list []thump.Delivery

@@ -121,6 +121,7 @@ func (m *mover) count(f *flight) {
 				why = "an earlier move could not publish it"
 			}
 			m.receipt.leave(why)
+		default: // it is published
 		}
 		m.receipt.Taken++
 	}
