@@ -8,7 +8,6 @@ import (
 	"io"
 	"time"
 
-
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/internal/load"
 	"github.com/thumpmq/thump/internal/move"
