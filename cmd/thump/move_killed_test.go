@@ -30,7 +30,7 @@ func TestKilledMove(t *testing.T) {
 }
 
 func testKilledMove(t *testing.T, b brokertest.Broker, kind string) {
-	kills, seed := 3, uint64(time.Now().UnixNano())
+	kills, seed := 2, uint64(time.Now().UnixNano())
 	if text := os.Getenv(envKills); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil {
