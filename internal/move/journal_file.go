@@ -81,6 +81,9 @@ func (j *Journal) read(r *bufio.Reader) error {
 	if j.header.Journal != journalVersion {
 		return fmt.Errorf("its format has version %d, and this thump knows version %d", j.header.Journal, journalVersion)
 	}
+	if j.header.Prefetch < 1 || j.header.Prefetch > prefetchMost {
+		return errors.New("its prefetch makes no sense")
+	}
 	begun := false
 	for {
 		kind, payload, err := readRecord(r)
@@ -96,6 +99,9 @@ func (j *Journal) read(r *bufio.Reader) error {
 		}
 	}
 }
+
+// prefetchMost is what basic.qos has room for.
+const prefetchMost = 65_535
 
 // readLine reads the first line, as far as it may be long.
 func readLine(r *bufio.Reader) ([]byte, error) {

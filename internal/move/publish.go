@@ -156,7 +156,7 @@ func (m *mover) fly(f *flight) {
 // publish publishes what is to be published of a flight.
 func (m *mover) publish(ctx context.Context, f *flight) error {
 	if err := m.nameTwice(); err != nil {
-		m.refuse(f, 0, len(f.msgs), "it was not published")
+		m.refuse(f, 0, len(f.msgs), whyUnpublished)
 		return err
 	}
 	for begin := 0; begin < len(f.msgs); {
@@ -169,7 +169,7 @@ func (m *mover) publish(ctx context.Context, f *flight) error {
 			end++
 		}
 		if err := m.awaitRoom(ctx, end-begin); err != nil {
-			m.refuse(f, begin, len(f.msgs), "it was not published")
+			m.refuse(f, begin, len(f.msgs), whyUnpublished)
 			return err
 		}
 		n, err := m.pub.Publish(ctx, f.msgs[begin:end]...)
@@ -177,7 +177,7 @@ func (m *mover) publish(ctx context.Context, f *flight) error {
 		switch {
 		case err == nil:
 		case ctx.Err() != nil || m.ended(err):
-			m.refuse(f, begin, len(f.msgs), "it was not published")
+			m.refuse(f, begin, len(f.msgs), whyUnpublished)
 			return err
 		default:
 			m.refuse(f, begin, begin+1, refusal(err))

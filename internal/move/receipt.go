@@ -27,6 +27,9 @@ type Double struct {
 	Why     string `json:"why"`
 }
 
+// whyUnpublished is why a message stays that was taken when the move ended.
+const whyUnpublished = "the move ended before it was published"
+
 // doubledMost bounds the list, not the count. It is more than is ever in flight.
 const doubledMost = 100_000
 

@@ -200,7 +200,7 @@ func (m *mover) publishAgain() time.Duration {
 	n, err := m.pub.Publish(context.Background(), msgs...) // ends with the publisher
 	if err != nil {
 		for _, r := range again[n:] {
-			m.refuse(r.f, r.i, r.i+1, "it was not published")
+			m.refuse(r.f, r.i, r.i+1, whyUnpublished)
 		}
 	}
 	return time.Hour
