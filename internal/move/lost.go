@@ -79,7 +79,7 @@ func (m *mover) back() {
 // and not acked: the source delivers it again, first. batch, where there is one, is the
 // beginning of it.
 func (m *mover) takeAgain(ctx context.Context, con *thump.Consumer, batch *thump.Batch) error {
-	expected := min(m.journal.expected(), prefetch)
+	expected := min(m.journal.expected(), m.prefetch)
 	bytes := 0
 	var batches []*thump.Batch
 	var came []identity

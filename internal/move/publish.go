@@ -77,6 +77,16 @@ func (m *mover) decide(f *flight, i int, sentLater bool) {
 		f.stay(i, "")
 		return
 	}
+	if m.job.Skip != nil {
+		skip, err := m.job.Skip(d)
+		if skip || err != nil {
+			e.status = left
+			if f.fates[i] = skipped; err != nil {
+				f.stay(i, err.Error())
+			}
+			return
+		}
+	}
 	msg, err := m.job.Message(d)
 	if err != nil {
 		f.stay(i, err.Error())
@@ -121,6 +131,8 @@ func (m *mover) count(f *flight) {
 				why = "an earlier move could not publish it"
 			}
 			m.receipt.leave(why)
+		case skipped:
+			m.receipt.Skipped++
 		default: // it is published
 		}
 		m.receipt.Taken++
@@ -131,6 +143,9 @@ func (m *mover) count(f *flight) {
 	m.job.Progress.taken.Store(m.receipt.Taken)
 	if m.receipt.Left >= leftMost && m.fatal == nil {
 		m.fatal = ErrTooManyLeft
+	}
+	if m.receipt.Skipped >= skippedMost && m.fatal == nil && !m.job.From.streams() {
+		m.fatal = ErrTooManySkipped
 	}
 }
 

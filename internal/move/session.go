@@ -78,8 +78,8 @@ func (m *mover) stopped() bool {
 func (m *mover) consume(ctx context.Context) (*thump.Consumer, error) {
 	cfg := thump.ConsumerConfig{From: m.job.From.target(""), MaxBatch: m.batchMost()}
 	if !m.job.From.streams() {
-		cfg.Prefetch = prefetch
-		if limit := m.job.Limit; limit > 0 && m.journal.expected() == 0 && limit < prefetch {
+		cfg.Prefetch = m.prefetch
+		if limit := m.job.Limit; limit > 0 && m.journal.expected() == 0 && limit < uint64(m.prefetch) {
 			cfg.Prefetch = int(limit) // what is not to be taken is not fetched
 		}
 		return m.job.Source.Consumer(ctx, cfg)

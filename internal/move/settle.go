@@ -238,7 +238,7 @@ func (m *mover) ack(f *flight, last bool) {
 	n, whole := 0, len(f.fates) == len(f.batch.Deliveries)
 	newest := -1
 	for i, fate := range f.fates {
-		if fate == arrived || fate == known || m.job.From.streams() && fate == stays {
+		if fate == arrived || fate == known || m.job.From.streams() && (fate == stays || fate == skipped) {
 			n++
 			newest = i
 		} else {
