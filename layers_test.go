@@ -34,13 +34,17 @@ var layers = map[string][]string{
 		"internal/printable", "internal/secretfile", "internal/streamconn", "internal/streamproto", "internal/transport", "internal/window",
 	},
 
-	"internal/ledger": {},
-	"internal/broker": {},
-	"internal/result": {},
-	"internal/report": {"internal/printable", "internal/result"},
-	"internal/load":   {"", "internal/ledger", "internal/result"},
-	"internal/move":   {""},
-	"cmd/thump":       {"", "internal/broker", "internal/load", "internal/move", "internal/printable", "internal/report", "internal/result", "internal/secretfile"},
+	"internal/ledger":     {},
+	"internal/broker":     {},
+	"internal/result":     {"internal/printable"},
+	"internal/report":     {"internal/printable", "internal/result"},
+	"internal/management": {"internal/printable"},
+	"internal/load":       {"", "internal/ledger", "internal/result"},
+	"internal/move":       {""},
+	"cmd/thump":           {"", "cmd/thump/internal/filter", "cmd/thump/internal/places", "internal/broker", "internal/load", "internal/management", "internal/move", "internal/printable", "internal/report", "internal/result", "internal/secretfile"},
+
+	"cmd/thump/internal/filter": {""},
+	"cmd/thump/internal/places": {"internal/secretfile"},
 
 	// Test support and measurement: nothing above imports them.
 	"internal/fakebroker":             {"internal/amqp10", "internal/amqpproto", "internal/compress", "internal/streamproto"},

@@ -525,12 +525,6 @@ func (p *Publisher) LastPublishingID() uint64 {
 	return 0
 }
 
-// Bytes is the total size, in bytes, of the bodies that were accepted, and, for a publisher to
-// streams, of the frames that carried them, after compression.
-func (p *Publisher) Bytes() (bodies, wire uint64) {
-	return p.engine.bytes()
-}
-
 func (p *Publisher) updateSecret(ctx context.Context, secret, reason string) error {
 	return p.engine.updateSecret(ctx, secret, reason)
 }

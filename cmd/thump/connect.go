@@ -65,9 +65,10 @@ func (c *connection) brokerCPU() (seconds float64, ok bool) {
 
 // target is a broker that a command may connect to.
 type target struct {
-	url       string
-	streamURL string       // "" if it was not named
-	node      *broker.Node // nil if it is not a private one
+	url           string
+	streamURL     string       // "" if it was not named
+	managementURL string       // likewise
+	node          *broker.Node // nil if it is not a private one
 	// fallback says that nobody named it. It is tried because something must be.
 	fallback bool
 }
@@ -85,11 +86,11 @@ func (f connectFlags) target(ctx context.Context, u *ui) (target, error) {
 	}
 	dir := broker.DefaultDir()
 	if dir == "" {
-		return target{url: urlDefault, fallback: true}, nil
+		return t.orFallback(), nil
 	}
 	node, err := broker.Open(dir)
 	if errors.Is(err, broker.ErrNotRunning) {
-		return target{url: urlDefault, fallback: true}, nil
+		return t.orFallback(), nil
 	}
 	if elsewhere, ok := errors.AsType[*broker.ElsewhereError](err); ok {
 		return target{}, fmt.Errorf("%w; name a broker with --url", elsewhere)
@@ -101,6 +102,11 @@ func (f connectFlags) target(ctx context.Context, u *ui) (target, error) {
 		return target{}, fmt.Errorf("the private broker is running but does not answer: %w", err)
 	}
 	return privateTarget(node), nil
+}
+
+// orFallback is where RabbitMQ usually is.
+func (t target) orFallback() target {
+	return target{url: urlDefault, managementURL: t.managementURL, fallback: true}
 }
 
 // privateNode finds the private broker that a URL leads to, in the folder of the

@@ -18,6 +18,7 @@ const envKills = "THUMP_TEST_KILLS"
 // from the first millisecond on, while the broker starts, and while it works. No process
 // and no folder is left 10 s later, or the next command removes them and says so.
 func TestKilledRunLeavesNothing(t *testing.T) {
+	t.Parallel()
 	kills, seed := 8, uint64(time.Now().UnixNano())
 	if text := os.Getenv(envKills); text != "" {
 		n, err := strconv.Atoi(text)

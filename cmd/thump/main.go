@@ -7,6 +7,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -73,6 +75,7 @@ func main() { os.Exit(execute()) }
 
 // execute runs the command line and returns the exit code.
 func execute() int {
+	log.SetOutput(io.Discard) // where net/http writes what a stranger has sent
 	u := newUI(os.Stdout, os.Stderr)
 	ctx, release := u.catchInterrupts()
 	defer release()
@@ -139,8 +142,8 @@ func rootCommand(u *ui) *cobra.Command {
 		Long: `thump moves messages through RabbitMQ as fast as RabbitMQ can take them, and
 accounts for every one.
 
-It connects to --url (or --url-file, --url-command), else to THUMP_URL in the
-environment (or THUMP_URL_FILE, THUMP_URL_COMMAND), else to the private broker that
+It connects to --url (or --at, --url-file, --url-command), else to THUMP_URL in the
+environment (or THUMP_AT, THUMP_URL_FILE, THUMP_URL_COMMAND), else to the private broker that
 thump broker start has started, else to localhost:5672 as guest.
 Other users of this machine can read --url in its process list, with the password:
 THUMP_URL, --url-file and --url-command keep it from them.
@@ -149,14 +152,16 @@ THUMP_URL, --url-file and --url-command keep it from them.
   thump send hello               the tutorial's producer
   thump receive hello            the tutorial's consumer
   thump move orders orders-v2    every message, to another queue, stream or broker
+  thump queue list               queues, and what is in them
   thump broker start             a RabbitMQ of your own, on this machine only`,
-		Version:           version(),
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		Args:              noArguments,
-		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return faults(checkURLs(cmd), checkHome()) },
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: true},
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noArguments,
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			return faults(checkURLs(cmd), checkHome(), readVariables(cmd))
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetOut(u.stdout)
 	root.SetErr(u.stderr)
@@ -164,7 +169,8 @@ THUMP_URL, --url-file and --url-command keep it from them.
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w (see %s --help)", err, cmd.CommandPath())
 	})
-	root.AddCommand(runCommand(u), sendCommand(u), receiveCommand(u), moveCommand(u), redriveCommand(u), brokerCommand(u), licensesCommand(u))
+	root.AddCommand(runCommand(u), sendCommand(u), receiveCommand(u), moveCommand(u), redriveCommand(u), brokerCommand(u), queueCommand(u), streamCommand(u), completionCommand(u), manCommand(u), licensesCommand(u))
+	completeNames(u, root)
 	return root
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -38,9 +39,10 @@ func TestUsage(t *testing.T) {
 
 // TestScripts runs every command as a user does, against every broker.
 //
-// The scripts have a name of their own in QUEUE, for a queue or a stream, the
-// broker in THUMP_URL and THUMP_STREAM_URL, with the parts of the former in USER,
-// PASSWORD and ADDRESS, the commands below, and conditions like [rabbitmq:3.10].
+// The scripts have a name of their own in QUEUE, for a queue or a stream, and with -exchange
+// for an exchange, the broker in THUMP_URL, THUMP_STREAM_URL and THUMP_MANAGEMENT_URL, with the
+// parts of the first in USER, PASSWORD and ADDRESS, the commands below, and conditions like
+// [rabbitmq:3.10].
 func TestScripts(t *testing.T) {
 	t.Parallel()
 	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
@@ -56,6 +58,7 @@ func TestScripts(t *testing.T) {
 			},
 			Cmds: map[string]func(*testscript.TestScript, bool, []string){
 				"exits":       cmdExits,
+				"eventually":  cmdEventually,
 				"queue":       cmdQueue,
 				"consumers":   cmdConsumers,
 				"stream":      cmdStream,
@@ -74,7 +77,7 @@ func TestBroker(t *testing.T) {
 		Dir:   "testdata/broker",
 		Setup: func(e *testscript.Env) error { return isolate(e) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": cmdExits, "json": cmdJSON, "killbroker": cmdKillBroker,
+			"exits": cmdExits, "eventually": cmdEventually, "json": cmdJSON, "killbroker": cmdKillBroker,
 		},
 	})
 }
@@ -130,6 +133,12 @@ func isolate(e *testscript.Env) error {
 	e.Setenv("THUMP_STREAM_URL", "")
 	e.Setenv("THUMP_URL_FILE", "")
 	e.Setenv("THUMP_URL_COMMAND", "")
+	e.Setenv("THUMP_MANAGEMENT_URL", "")
+	e.Setenv("THUMP_AT", "")
+	e.Setenv("THUMP_CONFIG", "")
+	for _, flag := range flagVariables() {
+		e.Setenv(variableOf(flag), "")
+	}
 	e.Defer(func() {
 		if err := remove(); err != nil {
 			e.T().Fatal(err)
@@ -150,7 +159,7 @@ func setup(e *testscript.Env, b brokertest.Broker) error {
 	queue := fmt.Sprintf("thump-%s-%d", filepath.Base(e.WorkDir), time.Now().UnixNano())
 	for name, value := range map[string]string{
 		"THUMP_URL": b.URL, "USER": u.User.Username(), "PASSWORD": password, "ADDRESS": u.Host,
-		"THUMP_STREAM_URL": b.StreamURL, "STREAMURL": b.StreamURL, "TLSURL": b.TLSURL, "QUEUE": queue,
+		"THUMP_MANAGEMENT_URL": b.ManagementURL, "THUMP_STREAM_URL": b.StreamURL, "STREAMURL": b.StreamURL, "TLSURL": b.TLSURL, "QUEUE": queue,
 	} {
 		e.Setenv(name, value)
 	}
@@ -161,6 +170,7 @@ func setup(e *testscript.Env, b brokertest.Broker) error {
 			e.T().Fatal(err)
 		}
 		_, err = client.DeleteQueue(ctx, queue, thump.DeleteOptions{}) // or a stream
+		err = errors.Join(err, client.DeleteExchange(ctx, queue+"-exchange", thump.DeleteOptions{}))
 		if err := errors.Join(err, client.Close(ctx)); err != nil {
 			e.T().Fatal(err)
 		}
@@ -184,6 +194,24 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got != want {
 		ts.Fatalf("%s exits with %d, want %d", strings.Join(args[1:], " "), got, want)
+	}
+}
+
+// cmdEventually runs a command again and again until its output has a match: eventually PATTERN
+// COMMAND... The management API lists a new queue, or what a name stands for, a little later.
+func cmdEventually(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: eventually PATTERN COMMAND...")
+	}
+	pattern := regexp.MustCompile("(?m)" + args[0])
+	for begin := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+		ts.Check(ts.Exec(args[1], args[2:]...))
+		if pattern.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Since(begin) > time.Minute {
+			ts.Fatalf("%s does not print %s", strings.Join(args[1:], " "), args[0])
+		}
 	}
 }
 

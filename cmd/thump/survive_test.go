@@ -19,6 +19,7 @@ func TestRunSurvivesKills(t *testing.T) {
 	const count, kills = 300_000, 2
 	for _, kind := range []string{kindClassic, kindQuorum, kindStream} {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			node := b.Private(t, broker.Options{})
 			file := filepath.Join(t.TempDir(), "result.json")
 			args := []string{"run", "--kind", kind, "--count", fmt.Sprint(count), "--json", file, "--give-up", "5m"}

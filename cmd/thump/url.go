@@ -25,6 +25,8 @@ const (
 	urlFileVariable    = "THUMP_URL_FILE"
 	urlCommandVariable = "THUMP_URL_COMMAND"
 	streamURLVariable  = "THUMP_STREAM_URL"
+	managementVariable = "THUMP_MANAGEMENT_URL"
+	atVariable         = "THUMP_AT"
 	// urlDefault is where RabbitMQ usually is.
 	urlDefault = "amqp://guest:guest@localhost:5672"
 
@@ -32,8 +34,9 @@ const (
 )
 
 // urls are where to connect: a URL, or what says it, and perhaps another one for streams.
-// At most one of the first three is set.
+// At most one of the first four is set.
 type urls struct {
+	at        string // a place of the user's file
 	url       string
 	file      string // a file, or "-" for standard input
 	command   string // for the shell
@@ -44,6 +47,7 @@ type urls struct {
 type connectFlags urls
 
 func (f *connectFlags) register(flags *pflag.FlagSet) {
+	flags.StringVar(&f.at, "at", "", "connect to the place of this name in thump/config.toml in your folder for configurations, or in THUMP_CONFIG (default: THUMP_AT)")
 	flags.StringVar(&f.url, "url", "", "connect to amqp://user:password@host:port/vhost, or rabbitmq-stream://...; other users of this machine see it in the process list (default: THUMP_URL, else the private broker, else localhost)")
 	flags.StringVar(&f.file, "url-file", "", `read the URL from this file, which must be closed to others if it is yours, "-" for standard input; a second line may hold the URL for streams (default: THUMP_URL_FILE)`)
 	flags.StringVar(&f.command, "url-command", "", "let the shell run this, and read the URL from its output as from a file (default: THUMP_URL_COMMAND)")
@@ -53,7 +57,7 @@ func (f *connectFlags) register(flags *pflag.FlagSet) {
 // check says what is wrong with the flags that were given.
 func (f *connectFlags) check(given func(flag string) bool) error {
 	for _, flag := range []struct{ name, value string }{
-		{"url", f.url}, {"url-file", f.file}, {"url-command", f.command}, {"stream-url", f.streamURL},
+		{"at", f.at}, {"url", f.url}, {"url-file", f.file}, {"url-command", f.command}, {"stream-url", f.streamURL},
 	} {
 		if given(flag.name) && flag.value == "" {
 			// Most likely an empty variable in a script. It must not mean any broker
@@ -62,7 +66,7 @@ func (f *connectFlags) check(given func(flag string) bool) error {
 		}
 	}
 	if (*urls)(f).sources() > 1 {
-		return errors.New("--url, --url-file and --url-command can't go together: each says where to connect")
+		return errors.New("--at, --url, --url-file and --url-command can't go together: each says where to connect")
 	}
 	return nil
 }
@@ -70,9 +74,9 @@ func (f *connectFlags) check(given func(flag string) bool) error {
 // given reports whether a flag says where to connect.
 func (f *connectFlags) given() bool { return *f != connectFlags{} }
 
-// sources is how many of url, file and command are set.
+// sources is how many of at, url, file and command are set.
 func (w *urls) sources() (n int) {
-	for _, source := range []string{w.url, w.file, w.command} {
+	for _, source := range []string{w.at, w.url, w.file, w.command} {
 		if source != "" {
 			n++
 		}
@@ -84,25 +88,32 @@ func (w *urls) sources() (n int) {
 // is enough. The environment's variables belong together: beside a flag that says where to
 // connect, THUMP_STREAM_URL may be another broker's, and is ignored.
 func (f connectFlags) named(ctx context.Context, u *ui) (t target, ok bool, err error) {
-	where := urls(f)
+	where, management := urls(f), ""
 	if where.sources() == 0 {
-		where.url, where.file, where.command = os.Getenv(urlVariable), os.Getenv(urlFileVariable), os.Getenv(urlCommandVariable)
+		where.at, where.url, where.file, where.command = os.Getenv(atVariable), os.Getenv(urlVariable), os.Getenv(urlFileVariable), os.Getenv(urlCommandVariable)
 		if where.sources() > 1 {
-			return target{}, false, usagef("more than one of %s, %s and %s is set: each says where to connect", urlVariable, urlFileVariable, urlCommandVariable)
+			return target{}, false, usagef("more than one of %s, %s, %s and %s is set: each says where to connect", atVariable, urlVariable, urlFileVariable, urlCommandVariable)
+		}
+		if !f.given() {
+			management = os.Getenv(managementVariable)
 		}
 		if where.streamURL == "" {
 			where.streamURL = os.Getenv(streamURLVariable)
 		}
 	}
-	t = target{url: where.url, streamURL: where.streamURL}
+	if where.at != "" {
+		t, err = where.place(ctx, u)
+		return t, err == nil, err
+	}
+	t = target{url: where.url, streamURL: where.streamURL, managementURL: management}
 	from, read := "", func() ([]byte, error) { return nil, nil }
 	switch {
 	case where.file == "-":
-		from, read = "standard input", func() ([]byte, error) { return io.ReadAll(io.LimitReader(os.Stdin, urlFileMost)) }
+		from, read = "standard input", func() ([]byte, error) { return u.readInput(urlFileMost) }
 	case where.file != "":
 		from, read = where.file, func() ([]byte, error) { return secretfile.Read(where.file) }
 	case where.command != "":
-		from, read = "what it printed", func() ([]byte, error) { return runForURL(ctx, u, where.command) }
+		from, read = "what it printed", func() ([]byte, error) { return u.runShell(ctx, where.command) }
 	}
 	if from != "" {
 		text, err := interruptibly(ctx, read)
@@ -127,9 +138,23 @@ func (w *urls) kind() string {
 	return "file"
 }
 
-// runForURL runs a command of the user's and returns what it writes. What it has to say it
+// errUnattended is why something is not done while a shell completes a word.
+var errUnattended = errors.New("nobody waits for this")
+
+// readInput reads standard input.
+func (u *ui) readInput(most int64) ([]byte, error) {
+	if u.unattended {
+		return nil, errUnattended
+	}
+	return io.ReadAll(io.LimitReader(os.Stdin, most))
+}
+
+// runShell runs a command of the user's and returns what it writes. What it has to say it
 // says on standard error.
-func runForURL(ctx context.Context, u *ui, command string) ([]byte, error) {
+func (u *ui) runShell(ctx context.Context, command string) ([]byte, error) {
+	if u.unattended {
+		return nil, errUnattended
+	}
 	shell, flag := "sh", "-c"
 	if runtime.GOOS == "windows" {
 		shell, flag = "cmd", "/c"
@@ -167,7 +192,8 @@ func (t *target) parse(text, from string) error {
 // unencrypted.
 func (u *ui) warnOfClearText(endpoints ...thump.Endpoint) {
 	for _, e := range endpoints {
-		if !e.TLS && !e.Loopback() {
+		if !e.TLS && !e.Loopback() && !u.warned {
+			u.warned = true
 			u.errorf("thump: warning: the password and all data go to %s in clear; amqps:// and rabbitmq-stream+tls:// encrypt them\n", e.Host)
 			return
 		}
@@ -188,7 +214,7 @@ func checkURLs(cmd *cobra.Command) error {
 	var wrong error
 	cmd.Flags().Visit(func(f *pflag.Flag) {
 		switch f.Name {
-		case "url", "stream-url", "url-command", "to-url", "to-stream-url", "to-url-command":
+		case "url", "stream-url", "url-command", "management-url", "to-url", "to-stream-url", "to-url-command":
 		default:
 			if wrong == nil && isURL(f.Value.String()) {
 				wrong = misplaced("the value of --" + f.Name)

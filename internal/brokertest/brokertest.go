@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -167,16 +168,27 @@ func QueueName(t testing.TB) string {
 // Manage sends a request to a node's management API and returns the body of the
 // response. The test fails unless the status is 2xx. managementURL is that of a Broker
 // or a Node, path begins after "/api/", and body is sent as JSON unless it is nil.
+//
+// A request that can be repeated is, where the API has failed: that of a busy node does
+// where a connection that it is to list or to close has just ended.
 func Manage(t testing.TB, managementURL, method, path string, body any) []byte {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	answer, err := manage(ctx, managementURL, method, path, body)
-	if err != nil {
-		t.Fatal(err)
+	for {
+		answer, err := manage(ctx, managementURL, method, path, body)
+		if err == nil {
+			return answer
+		}
+		if method == http.MethodPost || !errors.Is(err, errAPIFailed) || ctx.Err() != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
-	return answer
 }
+
+// errAPIFailed is a status of 500 or more.
+var errAPIFailed = errors.New("the management API has failed")
 
 func manage(ctx context.Context, managementURL, method, path string, body any) ([]byte, error) {
 	var content io.Reader
@@ -203,7 +215,11 @@ func manage(ctx context.Context, managementURL, method, path string, body any) (
 		return nil, err
 	}
 	if response.StatusCode >= 300 {
-		return nil, errors.New("management API: " + method + " " + path + ": " + response.Status + ": " + string(answer))
+		err := errors.New("management API: " + method + " " + path + ": " + response.Status + ": " + string(answer))
+		if response.StatusCode >= 500 {
+			err = fmt.Errorf("%w: %w", errAPIFailed, err)
+		}
+		return nil, err
 	}
 	return answer, nil
 }

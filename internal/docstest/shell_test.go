@@ -30,7 +30,11 @@ func TestShell(t *testing.T) {
 	if err := os.WriteFile(urlFile, []byte(nowhere), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	environment := append(os.Environ(), "THUMP_URL="+nowhere, "THUMP_STREAM_URL=", "THUMP_HOME="+t.TempDir())
+	config := filepath.Join(t.TempDir(), "config.toml")
+	if err := os.WriteFile(config, []byte("[places.staging]\nurl = \""+nowhere+"\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	environment := append(os.Environ(), "THUMP_CONFIG="+config, "THUMP_URL="+nowhere, "THUMP_STREAM_URL=", "THUMP_HOME="+t.TempDir())
 	for _, b := range blocks(t, "sh") {
 		for i, line := range strings.Split(b.code, "\n") {
 			for _, args := range thumpCommands(line) {
@@ -50,7 +54,7 @@ func TestShell(t *testing.T) {
 // reports whether it still tries to connect. urlFile holds the URL of nobody.
 func withoutBroker(args []string, urlFile string) (offline []string, connects bool) {
 	offline = slices.Clone(args)
-	if args[0] == "broker" || args[0] == "completion" || slices.Contains(args, "--private") {
+	if args[0] == "broker" || args[0] == "completion" || args[0] == "man" || slices.Contains(args, "--private") {
 		return append(offline, "--help"), false
 	}
 	for i, arg := range args[:len(args)-1] {

@@ -227,7 +227,7 @@ func (s *sender) sum(first, flushed time.Time) error {
 	var failed error
 	for i := range s.publishers {
 		p := &s.publishers[i]
-		c := p.pub.Counts()
+		c := p.pub.Stats()
 		s.counts.Published += c.Published
 		s.counts.Confirmed += c.Confirmed
 		s.counts.Rejected += c.Rejected
@@ -237,9 +237,8 @@ func (s *sender) sum(first, flushed time.Time) error {
 		s.counts.Unknown += c.Unknown + c.InFlight
 		s.counts.Sent += c.Sent
 		s.counts.Resent += c.Resent
-		bodies, wire := p.pub.Bytes()
-		s.bodyBytes += bodies
-		s.wireBytes += wire
+		s.bodyBytes += c.BodyBytes
+		s.wireBytes += c.WireBytes
 		s.published[i] = p.published
 		if p.last.After(s.last) {
 			s.last = p.last

@@ -3,9 +3,11 @@
 package printable
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -18,6 +20,25 @@ func Text(text string) string { return escape(text, plain) }
 // Lines is Text for what has lines of its own: line breaks and tabs stay.
 func Lines(text string) string {
 	return escape(text, func(r rune) bool { return r == '\n' || r == '\t' || plain(r) })
+}
+
+// JSON returns JSON with escapes for what encoding/json leaves alone and nobody sees: DEL, the
+// control characters above it, marks that turn the direction of writing. Outside of strings
+// JSON has none of them. Line breaks stay.
+func JSON(text []byte) []byte {
+	shown := make([]byte, 0, len(text))
+	for _, r := range string(text) {
+		switch {
+		case r == '\n' || unicode.IsPrint(r):
+			shown = utf8.AppendRune(shown, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			shown = fmt.Appendf(shown, `\u%04x\u%04x`, high, low)
+		default:
+			shown = fmt.Appendf(shown, `\u%04x`, r)
+		}
+	}
+	return shown
 }
 
 // plain reports whether a character can be seen, and is that character.

@@ -1,8 +1,10 @@
 package printable
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/thumpmq/thump/internal/mutate"
@@ -46,5 +48,22 @@ func TestLines(t *testing.T) {
 	const text = "one\r\n\ttwo\x1b[31m\n\u2028three\xff\n"
 	if got, want := Lines(text), "one\\r\n\ttwo\\x1b[31m\n\\u2028three\\xff\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+// TestJSON: what is escaped in JSON reads back as it was.
+func TestJSON(t *testing.T) {
+	const text = "a\x00\x1b\x7f\u009b\u202e\U000e0001\n\t\"ö\ufffd😀"
+	encoded, err := json.Marshal(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := JSON(encoded)
+	if i := strings.IndexFunc(string(shown), func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 {
+		t.Errorf("%q holds what is not to be seen", shown)
+	}
+	var back string
+	if err := json.Unmarshal(shown, &back); err != nil || back != text {
+		t.Errorf("%s reads back as %q, %v", shown, back, err)
 	}
 }

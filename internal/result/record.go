@@ -31,9 +31,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"unicode"
-	"unicode/utf16"
-	"unicode/utf8"
+
+	"github.com/thumpmq/thump/internal/printable"
 )
 
 // Version is the version of the JSON that this package writes. It changes when a
@@ -66,29 +65,10 @@ func (rec *Record) Write(w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("result: %w", err)
 	}
-	if _, err := w.Write(append(escape(b), '\n')); err != nil {
+	if _, err := w.Write(append(printable.JSON(b), '\n')); err != nil {
 		return fmt.Errorf("result: writing the JSON: %w", err)
 	}
 	return nil
-}
-
-// escape escapes what encoding/json leaves alone and nobody sees: DEL, the control
-// characters above it, marks that turn the direction of writing. Outside of strings JSON
-// has none of them.
-func escape(text []byte) []byte {
-	shown := make([]byte, 0, len(text))
-	for _, r := range string(text) {
-		switch {
-		case r == '\n' || unicode.IsPrint(r):
-			shown = utf8.AppendRune(shown, r)
-		case r > 0xffff:
-			high, low := utf16.EncodeRune(r)
-			shown = fmt.Appendf(shown, `\u%04x\u%04x`, high, low)
-		default:
-			shown = fmt.Appendf(shown, `\u%04x`, r)
-		}
-	}
-	return shown
 }
 
 // Read reads a record that Write wrote. It refuses those of a newer version.
