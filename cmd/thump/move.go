@@ -48,6 +48,7 @@ second ends at once.
   thump move orders archive --journal orders.journal
   thump move events archive --offset 2026-11-23T10:00:00Z
   thump move orders parking --count 1000 --rate 100
+  thump move orders parking --filter 'headers.tenant == "acme"'
   thump move orders orders-v2 --follow`,
 		Args: func(cmd *cobra.Command, args []string) error { return cfg.takeNames(cmd, args) },
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -62,7 +63,8 @@ second ends at once.
 	flags.StringVar(&cfg.toExchange, "to-exchange", "", "publish to this exchange, with each message's own routing key or --routing-key")
 	flags.StringVar(&cfg.key, "routing-key", "", "the routing key for --to-exchange or a super stream (default: each message's own)")
 	cfg.to.register(flags)
-	flags.Var((*countFlag)(&cfg.count), "count", "move at most this many messages")
+	flags.Var(&cfg.filter, "filter", "move only the messages that this expression is true of (docs/filter.md); the others are held until the end, up to 40,535 of a queue's")
+	flags.Var((*countFlag)(&cfg.count), "count", "take at most this many messages")
 	flags.Lookup("count").DefValue = ""
 	flags.Var((*idleFlag)(&cfg.idle), "idle", "end when no message has come for this long, like 5s")
 	flags.BoolVar(&cfg.follow, "follow", false, "go on with what comes, until Ctrl-C")
@@ -87,6 +89,7 @@ type moveConfig struct {
 	from  string
 	toName
 
+	filter     filterFlag
 	count      uint64
 	idle       time.Duration
 	follow     bool
@@ -208,7 +211,7 @@ func (cfg *moveConfig) job(ctx context.Context, w *movement) (job move.Job, held
 		Source: w.source.client, Target: w.target.client, NoRecovery: cfg.recovery.off, GiveUp: cfg.recovery.giveUp,
 		Message: move.Copy(cfg.dropped()...), Limit: cfg.count, Idle: cfg.idle, Follow: cfg.follow, Rate: cfg.rate,
 		GiveUpWhenFull: cfg.onFull.end, AnyUserID: cfg.anyUserID,
-		Start: cfg.offset.start, ConsumerName: cfg.consumerName, PublisherName: cfg.publisherName,
+		Skip: cfg.filter.skip(), Start: cfg.offset.start, ConsumerName: cfg.consumerName, PublisherName: cfg.publisherName,
 	}
 	if job.From, err = move.Find(ctx, w.source.client, cfg.from); err != nil {
 		return job, "", err

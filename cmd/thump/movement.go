@@ -201,8 +201,12 @@ func receiptText(command string, r move.Receipt) string {
 	if r.Known > 0 {
 		known = fmt.Sprintf(" and %d known to be there", r.Known)
 	}
-	return fmt.Sprintf(" [x] %s: %d taken, %d confirmed%s, %d acked, %d left, %d that may be there twice\n",
-		what, r.Taken, r.Confirmed, known, r.Acked, r.Left, r.MayBeTwice)
+	left := fmt.Sprintf("%d left", r.Left)
+	if r.Skipped > 0 {
+		left += fmt.Sprintf(" and %d not wanted", r.Skipped)
+	}
+	return fmt.Sprintf(" [x] %s: %d taken, %d confirmed%s, %d acked, %s, %d that may be there twice\n",
+		what, r.Taken, r.Confirmed, known, r.Acked, left, r.MayBeTwice)
 }
 
 // moveRecord is what move and redrive write as JSON.

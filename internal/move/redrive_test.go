@@ -49,7 +49,7 @@ func TestRedrive(t *testing.T) {
 		receive(t, client, overflown, 1)
 
 		redriver := NewRedriver(client, 1, false)
-		groups, err := Survey(ctx, client, dead.Name, redriver, 100)
+		groups, err := Survey(ctx, client, dead.Name, redriver, 100, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
