@@ -2,19 +2,14 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/thumpmq/thump"
-	"github.com/thumpmq/thump/internal/load"
 	"github.com/thumpmq/thump/internal/move"
-	"github.com/thumpmq/thump/internal/result"
 )
 
 func moveCommand(u *ui) *cobra.Command {
@@ -53,6 +48,7 @@ second ends at once.
   thump move orders archive --journal orders.journal
   thump move events archive --offset 2026-11-23T10:00:00Z
   thump move orders parking --count 1000 --rate 100
+  thump move orders parking --filter 'headers.tenant == "acme"'
   thump move orders orders-v2 --follow`,
 		Args: func(cmd *cobra.Command, args []string) error { return cfg.takeNames(cmd, args) },
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -67,7 +63,8 @@ second ends at once.
 	flags.StringVar(&cfg.toExchange, "to-exchange", "", "publish to this exchange, with each message's own routing key or --routing-key")
 	flags.StringVar(&cfg.key, "routing-key", "", "the routing key for --to-exchange or a super stream (default: each message's own)")
 	cfg.to.register(flags)
-	flags.Var((*countFlag)(&cfg.count), "count", "move at most this many messages")
+	flags.Var(&cfg.filter, "filter", "move only the messages that this expression is true of (docs/filter.md); the others are held until the end, up to 40,535 of a queue's")
+	flags.Var((*countFlag)(&cfg.count), "count", "take at most this many messages")
 	flags.Lookup("count").DefValue = ""
 	flags.Var((*idleFlag)(&cfg.idle), "idle", "end when no message has come for this long, like 5s")
 	flags.BoolVar(&cfg.follow, "follow", false, "go on with what comes, until Ctrl-C")
@@ -92,6 +89,7 @@ type moveConfig struct {
 	from  string
 	toName
 
+	filter     filterFlag
 	count      uint64
 	idle       time.Duration
 	follow     bool
@@ -213,7 +211,7 @@ func (cfg *moveConfig) job(ctx context.Context, w *movement) (job move.Job, held
 		Source: w.source.client, Target: w.target.client, NoRecovery: cfg.recovery.off, GiveUp: cfg.recovery.giveUp,
 		Message: move.Copy(cfg.dropped()...), Limit: cfg.count, Idle: cfg.idle, Follow: cfg.follow, Rate: cfg.rate,
 		GiveUpWhenFull: cfg.onFull.end, AnyUserID: cfg.anyUserID,
-		Start: cfg.offset.start, ConsumerName: cfg.consumerName, PublisherName: cfg.publisherName,
+		Skip: cfg.filter.skip(), Start: cfg.offset.start, ConsumerName: cfg.consumerName, PublisherName: cfg.publisherName,
 	}
 	if job.From, err = move.Find(ctx, w.source.client, cfg.from); err != nil {
 		return job, "", err
@@ -287,214 +285,4 @@ func (cfg *moveConfig) dropped() []string {
 		return cfg.drop
 	}
 	return append(move.DeathHeaders(), cfg.drop...)
-}
-
-// movement is a move or redrive at work.
-type movement struct {
-	u              *ui
-	json           *file
-	journal        string      // "" if there is none
-	source, target *connection // the same, unless there is --to-url
-	taking         *connection // to the source's broker once more, for a queue; else nil
-	progress       movingProgress
-}
-
-// movingProgress is that of a move, for follow.
-type movingProgress struct {
-	load.Progress // what it is told of lost connections
-	of            move.Progress
-}
-
-func (p *movingProgress) Published() uint64 { return p.of.Taken() }
-func (p *movingProgress) Confirmed() uint64 { return p.of.Confirmed() }
-func (p *movingProgress) Received() uint64  { return p.of.Taken() }
-
-// Away is since when one side has no connection, and why.
-func (p *movingProgress) Away() (time.Time, error) {
-	if since, why := p.of.Away(); why != nil {
-		return since, why
-	}
-	return p.Progress.Away()
-}
-
-func (p *movingProgress) Blocked() string {
-	if n := p.of.Full(); n > 0 {
-		return fmt.Sprintf("the target is full, and %d messages wait to be published again", n)
-	}
-	return p.of.Blocked()
-}
-
-// openMove connects to the source, and to the target where that is elsewhere.
-func openMove(starting context.Context, u *ui, output *outputFlags, source *connectFlags, to *toFlags, recovery *recoveryFlags, name string) (*movement, error) {
-	u.quiet = output.quiet
-	w := &movement{u: u}
-	var err error
-	if w.json, err = u.openJSON(starting, output.json); err != nil {
-		return nil, err
-	}
-	how := manner{name: name, recovery: recovery.recovery()}
-	if w.source, err = source.connect(starting, u, how); err != nil {
-		return nil, err
-	}
-	w.target = w.source
-	w.source.listener.progress.Store(&w.progress.Progress)
-	if to.given() {
-		if w.target, err = to.connect(starting, u, how); err != nil {
-			return nil, errors.Join(fmt.Errorf("the target: %w", err), w.close(starting, nil))
-		}
-		w.target.listener.progress.Store(&w.progress.Progress)
-	}
-	return w, nil
-}
-
-// takeFromQueue connects to the source once more, for a queue: package move wants to know
-// when that connection is lost.
-func (w *movement) takeFromQueue(ctx context.Context, job *move.Job) (err error) {
-	w.taking, err = w.source.to.dial(ctx, w.u, manner{name: "thump move", recovery: thump.Recovery{Off: true}, again: true})
-	if err == nil {
-		job.Source = w.taking.client
-	}
-	return err
-}
-
-func (w *movement) close(ctx context.Context, err error) error {
-	w.json.discard()
-	timeout := cleanupTimeout
-	if w.u.stopping() {
-		timeout = goodbyeTimeout
-	}
-	closing := w.source.close(ctx, false, timeout)
-	if w.taking != nil {
-		_ = w.taking.close(ctx, false, timeout) // package move has said what there was to say
-	}
-	if w.target != nil && w.target != w.source {
-		closing = errors.Join(closing, w.target.close(ctx, false, timeout))
-	}
-	if err == nil {
-		return closing
-	}
-	return err
-}
-
-// sameVhost reports whether source and target are in one vhost of one broker, as far as
-// can be told.
-func (w *movement) sameVhost() bool {
-	if w.source == w.target {
-		return true
-	}
-	a, errA := thump.ParseURL(w.source.url)
-	b, errB := thump.ParseURL(w.target.url)
-	return errA == nil && errB == nil && a.Host == b.Host && a.Port == b.Port && a.Vhost == b.Vhost
-}
-
-// where names a place and its broker.
-func where(c *connection, p move.Place) string { return fmt.Sprintf("%s at %s", p, c.url) }
-
-// ghostTimeout is how long the connection of a move that was killed may be there.
-const ghostTimeout = 30 * time.Second
-
-// settledQueue looks at a queue. With alone it waits a while until nobody consumes from it:
-// the broker may not have noticed yet that a move was killed.
-func (w *movement) settledQueue(ctx context.Context, name string, alone bool) (thump.QueueInfo, error) {
-	for begin := time.Now(); ; {
-		info, err := w.source.client.InspectQueue(ctx, name)
-		if err != nil || !alone || info.Consumers == 0 || time.Since(begin) > ghostTimeout {
-			return info, err
-		}
-		select {
-		case <-time.After(progressEvery):
-		case <-ctx.Done():
-			return info, ctx.Err()
-		}
-	}
-}
-
-// run moves, and shows how far it is.
-func (w *movement) run(ctx context.Context, job move.Job) (move.Receipt, error) {
-	job.Stop, job.Progress = w.u.interrupted, &w.progress.of
-	done := w.u.follow(&w.progress, tracks{send: job.Limit, receive: job.Limit, confirms: true})
-	defer done()
-	return move.Run(ctx, job)
-}
-
-// namedMost is how many messages that may be twice, and how many reasons, are printed.
-const namedMost = 20
-
-// report prints the receipt, and returns what the command ends with.
-func (w *movement) report(ctx context.Context, command string, job move.Job, r move.Receipt, ended error) error {
-	for i, double := range r.Doubled {
-		if i == namedMost {
-			all := "--json has all of them"
-			if w.journal != "" {
-				all = move.TwicePath(w.journal) + " has all of them"
-			}
-			w.u.errorf(" [!] May be there twice: %d more; %s\n", r.MayBeTwice-namedMost, all)
-			break
-		}
-		w.u.errorf(" [!] May be there twice: %s: %s\n", double.Message, double.Why)
-	}
-	for why, n := range r.Reasons {
-		w.u.errorf(" [!] Left at the source: %d, because %s\n", n, why)
-	}
-	verdict := result.OK
-	switch {
-	case ended != nil:
-		verdict = result.Failed
-		if w.u.stopping() && errors.Is(ended, context.Canceled) {
-			ended, verdict = errInterrupted, result.Interrupted
-		}
-	case w.u.stopping():
-		ended, verdict = errInterrupted, result.Interrupted
-	case r.Left > 0:
-		ended, verdict = fmt.Errorf("%d messages stay in %s", r.Left, job.From), result.Failed
-	}
-	text := receiptText(command, r)
-	if w.json != nil && w.json.out == io.Writer(w.u.stdout) {
-		w.u.notef("%s", text)
-	} else {
-		w.u.printf("%s", text)
-	}
-	if w.json != nil {
-		record := moveRecord{Version: result.Version, Verdict: verdict, Command: command, Source: where(w.source, job.From), Target: where(w.target, job.To), Receipt: r}
-		if ended != nil {
-			record.Reason = new(ended.Error())
-		}
-		if err := w.json.fill(ctx, record.write); err != nil {
-			return w.u.orInterrupted(fmt.Errorf("--json: %w", err))
-		}
-	}
-	return ended
-}
-
-// receiptText is the last line of a move.
-func receiptText(command string, r move.Receipt) string {
-	what := "Moved"
-	if command == "redrive" {
-		what = "Redriven"
-	}
-	known := ""
-	if r.Known > 0 {
-		known = fmt.Sprintf(" and %d known to be there", r.Known)
-	}
-	return fmt.Sprintf(" [x] %s: %d taken, %d confirmed%s, %d acked, %d left, %d that may be there twice\n",
-		what, r.Taken, r.Confirmed, known, r.Acked, r.Left, r.MayBeTwice)
-}
-
-// moveRecord is what move and redrive write as JSON.
-type moveRecord struct {
-	Version int            `json:"version"`
-	Verdict result.Verdict `json:"verdict"`
-	Reason  *string        `json:"reason"`
-	Command string         `json:"command"`
-	Source  string         `json:"source"`
-	Target  string         `json:"target"`
-	move.Receipt
-}
-
-func (r *moveRecord) write(w io.Writer) error {
-	b, err := json.MarshalIndent(r, "", "  ")
-	if err == nil {
-		_, err = w.Write(append(b, '\n'))
-	}
-	return err
 }

@@ -30,7 +30,7 @@ func TestKilledMove(t *testing.T) {
 }
 
 func testKilledMove(t *testing.T, b brokertest.Broker, kind string) {
-	kills, seed := 3, uint64(time.Now().UnixNano())
+	kills, seed := 2, uint64(time.Now().UnixNano())
 	if text := os.Getenv(envKills); text != "" {
 		n, err := strconv.Atoi(text)
 		if err != nil {
@@ -119,7 +119,7 @@ func numbersIn(t *testing.T, client *thump.Client, name, kind string, n int) []i
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer con.Close(t.Context())
+	defer func() { _ = con.Close(t.Context()) }()
 	times := make([]int, n)
 	for received, quiet := 0, patience; ; quiet = 2 * time.Second {
 		ctx, cancel := context.WithTimeout(t.Context(), quiet)

@@ -50,6 +50,7 @@ again at once does not come twice. The first Ctrl-C ends in order.
 		Example: `  thump redrive orders.dead --dry-run
   thump redrive orders.dead
   thump redrive orders.dead --direct --count 100 --rate 10
+  thump redrive orders.dead --filter 'json.customer == "acme"'
   thump redrive orders.dead --journal redrive.journal`,
 		Args: func(cmd *cobra.Command, args []string) error { return cfg.takeNames(cmd, args) },
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -64,7 +65,8 @@ again at once does not come twice. The first Ctrl-C ends in order.
 	flags.BoolVar(&cfg.dryRun, "dry-run", false, "only say what there is, and what would become of it")
 	flags.BoolVar(&cfg.direct, "direct", false, "send each to the queue that it died in, instead of to the exchange that it came from")
 	flags.IntVar(&cfg.maxRedrives, "max-redrives", maxRedrivesDefault, "leave what was redriven so often; 0 for no limit")
-	flags.Var((*countFlag)(&cfg.count), "count", "redrive at most this many messages")
+	flags.Var(&cfg.filter, "filter", "redrive only the messages that this expression is true of (docs/filter.md); the others are held until the end, up to 40,535")
+	flags.Var((*countFlag)(&cfg.count), "count", "take at most this many messages")
 	flags.Lookup("count").DefValue = ""
 	flags.Float64Var(&cfg.rate, "rate", 0, "at most this many messages a second")
 	flags.StringVar(&cfg.journal, "journal", "", "remember in this file what was published and confirmed, for a redrive that is started again")
@@ -121,7 +123,7 @@ func redrive(ctx context.Context, cfg *redriveConfig, u *ui) (err error) {
 	job := move.Job{
 		From: from, Target: client, To: move.Place{Kind: move.Exchange}, Limit: cfg.count, Rate: cfg.rate,
 		NoRecovery: cfg.recovery.off, GiveUp: cfg.recovery.giveUp, GiveUpWhenFull: cfg.onFull.end,
-		Message: func(d *thump.Delivery) (thump.Message, error) { return redriver.Message(ctx, d) },
+		Skip: cfg.filter.skip(), Message: func(d *thump.Delivery) (thump.Message, error) { return redriver.Message(ctx, d) },
 	}
 	if err := w.takeFromQueue(starting, &job); err != nil {
 		return u.orInterrupted(err)
@@ -151,7 +153,7 @@ func survey(ctx context.Context, cfg *redriveConfig, w *movement, redriver *move
 	if cfg.count > 0 {
 		limit = min(limit, cfg.count)
 	}
-	groups, err := move.Survey(ctx, w.source.client, cfg.from, redriver, limit)
+	groups, err := move.Survey(ctx, w.source.client, cfg.from, redriver, limit, cfg.filter.skip())
 	if err != nil {
 		return w.u.orInterrupted(err)
 	}

@@ -23,6 +23,7 @@ const (
 	arrived         // confirmed now
 	known           // confirmed to an earlier move, or before a connection was lost
 	stays           // it goes back to the source
+	skipped         // so does this, which was not to be moved
 	unanswered      // so does this; it may be at the target
 )
 

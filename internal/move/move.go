@@ -16,11 +16,15 @@ const (
 	// than the publisher's window.
 	prefetch = 20_000
 	window   = 10_000
+	// prefetchSkipping is prefetch where some are not to be moved, and held.
+	prefetchSkipping = 65_535
 	// batchMost is the most messages that the journal is synced for at a time.
 	batchMost = 1000
 	// leftMost is how many messages may stay behind before a move gives up: they are held
-	// until its end, and what is held takes the room of what comes.
-	leftMost = prefetch / 2
+	// until its end, and what is held takes the room of what comes. skippedMost is the same
+	// for those that are not to be moved.
+	leftMost    = prefetch / 4
+	skippedMost = prefetchSkipping - prefetch - leftMost
 	// pollEvery is how often a source that delivers nothing is looked at.
 	pollEvery = time.Second
 	// orderlyTimeout is how long confirms are waited for after Stop.
@@ -49,6 +53,10 @@ type Job struct {
 	// at the source. Copy is one. It is called by one goroutine at a time. What it returns
 	// may share memory with the delivery.
 	Message func(d *thump.Delivery) (thump.Message, error)
+
+	// Skip, where set, says which messages are not to be moved: they are held until the end,
+	// and go back. It is called before Message, by the same goroutine.
+	Skip func(d *thump.Delivery) (bool, error)
 
 	// Limit is the most messages to take; 0 for no limit. A move ends when it has taken
 	// so many; when nothing has come for Idle; or, with neither Idle nor Follow, when the
@@ -131,6 +139,8 @@ var (
 	ErrFull = errors.New("the target rejected messages: it is full")
 	// ErrTooManyLeft is the error of a move that most messages can't take part in.
 	ErrTooManyLeft = fmt.Errorf("%d messages could not be moved, and wait to go back", leftMost)
+	// ErrTooManySkipped is the error of a move of few messages among many.
+	ErrTooManySkipped = fmt.Errorf("%d messages are not to be moved, and wait to go back: no more can be held", skippedMost)
 )
 
 // errAgain ends the taking of a session because the source lost its connection: what was
@@ -156,6 +166,7 @@ type mover struct {
 	job      Job
 	journal  *Journal
 	pub      *thump.Publisher
+	prefetch int
 	dedupes  bool // the target drops what it has already
 	byOffset bool // and knows it by its offset
 
@@ -205,6 +216,11 @@ func newMover(ctx context.Context, job Job) (*mover, error) {
 	if m.journal == nil {
 		m.journal = &Journal{prefetch: prefetch, tail: tail{first: 1}}
 	}
+	m.prefetch = prefetch
+	if job.Skip != nil && !job.From.streams() {
+		m.prefetch = prefetchSkipping
+	}
+	m.journal.prefetch = m.prefetch
 	cfg := thump.PublisherConfig{To: job.To.target(job.Key), OnOutcomes: m.hear, AnyUserID: job.AnyUserID}
 	if job.To.streams() {
 		cfg.AnyUserID = false // a stream takes any

@@ -46,6 +46,9 @@ func TestOutages(t *testing.T) {
 	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
 		for _, cut := range []string{"source", "target"} {
 			for _, kind := range []thump.QueueKind{thump.Classic, thump.Quorum} {
+				if cut == "target" && kind == thump.Quorum {
+					continue // the source's kind is all the same to it
+				}
 				t.Run(fmt.Sprintf("%s %s", cut, kind), func(t *testing.T) { testOutages(t, b, cut, kind) })
 			}
 		}
@@ -56,7 +59,7 @@ func testOutages(t *testing.T, b brokertest.Broker, cut string, kind thump.Queue
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	const n = 20_000
+	const n = 10_000
 	client := dial(t, b)
 	var breaks breakable
 	broken, err := thump.Dial(t.Context(), thump.Config{URLs: []string{b.URL}, DialContext: breaks.dial, Recovery: thump.Recovery{Off: cut == "source"}})

@@ -77,6 +77,16 @@ func (m *mover) decide(f *flight, i int, sentLater bool) {
 		f.stay(i, "")
 		return
 	}
+	if m.job.Skip != nil {
+		skip, err := m.job.Skip(d)
+		if skip || err != nil {
+			e.status = left
+			if f.fates[i] = skipped; err != nil {
+				f.stay(i, err.Error())
+			}
+			return
+		}
+	}
 	msg, err := m.job.Message(d)
 	if err != nil {
 		f.stay(i, err.Error())
@@ -121,6 +131,9 @@ func (m *mover) count(f *flight) {
 				why = "an earlier move could not publish it"
 			}
 			m.receipt.leave(why)
+		case skipped:
+			m.receipt.Skipped++
+		default: // it is published
 		}
 		m.receipt.Taken++
 	}
@@ -130,6 +143,9 @@ func (m *mover) count(f *flight) {
 	m.job.Progress.taken.Store(m.receipt.Taken)
 	if m.receipt.Left >= leftMost && m.fatal == nil {
 		m.fatal = ErrTooManyLeft
+	}
+	if m.receipt.Skipped >= skippedMost && m.fatal == nil && !m.job.From.streams() {
+		m.fatal = ErrTooManySkipped
 	}
 }
 
@@ -155,7 +171,7 @@ func (m *mover) fly(f *flight) {
 // publish publishes what is to be published of a flight.
 func (m *mover) publish(ctx context.Context, f *flight) error {
 	if err := m.nameTwice(); err != nil {
-		m.refuse(f, 0, len(f.msgs), "it was not published")
+		m.refuse(f, 0, len(f.msgs), whyUnpublished)
 		return err
 	}
 	for begin := 0; begin < len(f.msgs); {
@@ -168,7 +184,7 @@ func (m *mover) publish(ctx context.Context, f *flight) error {
 			end++
 		}
 		if err := m.awaitRoom(ctx, end-begin); err != nil {
-			m.refuse(f, begin, len(f.msgs), "it was not published")
+			m.refuse(f, begin, len(f.msgs), whyUnpublished)
 			return err
 		}
 		n, err := m.pub.Publish(ctx, f.msgs[begin:end]...)
@@ -176,7 +192,7 @@ func (m *mover) publish(ctx context.Context, f *flight) error {
 		switch {
 		case err == nil:
 		case ctx.Err() != nil || m.ended(err):
-			m.refuse(f, begin, len(f.msgs), "it was not published")
+			m.refuse(f, begin, len(f.msgs), whyUnpublished)
 			return err
 		default:
 			m.refuse(f, begin, begin+1, refusal(err))

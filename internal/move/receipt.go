@@ -1,7 +1,7 @@
 package move
 
 // Receipt is what became of the messages of a move, all of which it counts:
-// Taken = Confirmed + Known + Left, where it was not cut short.
+// Taken = Confirmed + Known + Left + Skipped, where it was not cut short.
 type Receipt struct {
 	// Taken counts the messages that were taken from the source, each once.
 	Taken uint64 `json:"taken"`
@@ -15,6 +15,8 @@ type Receipt struct {
 	// Left counts those that stay at the source, Reasons why, by reason.
 	Left    uint64            `json:"left"`
 	Reasons map[string]uint64 `json:"reasons"`
+	// Skipped counts those that were not to be moved.
+	Skipped uint64 `json:"skipped"`
 	// MayBeTwice counts those that may be at the target twice. Doubled names them: the
 	// first doubledMost of them.
 	MayBeTwice uint64   `json:"may_be_twice"`
@@ -26,6 +28,9 @@ type Double struct {
 	Message string `json:"message"` // what to find it by
 	Why     string `json:"why"`
 }
+
+// whyUnpublished is why a message stays that was taken when the move ended.
+const whyUnpublished = "the move ended before it was published"
 
 // doubledMost bounds the list, not the count. It is more than is ever in flight.
 const doubledMost = 100_000

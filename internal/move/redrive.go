@@ -161,10 +161,10 @@ type Group struct {
 }
 
 // Survey reads the dead letters of a queue without taking one, and groups them, the most
-// first. It reads limit messages. They go back in order; a classic queue marks them as
+// first, but for those that skip, where it is set, says not to. It reads limit messages. They go back in order; a classic queue marks them as
 // redelivered, and a quorum queue counts a delivery of each before RabbitMQ 4.3. While it
 // reads nobody else gets them.
-func Survey(ctx context.Context, client *thump.Client, queue string, r *Redriver, limit uint64) ([]Group, error) {
+func Survey(ctx context.Context, client *thump.Client, queue string, r *Redriver, limit uint64, skip func(*thump.Delivery) (bool, error)) ([]Group, error) {
 	con, err := client.Consumer(ctx, thump.ConsumerConfig{From: thump.Queue(queue), Prefetch: surveyMost, MaxBatch: batchMost})
 	if err != nil {
 		return nil, err
@@ -189,9 +189,16 @@ func Survey(ctx context.Context, client *thump.Client, queue string, r *Redriver
 		}
 		batches = append(batches, batch)
 		for i := range batch.Deliveries {
-			if n++; n <= limit {
-				r.survey(ctx, &batch.Deliveries[i], groups, &ids)
+			d := &batch.Deliveries[i]
+			if n++; n > limit {
+				break
 			}
+			if skip != nil {
+				if not, failed := skip(d); not && failed == nil {
+					continue
+				}
+			}
+			r.survey(ctx, d, groups, &ids)
 		}
 	}
 	con.Stop()

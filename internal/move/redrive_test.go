@@ -20,7 +20,10 @@ func TestRedrive(t *testing.T) {
 		client := dial(t, b)
 		ctx := t.Context()
 		dead := queue(t, client, thump.QueueSpec{Kind: thump.Classic})
-		dlx := thump.QueueSpec{DeadLetterRoutingKey: dead.Name}
+		dlx := thump.QueueSpec{DeadLetterExchange: "amq.direct", DeadLetterRoutingKey: dead.Name}
+		if err := client.Bind(ctx, thump.Binding{Source: "amq.direct", Queue: dead.Name, RoutingKey: dead.Name}); err != nil {
+			t.Fatal(err)
+		}
 
 		exchange := dead.Name + "-exchange"
 		if err := client.DeclareExchange(ctx, thump.ExchangeSpec{Name: exchange, Kind: "topic"}); err != nil {
@@ -49,7 +52,7 @@ func TestRedrive(t *testing.T) {
 		receive(t, client, overflown, 1)
 
 		redriver := NewRedriver(client, 1, false)
-		groups, err := Survey(ctx, client, dead.Name, redriver, 100)
+		groups, err := Survey(ctx, client, dead.Name, redriver, 100, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -200,7 +200,7 @@ func (m *mover) publishAgain() time.Duration {
 	n, err := m.pub.Publish(context.Background(), msgs...) // ends with the publisher
 	if err != nil {
 		for _, r := range again[n:] {
-			m.refuse(r.f, r.i, r.i+1, "it was not published")
+			m.refuse(r.f, r.i, r.i+1, whyUnpublished)
 		}
 	}
 	return time.Hour
@@ -238,7 +238,7 @@ func (m *mover) ack(f *flight, last bool) {
 	n, whole := 0, len(f.fates) == len(f.batch.Deliveries)
 	newest := -1
 	for i, fate := range f.fates {
-		if fate == arrived || fate == known || m.job.From.streams() && fate == stays {
+		if fate == arrived || fate == known || m.job.From.streams() && (fate == stays || fate == skipped) {
 			n++
 			newest = i
 		} else {
