@@ -69,7 +69,7 @@ func foreignCases() []foreignCase {
 		{line: "move QUEUE --to-exchange amq.fanout", code: exitFailed, left: foreignCount, marks: true}, // unroutable
 		{line: "redrive QUEUE --dry-run", left: foreignCount, marks: true},
 		{line: "redrive QUEUE", code: exitFailed, left: foreignCount, marks: true}, // from nowhere
-		{line: "receive QUEUE --count 10", left: foreignCount - 10, marks: true}, // what was prefetched
+		{line: "receive QUEUE --count 10", left: foreignCount - 10, marks: true},   // what was prefetched
 		{line: "receive QUEUE --idle 1s", left: 0},
 		{line: "receive --stream QUEUE --idle 1s", code: exitFailed, left: foreignCount},
 	}
