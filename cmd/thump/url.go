@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -135,13 +132,8 @@ func (w *urls) kind() string {
 // runForURL runs a command of the user's and returns what it writes. What it has to say it
 // says on standard error.
 func runForURL(ctx context.Context, u *ui, command string) ([]byte, error) {
-	shell, flag := "sh", "-c"
-	if runtime.GOOS == "windows" {
-		shell, flag = "cmd", "/c"
-	}
-	cmd := exec.CommandContext(ctx, shell, flag, command)
+	cmd := shellCommand(ctx, command)
 	cmd.Stderr = u.stderr
-	cmd.WaitDelay = time.Second // for what it has started
 	return cmd.Output()
 }
 
