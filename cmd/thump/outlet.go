@@ -330,6 +330,14 @@ func (o *outlet) finish(r *result.Run, ended error) error {
 	return ended
 }
 
+// note is what the total says besides.
+func (o *outlet) note() string {
+	if o.split == 0 {
+		return ""
+	}
+	return fmt.Sprintf("     %d of them have the end of a line in them, and are several lines there; --format json keeps them whole\n", o.split)
+}
+
 // counted counts what is written to the file. A write that nobody takes, as to a pipe, ends
 // with the outlet's context.
 type counted struct{ o *outlet }

@@ -18,6 +18,8 @@ import (
 type receiptFlags struct {
 	output  string
 	discard bool
+	exec    string
+	failure failureFlag
 	add     bool
 	split   splitFlag
 	layout  formatFlags
@@ -26,6 +28,9 @@ type receiptFlags struct {
 func (f *receiptFlags) register(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.output, "output", "o", "-", `write the messages to this file, which must not exist; "-" for standard output`)
 	flags.BoolVar(&f.discard, "discard", false, "throw the messages away, and count them")
+	flags.StringVar(&f.exec, "exec", "", "run this command of the shell for each message, with its body on standard input (a record with --format json); the message is acked when the command succeeds")
+	f.failure = failureStop
+	flags.Var(&f.failure, "on-failure", "what becomes of a message whose --exec fails: it stays and receive stops, or it is requeued or rejected")
 	f.layout.register(flags)
 	flags.BoolVar(&f.add, "append", false, "add to the file, if it exists: records or lines that are not compressed")
 	flags.Var(&f.split, "split", "begin another file when one has this size; --output then has a number in it, like 'orders-%04d.ndjson'")
@@ -33,6 +38,18 @@ func (f *receiptFlags) register(flags *pflag.FlagSet) {
 
 // toFile reports whether the messages go to a file.
 func (f *receiptFlags) toFile() bool { return !f.discard && f.output != "-" }
+
+// prefetch is the default of --prefetch.
+func (f *receiptFlags) prefetch() int {
+	switch {
+	case f.exec != "":
+		return prefetchOfExec
+	case f.toFile():
+		return prefetchOfFile
+	default:
+		return prefetchDefault
+	}
+}
 
 // numbered is a name with a place for one number in it.
 var numbered = regexp.MustCompile(`^[^%]*%0?[0-9]*d[^%]*$`)
@@ -45,11 +62,19 @@ func (f *receiptFlags) check(cfg *config) error {
 		}
 	}
 	if f.discard {
-		for _, flag := range []string{"output", "format", "delimiter", "compress", "append", "split"} {
+		for _, flag := range []string{"output", "exec", "on-failure", "format", "delimiter", "compress", "append", "split"} {
 			wrong(cfg.given(flag), "--%s can't go with --discard: nothing is written", flag)
 		}
 		return faults(errs...)
 	}
+	if f.exec != "" {
+		for _, flag := range []string{"output", "delimiter", "compress", "append", "split", "auto-ack"} {
+			wrong(cfg.given(flag), "--%s can't go with --exec: a command gets each message", flag)
+		}
+		wrong(f.failure != failureStop && cfg.streamName+cfg.superStream != "", "--on-failure %s is for queues: a stream keeps its messages", f.failure)
+		return faults(errs...)
+	}
+	wrong(cfg.given("on-failure"), "--on-failure is for --exec")
 	format, compression := f.layout.of(f.output)
 	wrong(cfg.queue.AutoAck, "--auto-ack can't go without --discard: messages are acked when they are written")
 	wrong(f.output == "", "--output needs the name of a file")
@@ -70,9 +95,14 @@ func (f *receiptFlags) check(cfg *config) error {
 const prefetchOfFile = 10_000
 
 // open opens where the messages go; nil if they are thrown away.
-func (f *receiptFlags) open(ctx context.Context, u *ui) (*outlet, error) {
+func (f *receiptFlags) open(ctx context.Context, u *ui) (receiver, error) {
 	if f.discard {
 		return nil, nil
+	}
+	if f.exec != "" {
+		u.data, u.terminal = true, nil // standard output and standard error are the command's too
+		format, _ := f.layout.of("-")
+		return &executor{command: f.exec, onFailure: f.failure, format: format, ctx: ctx, u: u}, nil
 	}
 	files := outputFiles{name: f.output, layout: f.layout, add: f.add, splitAt: uint64(f.split)}
 	if f.output == "-" {

@@ -34,6 +34,9 @@ properties, which thump send takes (docs/format.md). In any other, and on standa
 output, each body is a line. --format says otherwise. A terminal shows a line for each
 message, and escapes what is not text.
 
+With --exec a command gets each message on its standard input, and the message is
+acked when the command succeeds; --on-failure says what becomes of others.
+
 With --discard messages are only counted, and gone. If they are like the tutorial's,
 "Message 1", it also says how many numbers came twice or are missing. This is for your
 information: receive cannot know what was sent; thump run can.
@@ -60,7 +63,8 @@ Ctrl-C ends in order and prints the total. The second ends at once.
   thump receive orders --output orders.ndjson.zst --idle 5s
   thump receive orders --output 'orders-%04d.ndjson' --split 1GB
   thump receive orders --format json | jq .headers
-  thump receive orders --delimiter '\0' | xargs -0 -n 1 ./handle
+  thump receive orders --exec ./handle --on-failure reject
+  thump receive orders --delimiter '\0' | xargs -0 -n 1 ./print
   thump receive orders --discard --count 1000
   thump receive --transient --discard    from the tutorial's producer
   thump receive --stream events --until now          everything that is there
@@ -69,8 +73,8 @@ Ctrl-C ends in order and prints the total. The second ends at once.
   thump receive --stream events --consumer-name billing --idle 2s`,
 		Args: atMostOneQueue,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !cmd.Flags().Changed("prefetch") && cfg.receipt.toFile() {
-				cfg.queue.Prefetch = prefetchOfFile
+			if !cmd.Flags().Changed("prefetch") {
+				cfg.queue.Prefetch = cfg.receipt.prefetch()
 			}
 			if err := cfg.chooseQueueOrStream(cmd, args); err != nil {
 				return err
@@ -145,8 +149,8 @@ func receive(ctx context.Context, cfg *config, u *ui) (err error) {
 	}
 
 	text := receivedText(r, tallies)
-	if out != nil && out.split > 0 {
-		text += fmt.Sprintf("     %d of them have the end of a line in them, and are several lines there; --format json keeps them whole\n", out.split)
+	if out != nil {
+		text += out.note()
 	}
 	if err := u.printResult(ctx, o.json, text, result.New(r)); err != nil {
 		return err

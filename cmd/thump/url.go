@@ -6,11 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"runtime"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -160,13 +157,8 @@ func (u *ui) runShell(ctx context.Context, command string) ([]byte, error) {
 	if u.unattended {
 		return nil, errUnattended
 	}
-	shell, flag := "sh", "-c"
-	if runtime.GOOS == "windows" {
-		shell, flag = "cmd", "/c"
-	}
-	cmd := exec.CommandContext(ctx, shell, flag, command)
+	cmd := shellCommand(ctx, command)
 	cmd.Stderr = u.stderr
-	cmd.WaitDelay = time.Second // for what it has started
 	return cmd.Output()
 }
 

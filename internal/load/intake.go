@@ -273,8 +273,11 @@ func (in *intake) settle(t *taker, w written) error {
 // ack acks what was written of a batch.
 func (in *intake) ack(t *taker, w written) error {
 	err := t.ack(w)
-	if errors.Is(err, thump.ErrStale) { // it comes again; if nothing does, the loop says why
+	switch {
+	case errors.Is(err, thump.ErrStale): // it comes again; if nothing does, the loop says why
 		in.cfg.progress.stale()
+		return nil
+	case errors.Is(err, thump.ErrSettled): // by the output
 		return nil
 	}
 	return err
@@ -337,7 +340,7 @@ func (t *taker) ack(w written) error {
 		return w.batch.Ack()
 	}
 	for i := range w.batch.Deliveries[:w.n] {
-		if err := w.batch.Deliveries[i].Ack(); err != nil {
+		if err := w.batch.Deliveries[i].Ack(); err != nil && !errors.Is(err, thump.ErrSettled) {
 			return err
 		}
 	}

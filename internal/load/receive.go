@@ -32,7 +32,8 @@ type ReceiveConfig struct {
 
 // Output is where received messages go. It is used by several consumers at a time.
 type Output interface {
-	// Write takes deliveries of a batch. It must not keep them.
+	// Write takes deliveries of a batch. It must not keep them. It may settle some; the
+	// others are acked.
 	Write(batch *thump.Batch, deliveries []thump.Delivery) error
 	// Sync returns once what was written is safe: deliveries are acked after that. An
 	// error of either ends the receiving, and what is not acked stays in the queue.
