@@ -64,6 +64,9 @@ func (c *Client) amqpPublisher(ctx context.Context, cfg *PublisherConfig, w *win
 		client: c, to: cfg.To, cfg: cfg, window: w, recoverer: recoverer{client: c, of: "publisher to " + cfg.To.String()},
 		broken: make(chan struct{}, 1), stopped: make(chan struct{}), ended: make(chan struct{}),
 	}
+	if !cfg.SameDeliveryMode {
+		p.properties.unset = Persistent
+	}
 	var err error
 	if p.declares, err = c.declaration("PublisherConfig", cfg.Declare, cfg.Bind); err != nil {
 		return nil, withPrefix(mistake(err))

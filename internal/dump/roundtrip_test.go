@@ -152,7 +152,8 @@ func declare(t testing.TB, client *thump.Client, name string, kind thump.QueueKi
 
 func publish(t testing.TB, client *thump.Client, to thump.Target, count uint64, next func() thump.Message) {
 	t.Helper()
-	pub, err := client.Publisher(t.Context(), thump.PublisherConfig{To: to})
+	stream := strings.HasPrefix(to.String(), "stream ")
+	pub, err := client.Publisher(t.Context(), thump.PublisherConfig{To: to, SameDeliveryMode: !stream})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +208,7 @@ type messages struct {
 }
 
 func (m *messages) next() thump.Message {
-	p := &thump.Properties{DeliveryMode: uint8(1 + m.IntN(2)), Headers: m.table(0)}
+	p := &thump.Properties{DeliveryMode: uint8(m.IntN(3)), Headers: m.table(0)}
 	text := func(to *string) {
 		if m.IntN(2) == 0 {
 			*to = m.text(1 + m.IntN(20))
