@@ -2,6 +2,7 @@ package dump_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"testing"
@@ -31,9 +32,7 @@ func TestDescribe(t *testing.T) {
 			{Kind: dump.Stream, Arguments: thump.NewTable("x-max-length-bytes", int64(1_000_000_000))},
 		} {
 			want.Name = queueName(t, client, fmt.Sprint(i))
-			if _, err := client.DeclareQueue(t.Context(), want.Spec()); err != nil {
-				t.Fatal(err)
-			}
+			declareQueue(t, client, want.Spec())
 			got, err := dump.Describe(t.Context(), client, want.Name)
 			if err != nil || got.Partial != "" {
 				t.Errorf("%+v: %v, %s", want, err, got.Partial)
@@ -75,4 +74,19 @@ func queueName(t testing.TB, client *thump.Client, suffix string) string {
 		_, _ = client.DeleteQueue(context.Background(), name, thump.DeleteOptions{})
 	})
 	return name
+}
+
+// declareQueue declares a queue. A broker that is very busy may fail to form a quorum queue in
+// time, and says so with code 541.
+func declareQueue(t testing.TB, client *thump.Client, spec thump.QueueSpec) {
+	t.Helper()
+	for begin := time.Now(); ; {
+		_, err := client.DeclareQueue(t.Context(), spec)
+		if err == nil {
+			return
+		}
+		if refused, ok := errors.AsType[*thump.BrokerError](err); !ok || refused.Code != 541 || time.Since(begin) > 2*time.Minute {
+			t.Fatal(err)
+		}
+	}
 }

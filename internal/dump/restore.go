@@ -155,8 +155,8 @@ func (w *restorer) publishAll(ctx context.Context) error {
 		}
 		reading := w.fill()
 		if len(w.msgs) > 0 {
-			if _, err := w.pub.Publish(ctx, w.msgs...); err != nil {
-				return err
+			if n, err := w.pub.Publish(ctx, w.msgs...); err != nil {
+				return fmt.Errorf("message %d of the dump: %w", w.msgs[min(n, len(w.msgs)-1)].Ref, err)
 			}
 		}
 		switch {

@@ -67,9 +67,7 @@ func again(t *testing.T, client *thump.Client, name string, first []byte, count 
 		t.Fatalf("%d messages in the dump, want %d", contents.Messages, count)
 	}
 	definition := contents.Header.Queue
-	if _, err := client.DeclareQueue(t.Context(), definition.Spec()); err != nil {
-		t.Fatal(err)
-	}
+	declareQueue(t, client, definition.Spec())
 	restored, err := dump.Restore(t.Context(), client, dump.Restoring{
 		From: bytes.NewReader(first), Contents: contents, To: name, Kind: definition.Kind, Progress: new(dump.Progress),
 	})
@@ -145,9 +143,7 @@ func declare(t testing.TB, client *thump.Client, name string, kind thump.QueueKi
 	} else {
 		spec.MaxLength = 10_000_000
 	}
-	if _, err := client.DeclareQueue(t.Context(), spec); err != nil {
-		t.Fatal(err)
-	}
+	declareQueue(t, client, spec)
 }
 
 func publish(t testing.TB, client *thump.Client, to thump.Target, count uint64, next func() thump.Message) {
