@@ -70,6 +70,9 @@ func (c *Client) amqpPublisher(ctx context.Context, cfg *PublisherConfig, w *win
 		client: c, to: cfg.To, cfg: cfg, window: w, recoverer: recoverer{client: c, of: "publisher to " + cfg.To.String()},
 		ended: make(chan struct{}),
 	}
+	if !cfg.SameDeliveryMode {
+		p.properties.unset = Persistent
+	}
 	var err error
 	if p.declares, err = c.declaration("PublisherConfig", cfg.Declare, cfg.Bind); err != nil {
 		return nil, withPrefix(mistake(err))

@@ -65,7 +65,7 @@ func TestExpiration(t *testing.T) {
 	for given, want := range map[time.Duration]string{
 		1: "1", time.Millisecond: "1", time.Millisecond + 1: "2", time.Hour: "3600000", ExpireAtOnce: "0", -time.Hour: "0", 0: "",
 	} {
-		var w propertyWriter
+		w := propertyWriter{unset: Persistent}
 		var wire amqpproto.Properties
 		for range 2 {
 			if w.prepare(&wire, &Properties{Expiration: given}); wire.Expiration != want {

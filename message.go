@@ -51,7 +51,8 @@ type Properties struct {
 	ContentEncoding string
 	Headers         Table
 	// DeliveryMode is Persistent or Transient. A message published with 0, or without
-	// Properties, goes out as Persistent; a delivery shows 0 where its sender set none.
+	// Properties, goes out as Persistent, unless PublisherConfig.SameDeliveryMode is set; a
+	// delivery shows 0 where its sender set none.
 	DeliveryMode  uint8
 	Priority      uint8
 	CorrelationID string
@@ -121,6 +122,8 @@ func parseExpiration(text string) time.Duration {
 
 // propertyWriter makes properties for the wire, message after message.
 type propertyWriter struct {
+	unset uint8 // what a delivery mode of 0 is on the wire
+
 	// The expiration of the last message that had one, and its text: most have the same.
 	expiration time.Duration
 	text       string
@@ -133,7 +136,7 @@ type propertyWriter struct {
 func (w *propertyWriter) prepare(wire *amqpproto.Properties, p *Properties) {
 	if p == nil {
 		if !w.bare {
-			*wire = amqpproto.Properties{DeliveryMode: Persistent, Headers: wire.Headers[:0]}
+			*wire = amqpproto.Properties{DeliveryMode: w.unset, Headers: wire.Headers[:0]}
 			w.bare = true
 		}
 		return
@@ -147,7 +150,7 @@ func (w *propertyWriter) prepare(wire *amqpproto.Properties, p *Properties) {
 	wire.Timestamp, wire.Type, wire.UserID, wire.AppID = p.Timestamp, p.Type, p.UserID, p.AppID
 	wire.Expiration = ""
 	if p.DeliveryMode == 0 {
-		wire.DeliveryMode = Persistent
+		wire.DeliveryMode = w.unset
 	}
 	if p.Expiration != 0 {
 		if p.Expiration != w.expiration {

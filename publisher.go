@@ -57,6 +57,11 @@ type PublisherConfig struct {
 	// queues and exchanges.
 	AnyUserID bool
 
+	// SameDeliveryMode publishes a message whose DeliveryMode is 0 without one, for those who
+	// pass on what they got: a queue takes it for Transient. By default it goes out as
+	// Persistent. It is for queues and exchanges.
+	SameDeliveryMode bool
+
 	// MaxMessageBytes is the largest body that Publish accepts. Default: the broker's
 	// own default, which is 128 MiB before RabbitMQ 4.0 and 16 MiB since; for a
 	// stream what fits a frame, 1 MiB unless the broker is configured otherwise.
@@ -182,6 +187,9 @@ func (cfg *PublisherConfig) validate() error {
 	}
 	if cfg.To.streams() && cfg.DropUnroutable {
 		faults = append(faults, errors.New("thump: PublisherConfig.DropUnroutable: a stream has no routing"))
+	}
+	if cfg.To.streams() && cfg.SameDeliveryMode {
+		faults = append(faults, errors.New("thump: PublisherConfig.SameDeliveryMode: a stream keeps the delivery mode as it is"))
 	}
 	return errors.Join(append(faults, cfg.Stream.validate(cfg.To)...)...)
 }

@@ -30,7 +30,7 @@ func dumpCommand(u *ui) *cobra.Command {
 		Long: `dump writes the messages that a queue or a stream holds when it begins to FILE, with
 what the queue was declared with, their number and a digest. thump restore puts them
 back. A FILE that ends in .zst or .gz is compressed. It appears under its name once it
-is whole; one that exists is replaced only with --force.
+is whole; one that exists is replaced only with --force. "-" is standard output.
 
 A stream is read from --offset to its end, or to --until, which changes nothing.
 
@@ -124,6 +124,9 @@ func save(ctx context.Context, cfg *dumpConfig, u *ui) (err error) {
 	}
 	if err != nil {
 		return u.ended(err)
+	}
+	if total := progress.Total.Load(); definition.Kind != dump.Stream && trailer.Messages < total {
+		u.notef("%s were there at the beginning: others have taken some meanwhile.\n", messages(total))
 	}
 	answer := u.printf
 	if out.out == io.Writer(u.stdout) {

@@ -126,6 +126,7 @@ func (b *browser) ready(ctx context.Context) (uint64, error) {
 	for {
 		info, err := b.client.InspectQueue(ctx, b.Queue)
 		if err != nil || info.Consumers > 0 {
+			b.shared = b.shared || info.Consumers > len(b.holders)
 			return uint64(info.Messages), err
 		}
 		select {

@@ -26,9 +26,7 @@ func TestBrowse(t *testing.T) {
 					t.Parallel()
 					client := dial(t, b)
 					name := queueName(t, client, "browse")
-					if _, err := client.DeclareQueue(t.Context(), thump.QueueSpec{Name: name, Kind: kind, DeliveryLimit: limit}); err != nil {
-						t.Fatal(err)
-					}
+					declareQueue(t, client, thump.QueueSpec{Name: name, Kind: kind, DeliveryLimit: limit})
 					next := 0
 					publish(t, client, thump.Queue(name), count, func() thump.Message {
 						next++

@@ -26,14 +26,12 @@ func TestDescribe(t *testing.T) {
 				"x-max-length", int64(100), "x-max-length-bytes", int64(1000), "x-max-priority", int64(5),
 				"x-message-ttl", int64(60_000), "x-overflow", "reject-publish", "x-single-active-consumer", true)},
 			{Kind: thump.Quorum, Arguments: thump.NewTable(
-				"x-dead-letter-exchange", "dlx", "x-dead-letter-strategy", "at-least-once", "x-overflow", "reject-publish",
+				"x-dead-letter-exchange", "amq.fanout", "x-dead-letter-strategy", "at-least-once", "x-overflow", "reject-publish",
 				"x-delivery-limit", int64(7))},
 			{Kind: dump.Stream, Arguments: thump.NewTable("x-max-length-bytes", int64(1_000_000_000))},
 		} {
 			want.Name = queueName(t, client, fmt.Sprint(i))
-			if _, err := client.DeclareQueue(t.Context(), want.Spec()); err != nil {
-				t.Fatal(err)
-			}
+			declareQueue(t, client, want.Spec())
 			got, err := dump.Describe(t.Context(), client, want.Name)
 			if err != nil || got.Partial != "" {
 				t.Errorf("%+v: %v, %s", want, err, got.Partial)
@@ -75,4 +73,12 @@ func queueName(t testing.TB, client *thump.Client, suffix string) string {
 		_, _ = client.DeleteQueue(context.Background(), name, thump.DeleteOptions{})
 	})
 	return name
+}
+
+// declareQueue declares a queue.
+func declareQueue(t testing.TB, client *thump.Client, spec thump.QueueSpec) {
+	t.Helper()
+	if _, err := client.DeclareQueue(t.Context(), spec); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -129,7 +129,7 @@ func (w *restorer) target(ctx context.Context) (cfg thump.PublisherConfig, done 
 			To: thump.Stream(w.To), Stream: thump.StreamPublishing{Name: publisherName(w.Contents)},
 		}, nothing, nil
 	case w.Contents.Routed == 0:
-		return thump.PublisherConfig{To: thump.Queue(w.To), AnyUserID: true}, nothing, nil
+		return thump.PublisherConfig{To: thump.Queue(w.To), AnyUserID: true, SameDeliveryMode: true}, nothing, nil
 	}
 	exchange := thump.ExchangeSpec{Name: "thump-restore-" + w.Contents.Digest[:32], Kind: "fanout", AutoDelete: true}
 	if err := w.client.DeclareExchange(ctx, exchange); err != nil {
@@ -141,7 +141,7 @@ func (w *restorer) target(ctx context.Context) (cfg thump.PublisherConfig, done 
 	if err := w.client.Bind(ctx, thump.Binding{Source: exchange.Name, Queue: w.To}); err != nil {
 		return cfg, nil, errors.Join(err, done(ctx))
 	}
-	return thump.PublisherConfig{To: thump.Exchange(exchange.Name, ""), AnyUserID: true}, done, nil
+	return thump.PublisherConfig{To: thump.Exchange(exchange.Name, ""), AnyUserID: true, SameDeliveryMode: true}, done, nil
 }
 
 // publishAll publishes all that is to be published, some at a time.
@@ -155,8 +155,8 @@ func (w *restorer) publishAll(ctx context.Context) error {
 		}
 		reading := w.fill()
 		if len(w.msgs) > 0 {
-			if _, err := w.pub.Publish(ctx, w.msgs...); err != nil {
-				return err
+			if n, err := w.pub.Publish(ctx, w.msgs...); err != nil {
+				return fmt.Errorf("message %d of the dump: %w", w.msgs[min(n, len(w.msgs)-1)].Ref, err)
 			}
 		}
 		switch {

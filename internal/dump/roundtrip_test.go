@@ -67,9 +67,7 @@ func again(t *testing.T, client *thump.Client, name string, first []byte, count 
 		t.Fatalf("%d messages in the dump, want %d", contents.Messages, count)
 	}
 	definition := contents.Header.Queue
-	if _, err := client.DeclareQueue(t.Context(), definition.Spec()); err != nil {
-		t.Fatal(err)
-	}
+	declareQueue(t, client, definition.Spec())
 	restored, err := dump.Restore(t.Context(), client, dump.Restoring{
 		From: bytes.NewReader(first), Contents: contents, To: name, Kind: definition.Kind, Progress: new(dump.Progress),
 	})
@@ -145,14 +143,13 @@ func declare(t testing.TB, client *thump.Client, name string, kind thump.QueueKi
 	} else {
 		spec.MaxLength = 10_000_000
 	}
-	if _, err := client.DeclareQueue(t.Context(), spec); err != nil {
-		t.Fatal(err)
-	}
+	declareQueue(t, client, spec)
 }
 
 func publish(t testing.TB, client *thump.Client, to thump.Target, count uint64, next func() thump.Message) {
 	t.Helper()
-	pub, err := client.Publisher(t.Context(), thump.PublisherConfig{To: to})
+	stream := strings.HasPrefix(to.String(), "stream ")
+	pub, err := client.Publisher(t.Context(), thump.PublisherConfig{To: to, SameDeliveryMode: !stream})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +204,7 @@ type messages struct {
 }
 
 func (m *messages) next() thump.Message {
-	p := &thump.Properties{DeliveryMode: uint8(1 + m.IntN(2)), Headers: m.table(0)}
+	p := &thump.Properties{DeliveryMode: uint8(m.IntN(3)), Headers: m.table(0)}
 	text := func(to *string) {
 		if m.IntN(2) == 0 {
 			*to = m.text(1 + m.IntN(20))
