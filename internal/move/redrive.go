@@ -186,6 +186,9 @@ func Survey(ctx context.Context, client *thump.Client, queue string, r *Redriver
 			err = closed
 		}
 	}
+	if err == nil {
+		err = s.awaitReturn(ctx)
+	}
 	list := make([]Group, 0, len(s.groups))
 	for _, g := range s.groups {
 		list = append(list, *g)
@@ -207,7 +210,29 @@ type surveyor struct {
 	groups    map[Group]*Group
 	consumers []*thump.Consumer
 	batches   []*thump.Batch
+	held      int  // messages that are held
 	over      bool // the queue has no more
+}
+
+// returnTimeout is how long a queue may take to have its messages back.
+const returnTimeout = 3 * time.Minute
+
+// awaitReturn waits until the queue has back what was held: a classic queue takes a minute or
+// more for a hundred thousand messages, and serves nobody meanwhile.
+func (s *surveyor) awaitReturn(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, returnTimeout)
+	defer cancel()
+	for {
+		info, err := s.client.InspectQueue(ctx, s.queue)
+		if err != nil || info.Messages >= s.held || info.Consumers > 0 {
+			return err // where others consume, it can't be told
+		}
+		select {
+		case <-time.After(pauseLeast):
+		case <-ctx.Done():
+			return fmt.Errorf("queue %q does not have back all of the %d messages yet that were read: %w", s.queue, s.held, ctx.Err())
+		}
+	}
 }
 
 // read reads n messages, or as many as there are, and holds them.
@@ -233,6 +258,7 @@ func (s *surveyor) read(ctx context.Context, n int) error {
 			return err
 		}
 		n -= len(batch.Deliveries)
+		s.held += len(batch.Deliveries)
 		for i := range batch.Deliveries {
 			s.look(ctx, &batch.Deliveries[i])
 		}
