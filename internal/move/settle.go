@@ -291,10 +291,10 @@ func (f *flight) ackEach(end int) error {
 	return nil
 }
 
-// holds reports whether message i of the last flight is held back: it is the newest that
-// was taken, and the journal lasts. See verify.
+// holds reports whether message i of the last flight is held back: it is the newest that was
+// taken from a queue. See verify.
 func (m *mover) holds(f *flight, i int) bool {
-	return i == len(f.fates)-1 && m.journal.lasting() && !m.job.From.streams()
+	return i == len(f.fates)-1 && m.job.From.Kind == Queue
 }
 
 // giveUpOn gives what has no fate yet one: the move ends, and all is settled.
