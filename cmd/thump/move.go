@@ -63,7 +63,7 @@ second ends at once.
 	flags.StringVar(&cfg.toExchange, "to-exchange", "", "publish to this exchange, with each message's own routing key or --routing-key")
 	flags.StringVar(&cfg.key, "routing-key", "", "the routing key for --to-exchange or a super stream (default: each message's own)")
 	cfg.to.register(flags)
-	flags.Var(&cfg.filter, "filter", "move only the messages that this expression is true of (docs/filter.md); the others are held until the end, up to 40,535 of a queue's")
+	flags.Var(&cfg.filter, "filter", "move only the messages that this expression is true of (docs/filter.md); the others are held until the end, up to 50,535 of a queue's")
 	flags.Var((*countFlag)(&cfg.count), "count", "take at most this many messages")
 	flags.Lookup("count").DefValue = ""
 	flags.Var((*idleFlag)(&cfg.idle), "idle", "end when no message has come for this long, like 5s")

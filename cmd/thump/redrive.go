@@ -40,7 +40,7 @@ An exchange may lead to more queues than the one that a message died in: they ge
 again. With --direct it goes to the queue that it died in, and nowhere else.
 
 --dry-run takes nothing: it prints a table of what there is, and what would become of it.
-It reads up to 65535 dead letters and gives them back, in order. That marks them as
+It reads all of them and gives them back, in order. That marks them as
 redelivered in a classic queue, and counts as a delivery in a quorum queue before
 RabbitMQ 4.3.
 
@@ -65,7 +65,7 @@ again at once does not come twice. The first Ctrl-C ends in order.
 	flags.BoolVar(&cfg.dryRun, "dry-run", false, "only say what there is, and what would become of it")
 	flags.BoolVar(&cfg.direct, "direct", false, "send each to the queue that it died in, instead of to the exchange that it came from")
 	flags.IntVar(&cfg.maxRedrives, "max-redrives", maxRedrivesDefault, "leave what was redriven so often; 0 for no limit")
-	flags.Var(&cfg.filter, "filter", "redrive only the messages that this expression is true of (docs/filter.md); the others are held until the end, up to 40,535")
+	flags.Var(&cfg.filter, "filter", "redrive only the messages that this expression is true of (docs/filter.md); the others are held until the end, up to 50,535")
 	flags.Var((*countFlag)(&cfg.count), "count", "take at most this many messages")
 	flags.Lookup("count").DefValue = ""
 	flags.Float64Var(&cfg.rate, "rate", 0, "at most this many messages a second")
@@ -123,7 +123,7 @@ func redrive(ctx context.Context, cfg *redriveConfig, u *ui) (err error) {
 	job := move.Job{
 		From: from, Target: client, To: move.Place{Kind: move.Exchange}, Limit: cfg.count, Rate: cfg.rate,
 		NoRecovery: cfg.recovery.off, GiveUp: cfg.recovery.giveUp, GiveUpWhenFull: cfg.onFull.end,
-		Skip: cfg.filter.skip(), Message: func(d *thump.Delivery) (thump.Message, error) { return redriver.Message(ctx, d) },
+		Skip: cfg.filter.skip(), HoldMany: true, Message: func(d *thump.Delivery) (thump.Message, error) { return redriver.Message(ctx, d) },
 	}
 	if err := w.takeFromQueue(starting, &job); err != nil {
 		return u.orInterrupted(err)

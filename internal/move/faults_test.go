@@ -57,7 +57,7 @@ func TestUnroutable(t *testing.T) {
 // TestAllUnroutable: a move that nothing can take part in ends.
 func TestAllUnroutable(t *testing.T) {
 	t.Parallel()
-	const n = leftMost + 1000
+	const n = prefetch - room + 1000
 	each(t, n, thump.QueueSpec{}, func(t *testing.T, job Job) {
 		job.To = Place{Kind: Exchange}
 		job.Key = job.From.Name + "-nowhere"

@@ -146,13 +146,13 @@ func (j *Journal) expected() int {
 	return j.tail.expected()
 }
 
-// remains is what is to remain at the source when everything is settled: what was left, and,
-// with held, the newest message, which a lasting journal holds back.
+// remains is what a queue is to deliver first when everything else is settled: what was left,
+// and, with held, the newest message, which is held back.
 func (j *Journal) remains() (ids []identity, held bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	n := len(j.tail.rest)
-	if held = j.path != "" && n > 0 && j.tail.rest[n-1].status == confirmed; held {
+	if held = n > 0 && j.tail.rest[n-1].status == confirmed; held {
 		n--
 	}
 	for _, e := range j.tail.again(n) {

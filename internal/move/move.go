@@ -3,7 +3,6 @@ package move
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,15 +15,13 @@ const (
 	// than the publisher's window.
 	prefetch = 20_000
 	window   = 10_000
-	// prefetchSkipping is prefetch where some are not to be moved, and held.
-	prefetchSkipping = 65_535
+	// prefetchHolding is prefetch where many may have to be held.
+	prefetchHolding = 65_535
 	// batchMost is the most messages that the journal is synced for at a time.
 	batchMost = 1000
-	// leftMost is how many messages may stay behind before a move gives up: they are held
-	// until its end, and what is held takes the room of what comes. skippedMost is the same
-	// for those that are not to be moved.
-	leftMost    = prefetch / 4
-	skippedMost = prefetchSkipping - prefetch - leftMost
+	// room is how much of the prefetch is for what is on its way. As many as the rest may
+	// stay behind before a move gives up: they are held until its end.
+	room = 15_000
 	// pollEvery is how often a source that delivers nothing is looked at.
 	pollEvery = time.Second
 	// orderlyTimeout is how long confirms are waited for after Stop.
@@ -57,6 +54,10 @@ type Job struct {
 	// Skip, where set, says which messages are not to be moved: they are held until the end,
 	// and go back. It is called before Message, by the same goroutine.
 	Skip func(d *thump.Delivery) (bool, error)
+
+	// HoldMany expects that many messages stay at the source: up to 50,535 may. By default,
+	// and without Skip, up to 5,000.
+	HoldMany bool
 
 	// Limit is the most messages to take; 0 for no limit. A move ends when it has taken
 	// so many; when nothing has come for Idle; or, with neither Idle nor Follow, when the
@@ -138,9 +139,7 @@ var (
 	// ErrFull is the error of a move with GiveUpWhenFull whose target is full.
 	ErrFull = errors.New("the target rejected messages: it is full")
 	// ErrTooManyLeft is the error of a move that most messages can't take part in.
-	ErrTooManyLeft = fmt.Errorf("%d messages could not be moved, and wait to go back", leftMost)
-	// ErrTooManySkipped is the error of a move of few messages among many.
-	ErrTooManySkipped = fmt.Errorf("%d messages are not to be moved, and wait to go back: no more can be held", skippedMost)
+	ErrTooManyLeft = errors.New("no more messages can be held that are not moved: they go back")
 )
 
 // errAgain ends the taking of a session because the source lost its connection: what was
@@ -217,8 +216,8 @@ func newMover(ctx context.Context, job Job) (*mover, error) {
 		m.journal = &Journal{prefetch: prefetch, tail: tail{first: 1}}
 	}
 	m.prefetch = prefetch
-	if job.Skip != nil && !job.From.streams() {
-		m.prefetch = prefetchSkipping
+	if job.Skip != nil || job.HoldMany {
+		m.prefetch = prefetchHolding
 	}
 	m.journal.prefetch = m.prefetch
 	cfg := thump.PublisherConfig{To: job.To.target(job.Key), OnOutcomes: m.hear, AnyUserID: job.AnyUserID}

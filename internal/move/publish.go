@@ -141,11 +141,13 @@ func (m *mover) count(f *flight) {
 		m.double(f, i, why)
 	}
 	m.job.Progress.taken.Store(m.receipt.Taken)
-	if m.receipt.Left >= leftMost && m.fatal == nil {
+	m.checkHeld()
+}
+
+// checkHeld ends the move when no more can be held. m.mu is held.
+func (m *mover) checkHeld() {
+	if m.fatal == nil && m.job.From.Kind == Queue && m.receipt.Left+m.receipt.Skipped >= uint64(m.prefetch-room) {
 		m.fatal = ErrTooManyLeft
-	}
-	if m.receipt.Skipped >= skippedMost && m.fatal == nil && !m.job.From.streams() {
-		m.fatal = ErrTooManySkipped
 	}
 }
 

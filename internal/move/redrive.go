@@ -161,57 +161,36 @@ type Group struct {
 }
 
 // Survey reads the dead letters of a queue without taking one, and groups them, the most
-// first, but for those that skip, where it is set, says not to. It reads limit messages. They go back in order; a classic queue marks them as
-// redelivered, and a quorum queue counts a delivery of each before RabbitMQ 4.3. While it
-// reads nobody else gets them.
+// first, but for those that skip, where it is set, says not to. It reads limit messages. They
+// go back in order; a classic queue marks them as redelivered, and a quorum queue counts a
+// delivery of each before RabbitMQ 4.3. While it reads nobody else gets them.
 func Survey(ctx context.Context, client *thump.Client, queue string, r *Redriver, limit uint64, skip func(*thump.Delivery) (bool, error)) ([]Group, error) {
-	con, err := client.Consumer(ctx, thump.ConsumerConfig{From: thump.Queue(queue), Prefetch: surveyMost, MaxBatch: batchMost})
-	if err != nil {
-		return nil, err
+	s := surveyor{client: client, queue: queue, redriver: r, skip: skip, groups: make(map[Group]*Group)}
+	var err error
+	// A consumer may hold so many: the next one gets what comes after them.
+	for err == nil && limit > 0 && !s.over {
+		n := min(limit, prefetchHolding)
+		limit -= n
+		err = s.read(ctx, int(n))
 	}
-	groups := make(map[Group]*Group)
-	var batches []*thump.Batch
-	var ids identifier
-	n := uint64(0)
-	for limit = min(limit, surveyMost); n < limit && err == nil; {
-		var batch *thump.Batch
-		waiting, cancel := context.WithTimeout(ctx, pollEvery)
-		batch, err = con.Receive(waiting)
-		cancel()
-		if err != nil {
-			if waiting.Err() != nil && ctx.Err() == nil {
-				var info thump.QueueInfo
-				if info, err = client.InspectQueue(ctx, queue); err == nil && info.Messages == 0 {
-					break
-				}
-			}
-			continue
-		}
-		batches = append(batches, batch)
-		for i := range batch.Deliveries {
-			d := &batch.Deliveries[i]
-			if n++; n > limit {
-				break
-			}
-			if skip != nil {
-				if not, failed := skip(d); not && failed == nil {
-					continue
-				}
-			}
-			r.survey(ctx, d, groups, &ids)
-		}
+	for _, con := range s.consumers {
+		con.Stop()
 	}
-	con.Stop()
-	for _, batch := range batches {
+	for _, batch := range s.batches {
 		_ = batch.Release() // it goes back in any case
 	}
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 	defer cancel()
-	if closed := con.Close(closing); err == nil {
-		err = closed
+	for _, con := range s.consumers {
+		if closed := con.Close(closing); err == nil {
+			err = closed
+		}
 	}
-	list := make([]Group, 0, len(groups))
-	for _, g := range groups {
+	if err == nil {
+		err = s.awaitReturn(ctx)
+	}
+	list := make([]Group, 0, len(s.groups))
+	for _, g := range s.groups {
 		list = append(list, *g)
 	}
 	sort.Slice(list, func(i, j int) bool {
@@ -220,8 +199,84 @@ func Survey(ctx context.Context, client *thump.Client, queue string, r *Redriver
 	return list, err
 }
 
-// surveyMost is how many dead letters a survey reads at most: a consumer may hold so many.
-const surveyMost = 65_535
+// surveyor is a Survey at work.
+type surveyor struct {
+	client   *thump.Client
+	queue    string
+	redriver *Redriver
+	skip     func(*thump.Delivery) (bool, error)
+
+	ids       identifier
+	groups    map[Group]*Group
+	consumers []*thump.Consumer
+	batches   []*thump.Batch
+	held      int  // messages that are held
+	over      bool // the queue has no more
+}
+
+// returnTimeout is how long a queue may take to have its messages back.
+const returnTimeout = 3 * time.Minute
+
+// awaitReturn waits until the queue has back what was held: a classic queue takes a minute or
+// more for a hundred thousand messages, and serves nobody meanwhile.
+func (s *surveyor) awaitReturn(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, returnTimeout)
+	defer cancel()
+	for {
+		info, err := s.client.InspectQueue(ctx, s.queue)
+		if err != nil || info.Messages >= s.held || info.Consumers > 0 {
+			return err // where others consume, it can't be told
+		}
+		select {
+		case <-time.After(pauseLeast):
+		case <-ctx.Done():
+			return fmt.Errorf("queue %q does not have back all of the %d messages yet that were read: %w", s.queue, s.held, ctx.Err())
+		}
+	}
+}
+
+// read reads n messages, or as many as there are, and holds them.
+func (s *surveyor) read(ctx context.Context, n int) error {
+	con, err := s.client.Consumer(ctx, thump.ConsumerConfig{From: thump.Queue(s.queue), Prefetch: n, MaxBatch: batchMost})
+	if err != nil {
+		return err
+	}
+	s.consumers = append(s.consumers, con)
+	for n > 0 {
+		waiting, cancel := context.WithTimeout(ctx, pollEvery)
+		batch, err := con.Receive(waiting)
+		late := waiting.Err() != nil && ctx.Err() == nil
+		cancel()
+		if err != nil && late {
+			info, err := s.client.InspectQueue(ctx, s.queue)
+			if s.over = info.Messages == 0; s.over || err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		n -= len(batch.Deliveries)
+		s.held += len(batch.Deliveries)
+		for i := range batch.Deliveries {
+			s.look(ctx, &batch.Deliveries[i])
+		}
+		batch.Deliveries = nil // which may be large: nothing more is asked of them
+		s.batches = append(s.batches, batch)
+	}
+	return nil
+}
+
+// look counts a dead letter.
+func (s *surveyor) look(ctx context.Context, d *thump.Delivery) {
+	if s.skip != nil {
+		if not, err := s.skip(d); not && err == nil {
+			return
+		}
+	}
+	s.redriver.survey(ctx, d, s.groups, &s.ids)
+}
 
 // survey adds a dead letter to its group.
 func (r *Redriver) survey(ctx context.Context, d *thump.Delivery, groups map[Group]*Group, ids *identifier) {

@@ -136,3 +136,27 @@ func reject(t *testing.T, client *thump.Client, from Place, n int) {
 		t.Fatal(err)
 	}
 }
+
+// TestDeathsMove: what says how a message died moves with it, or is dropped by choice.
+func TestDeathsMove(t *testing.T) {
+	t.Parallel()
+	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
+		client := dial(t, b)
+		dead := queue(t, client, thump.QueueSpec{Kind: thump.Classic})
+		origin := queue(t, client, thump.QueueSpec{Kind: thump.Classic, DeadLetterRoutingKey: dead.Name})
+		to := queue(t, client, thump.QueueSpec{Kind: thump.Quorum})
+		publish(t, client, origin.target(""), 2, thump.Properties{})
+		reject(t, client, origin, 2)
+		awaitMessages(t, client, dead, 2)
+		for _, drop := range [][]string{nil, DeathHeaders()} {
+			receipt, err := Run(t.Context(), Job{Source: client, From: dead, Target: client, To: to, Message: Copy(drop...), Limit: 1})
+			if err != nil || receipt.Acked != 1 {
+				t.Fatalf("%+v, %v", receipt, err)
+			}
+			d := receive(t, client, to, 1)[0]
+			if kept := len(d.Deaths()) == 1 && d.Deaths()[0].Queue == origin.Name && d.Header("x-first-death-reason") == "rejected"; kept != (drop == nil) {
+				t.Errorf("without %v, it died like this: %+v", drop, d.Deaths())
+			}
+		}
+	})
+}

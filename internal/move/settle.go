@@ -227,9 +227,7 @@ func (m *mover) refuse(f *flight, from, to int, why string) {
 func (m *mover) leave(f *flight, i int, why string) {
 	f.settleFate(i, stays)
 	m.receipt.leave(why)
-	if m.receipt.Left >= leftMost && m.fatal == nil {
-		m.fatal = ErrTooManyLeft
-	}
+	m.checkHeld()
 }
 
 // ack acks what is confirmed of a flight of which everything has its fate. last says that
@@ -269,6 +267,7 @@ func (m *mover) ack(f *flight, last bool) {
 		}
 	}
 	if n < len(f.batch.Deliveries) {
+		f.batch.Deliveries = nil // which may be large: nothing more is asked of them
 		m.behind = append(m.behind, f.batch)
 	}
 }
@@ -292,10 +291,10 @@ func (f *flight) ackEach(end int) error {
 	return nil
 }
 
-// holds reports whether message i of the last flight is held back: it is the newest that
-// was taken, and the journal lasts. See verify.
+// holds reports whether message i of the last flight is held back: it is the newest that was
+// taken from a queue. See verify.
 func (m *mover) holds(f *flight, i int) bool {
-	return i == len(f.fates)-1 && m.journal.lasting() && !m.job.From.streams()
+	return i == len(f.fates)-1 && m.job.From.Kind == Queue
 }
 
 // giveUpOn gives what has no fate yet one: the move ends, and all is settled.
