@@ -160,6 +160,7 @@ func TestForcedClose(t *testing.T) {
 			var err error
 			for ref := uint64(1); err == nil; ref++ {
 				_, err = p.Publish(ctx, thump.Message{Ref: ref, Body: []byte("in flight")})
+				time.Sleep(time.Millisecond) // what a broker has not read when it closes makes that a reset
 			}
 			ended <- err
 		}()

@@ -106,7 +106,8 @@ func (h *holders) end(n int) {
 func (h *holders) String() string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return fmt.Sprint(h.secrets)
+	secrets := slices.SortedFunc(slices.Values(h.secrets), slices.Compare) // two may log in at once
+	return fmt.Sprint(secrets)
 }
 
 func (h *holders) serveAMQP(s *fakebroker.Session) {
