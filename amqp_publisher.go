@@ -70,9 +70,6 @@ func (c *Client) amqpPublisher(ctx context.Context, cfg *PublisherConfig, w *win
 		client: c, to: cfg.To, cfg: cfg, window: w, recoverer: recoverer{client: c, of: "publisher to " + cfg.To.String()},
 		ended: make(chan struct{}),
 	}
-	if !cfg.SameDeliveryMode {
-		p.properties.unset = Persistent
-	}
 	var err error
 	if p.declares, err = c.declaration("PublisherConfig", cfg.Declare, cfg.Bind); err != nil {
 		return nil, withPrefix(mistake(err))
@@ -275,6 +272,9 @@ func (p *amqpPublisher) publishOn(link *publishLink, msgs []Message, watches wat
 func (p *amqpPublisher) makeReady() {
 	if p.preparation == nil {
 		p.preparation = new(preparation)
+		if !p.cfg.SameDeliveryMode {
+			p.properties.unset = Persistent
+		}
 	}
 }
 

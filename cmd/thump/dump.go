@@ -49,6 +49,7 @@ gives the messages back, and there is no FILE. docs/dump.md says what is in a fi
 ` + exitCodesHelp,
 		Example: `  thump dump orders orders.dump.zst
   thump dump events events.dump.zst --offset 2026-11-23T00:00:00Z --until now
+  thump dump orders acme.dump --filter 'headers.tenant == "acme"'
   thump dump --verify orders.dump.zst`,
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
@@ -116,7 +117,7 @@ func save(ctx context.Context, cfg *dumpConfig, u *ui) (err error) {
 	stop := u.count(progress, "dumped")
 	trailer, err := dump.Save(ctx, conn.client, dump.Saving{
 		From: definition, Out: out, Compression: dump.Compression(cfg.file),
-		Start: cfg.offset.start, Until: cfg.until.time, Progress: progress, Interrupted: u.interrupted,
+		Start: cfg.offset.start, Until: cfg.until.time, Skip: cfg.filter.skip(), Progress: progress, Interrupted: u.interrupted,
 	})
 	stop()
 	if err == nil {
@@ -125,7 +126,7 @@ func save(ctx context.Context, cfg *dumpConfig, u *ui) (err error) {
 	if err != nil {
 		return u.ended(err)
 	}
-	if total := progress.Total.Load(); definition.Kind != dump.Stream && trailer.Messages < total {
+	if total := progress.Total.Load(); definition.Kind != dump.Stream && cfg.filter.filter == nil && trailer.Messages < total {
 		u.notef("%s were there at the beginning: others have taken some meanwhile.\n", messages(total))
 	}
 	answer := u.printf

@@ -22,7 +22,8 @@ func (f *filterFlag) Set(text string) (err error) {
 	return err
 }
 
-// skip is for move.Job: it says which messages are not wanted; nil where all are.
+// skip is for move.Job and dump.Saving: it says which messages are not wanted; nil where all
+// are.
 func (f *filterFlag) skip() func(*thump.Delivery) (bool, error) {
 	if f.filter == nil {
 		return nil

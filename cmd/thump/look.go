@@ -22,6 +22,7 @@ type look struct {
 	isStream bool   // --stream says so
 	offset   offsetFlag
 	until    untilFlag
+	filter   filterFlag
 	connect  connectFlags
 	recovery recoveryFlags
 	quiet    bool
@@ -33,6 +34,7 @@ func (l *look) register(cmd *cobra.Command) {
 	flags.BoolVar(&l.isStream, "stream", false, "the name is a stream's: don't ask over AMQP what it is")
 	flags.Var(&l.offset, "offset", "stream: begin with the first message, the last chunk, an offset, a time, or -1000 for the last thousand")
 	flags.Var(&l.until, "until", `stream: end with what was stored up to this time, or "now"`)
+	flags.Var(&l.filter, "filter", "only the messages that this expression is true of (docs/filter.md)")
 	l.connect.register(flags)
 	l.recovery.register(flags)
 	flags.BoolVarP(&l.quiet, "quiet", "q", false, "print only the answer, no notes and no progress")

@@ -39,7 +39,8 @@ back when all are shown; nobody else gets them meanwhile. Afterwards they are ma
 redelivered. A quorum queue of RabbitMQ 4.3 or later counts no delivery for that; an
 older one does, and drops or dead-letters messages that came back more often than its
 delivery limit says, 20 times by default since RabbitMQ 4.0. peek says what it changes
-before it reads. What the consumers of a queue hold unacked can't be seen.
+before it reads. What the consumers of a queue hold unacked can't be seen. With --filter
+all messages up to the last that is shown are taken.
 
 Ctrl-C, a connection that is lost, and a process that is killed lose nothing: the broker
 gives the messages back.
@@ -51,6 +52,7 @@ records, one a line, with all there is: docs/format.md describes them.
 		Example: `  thump peek orders
   thump peek orders -n 100 --json
   thump peek orders --full 3                  all of the third message
+  thump peek orders --filter 'json.total > 100'
   thump peek events --last 5
   thump peek events --offset 2026-11-23T10:00:00Z -n 20`,
 		Args: takesNames(1, 1),
@@ -150,16 +152,19 @@ func (p *peeker) queue(ctx context.Context, client *thump.Client, d dump.Definit
 	if p.cfg.full > 0 {
 		most = uint64(p.cfg.full)
 	}
+	if p.cfg.filter.filter != nil && p.cfg.full < 0 {
+		most = 0 // what is not shown does not count
+	}
 	_, err := dump.Browse(ctx, client, dump.Browsing{
 		Queue: d.Name, Kind: d.Kind, Most: most, Interrupted: p.u.interrupted,
 		Each: func(delivery *thump.Delivery) error {
 			p.seen++
 			count, _ := delivery.DeliveryCount()
 			p.back = max(p.back, count)
-			if p.cfg.full < 0 || p.seen == p.cfg.full {
-				p.show(nil, delivery)
+			if p.cfg.full >= 0 && p.seen != p.cfg.full {
+				return nil
 			}
-			return p.u.outputError()
+			return p.look(nil, delivery)
 		},
 	})
 	if limit := deliveryLimit(client.Server(), d); dump.Counts(client.Server()) && d.Kind == thump.Quorum && limit > 0 && p.back > 0 {
@@ -174,15 +179,12 @@ func (p *peeker) stream(ctx context.Context, client *thump.Client) error {
 		return err
 	}
 	r := dump.Reading{
-		Stream: p.cfg.name, Start: p.cfg.offset.start, Last: last, Until: p.cfg.until.time, Most: p.most(), Interrupted: p.u.interrupted,
-		Each: func(batch *thump.Batch, d *thump.Delivery) error {
-			p.show(batch, d)
-			return p.u.outputError()
-		},
+		Stream: p.cfg.name, Start: p.cfg.offset.start, Last: last, Until: p.cfg.until.time, Interrupted: p.u.interrupted,
+		Each: p.look,
 	}
 	switch {
 	case p.cfg.full >= 0:
-		r.Start, r.Most, r.Last = thump.FromOffset(uint64(p.cfg.full)), 1, min(last, uint64(p.cfg.full))
+		r.Start, r.Last = thump.FromOffset(uint64(p.cfg.full)), min(last, uint64(p.cfg.full))
 	case p.cfg.last > 0:
 		r.Start = thump.FromOffset(last - min(last, uint64(p.cfg.last)-1))
 	}
@@ -191,6 +193,23 @@ func (p *peeker) stream(ctx context.Context, client *thump.Client) error {
 	}
 	_, err = dump.ReadStream(ctx, client, r)
 	return err
+}
+
+// look shows a message that is wanted. The error says when there are enough of them.
+func (p *peeker) look(batch *thump.Batch, d *thump.Delivery) error {
+	if p.cfg.filter.filter != nil {
+		if wanted, err := p.cfg.filter.filter.Match(d); !wanted || err != nil {
+			return err
+		}
+	}
+	p.show(batch, d)
+	if err := p.u.outputError(); err != nil {
+		return err
+	}
+	if p.shown == p.most() {
+		return dump.ErrEnough
+	}
+	return nil
 }
 
 // show prints a message.

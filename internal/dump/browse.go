@@ -32,6 +32,10 @@ const (
 // ErrInterrupted is the error of what was asked to end early.
 var ErrInterrupted = errors.New("interrupted")
 
+// ErrEnough is for Each of Browsing and Reading: it ends the reading in order, before all is
+// read, and is no error of Browse or ReadStream.
+var ErrEnough = errors.New("no more is wanted")
+
 // Browsing says what to read of a queue.
 type Browsing struct {
 	Queue string
@@ -73,8 +77,11 @@ func Browse(ctx context.Context, client *thump.Client, b Browsing) (read uint64,
 	}()
 	r := browser{client: client, Browsing: b, shared: info.Consumers > 0}
 	err = r.readAll(working, uint64(info.Messages))
-	if working.Err() != nil {
+	switch {
+	case working.Err() != nil:
 		err = context.Cause(working)
+	case errors.Is(err, ErrEnough):
+		err = nil
 	}
 	return r.read, errors.Join(err, r.giveBack(ctx))
 }

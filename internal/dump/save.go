@@ -19,6 +19,9 @@ type Saving struct {
 	Start thump.Start
 	Until time.Time
 
+	// Skip, where set, says which messages are left out.
+	Skip func(*thump.Delivery) (bool, error)
+
 	Progress    *Progress
 	Interrupted <-chan struct{}
 }
@@ -73,6 +76,11 @@ func (s *Saving) saveStream(ctx context.Context, client *thump.Client, w *Writer
 }
 
 func (s *Saving) write(w *Writer, batch *thump.Batch, d *thump.Delivery) error {
+	if s.Skip != nil {
+		if skip, err := s.Skip(d); skip || err != nil {
+			return err
+		}
+	}
 	if err := w.Write(batch, d); err != nil {
 		return errWriting{err}
 	}

@@ -28,8 +28,6 @@ type Reading struct {
 	Last uint64
 	// Until, where set, ends the reading with what was stored up to then.
 	Until time.Time
-	// Most, where set, is how many messages to read.
-	Most uint64
 	// Each is called with each message. Both are valid during the call. An error ends the
 	// reading.
 	Each func(*thump.Batch, *thump.Delivery) error
@@ -106,11 +104,13 @@ func ReadStream(ctx context.Context, client *thump.Client, r Reading) (read uint
 			if d.Offset > r.Last {
 				return read, nil
 			}
-			if err := r.Each(batch, d); err != nil {
+			if err := r.Each(batch, d); errors.Is(err, ErrEnough) {
+				return read + 1, nil
+			} else if err != nil {
 				return read, err
 			}
 			read++
-			if d.Offset == r.Last || read == r.Most {
+			if d.Offset == r.Last {
 				return read, nil
 			}
 		}
