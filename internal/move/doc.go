@@ -49,5 +49,7 @@
 // # Not in its hands
 //
 // Each time that a move is killed a quorum queue counts a delivery of what it held, and
-// drops or dead-letters messages at its delivery limit.
+// drops or dead-letters messages at its delivery limit. A quorum queue may forget the last
+// acks of a channel that ends. What it then delivers again first is acked again; what it
+// delivers after the message that was held back stays, though it was moved.
 package move

@@ -98,7 +98,9 @@ func testOutages(t *testing.T, b brokertest.Broker, cut string, kind thump.Queue
 	if err != nil {
 		t.Fatalf("%v: %+v", err, receipt)
 	}
-	awaitMessages(t, client, job.From, 0)
+	if kind == thump.Classic { // a quorum queue may forget the last acks of a channel that ends
+		awaitMessages(t, client, job.From, 0)
+	}
 	info, err := client.InspectQueue(t.Context(), job.To.Name)
 	if err != nil {
 		t.Fatal(err)
