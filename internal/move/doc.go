@@ -40,7 +40,8 @@
 //
 // At the end the message that was held back goes back to the queue; when that delivers
 // nothing else of what was acked, the journal notes that this one is about to be acked, and
-// then it is. Killed between the two, it is published again and named.
+// then it is. Killed between the two, it is published again and named. A journal in memory
+// does the same for a source that loses its connection.
 //
 // The first record that is damaged ends what is read of a journal. A kill leaves one cut
 // short at the end: nothing was done yet of what it was to say.
@@ -48,7 +49,7 @@
 // # Not in its hands
 //
 // Each time that a move is killed a quorum queue counts a delivery of what it held, and
-// drops or dead-letters messages at its delivery limit. A quorum queue of RabbitMQ 3.10
-// that loses its consumer's connection may give back what that held only after everything
-// else: such messages are named where they are published again, or stay.
+// drops or dead-letters messages at its delivery limit. A quorum queue may forget the last
+// acks of a channel that ends. What it then delivers again first is acked again; what it
+// delivers after the message that was held back stays, though it was moved.
 package move

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,6 +82,8 @@ func (w *identifier) properties(d *thump.Delivery) {
 	w.time(p.Timestamp)
 	p.Headers.Del(headerDeliveryCount)
 	p.Headers.Del(headerAcquiredCount)
+	// A quorum queue of RabbitMQ 3 sorts the headers when it adds one.
+	slices.SortStableFunc(p.Headers, func(a, b thump.Field) int { return strings.Compare(a.Key, b.Key) })
 	w.table(p.Headers)
 }
 

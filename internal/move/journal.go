@@ -193,9 +193,6 @@ func (j *Journal) Publisher() string {
 	return "thump-move-" + j.header.ID
 }
 
-// lasting reports whether the journal is in a file.
-func (j *Journal) lasting() bool { return j.path != "" }
-
 // Close closes the file. What it says stays, for the next move.
 func (j *Journal) Close() error {
 	j.mu.Lock()

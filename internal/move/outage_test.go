@@ -98,9 +98,9 @@ func testOutages(t *testing.T, b brokertest.Broker, cut string, kind thump.Queue
 	if err != nil {
 		t.Fatalf("%v: %+v", err, receipt)
 	}
-	if lagging := b.Name == "3.10" && kind == thump.Quorum && cut == "source"; !lagging {
+	if kind == thump.Classic { // a quorum queue may forget the last acks of a channel that ends
 		awaitMessages(t, client, job.From, 0)
-	} // else what a lost connection held may come back seconds after all the rest
+	}
 	info, err := client.InspectQueue(t.Context(), job.To.Name)
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +113,21 @@ func testOutages(t *testing.T, b brokertest.Broker, cut string, kind thump.Queue
 	if len(ids) != n {
 		t.Errorf("%d messages are lost", n-len(ids))
 	}
-	if doubled := info.Messages - n; doubled > int(receipt.MayBeTwice) || cut == "source" && doubled > 0 {
-		t.Errorf("%d messages are there twice, and %d were named", doubled, receipt.MayBeTwice)
+	named := make(map[string]bool)
+	for _, double := range receipt.Doubled {
+		var id string
+		if _, err := fmt.Sscanf(double.Message, "message id %q", &id); err != nil {
+			t.Fatalf("%q names no message", double.Message)
+		}
+		named[id] = true
+	}
+	for id, times := range ids { // a message may be sent again more than once
+		if times > 1 && !named[id] {
+			t.Errorf("message %s is there %d times, and was not named", id, times)
+			break
+		}
+	}
+	if doubled := info.Messages - n; cut == "source" && doubled > 0 {
+		t.Errorf("%d messages are there twice", doubled)
 	}
 }
