@@ -220,7 +220,10 @@ func newMover(ctx context.Context, job Job) (*mover, error) {
 		m.prefetch = prefetchHolding
 	}
 	m.journal.prefetch = m.prefetch
-	cfg := thump.PublisherConfig{To: job.To.target(job.Key), OnOutcomes: m.hear, AnyUserID: job.AnyUserID}
+	cfg := thump.PublisherConfig{
+		To: job.To.target(job.Key), OnOutcomes: m.hear, AnyUserID: job.AnyUserID,
+		SameDeliveryMode: true, // as it was, also where it was none
+	}
 	if job.To.streams() {
 		cfg.AnyUserID = false // a stream takes any
 		cfg.Stream.Name = m.journal.Publisher()
