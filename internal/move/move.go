@@ -225,7 +225,7 @@ func newMover(ctx context.Context, job Job) (*mover, error) {
 		SameDeliveryMode: true, // as it was, also where it was none
 	}
 	if job.To.streams() {
-		cfg.AnyUserID = false // a stream takes any
+		cfg.AnyUserID, cfg.SameDeliveryMode = false, false // a stream takes any, and keeps it
 		cfg.Stream.Name = m.journal.Publisher()
 		if cfg.Stream.Name == "" && job.From.Kind == Stream && job.PublisherName != "" {
 			cfg.Stream.Name, m.byOffset = job.PublisherName, true
