@@ -330,6 +330,7 @@ func (r *rig) sections(stream string, n int) []amqp10.Message {
 	for _, raw := range r.rawMessages(stream, n) {
 		var m amqp10.Message
 		r.noError(amqp10.ParseMessage(raw, &m))
+		m.More = false // RabbitMQ writes types that package thump does not
 		m.Annotations = slices.DeleteFunc(m.Annotations, func(p amqp10.Pair) bool { return p.Key == "x-exchange" || p.Key == "x-routing-key" })
 		for _, pairs := range []*[]amqp10.Pair{&m.Annotations, &m.ApplicationProperties} {
 			if slices.SortFunc(*pairs, func(a, b amqp10.Pair) int { return strings.Compare(a.Key, b.Key) }); len(*pairs) == 0 {
