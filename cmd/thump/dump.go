@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -90,7 +89,8 @@ func save(ctx context.Context, cfg *dumpConfig, u *ui) (err error) {
 	if cfg.file == "-" {
 		cfg.file = "/dev/stdout"
 	}
-	if info, err := os.Stat(cfg.file); err == nil && info.Mode().IsRegular() && !cfg.force && !strings.HasPrefix(cfg.file, "/dev/") {
+	_, open := descriptor(cfg.file)
+	if info, err := os.Stat(cfg.file); err == nil && info.Mode().IsRegular() && !cfg.force && !open {
 		return fmt.Errorf("%s: it exists; --force replaces it", cfg.file)
 	}
 	out, err := createFile(starting, cfg.file, u.stdout, u.stderr)

@@ -205,7 +205,9 @@ func (f *file) keep() error {
 	}
 	written := f.temporary.Name()
 	err = os.Rename(written, f.path)
-	if err != nil && f.older {
+	if err == nil {
+		err = syncFolder(filepath.Dir(f.path)) // which the name is in
+	} else if f.older {
 		err = f.writeOver(written)
 	}
 	if err != nil {

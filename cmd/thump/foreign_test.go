@@ -219,7 +219,7 @@ func (f *foreigner) left(ctx context.Context, t *testing.T, queue string, c fore
 		case err != nil:
 			t.Fatal(err)
 		}
-		if n = info.Messages; n == c.left || time.Since(begin) > 20*time.Second {
+		if n = info.Messages; n == c.left || time.Since(begin) > patience {
 			break
 		}
 	}

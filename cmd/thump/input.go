@@ -169,19 +169,27 @@ func (f *inputFlags) changes() ([]change, error) {
 		list = append(list, func(p *thump.Properties) { _ = record.SetProperty(p, key, value) })
 	}
 	for _, text := range f.headers {
-		key, value, ok := strings.Cut(text, "=")
-		if !ok || key == "" || key == ":" {
-			return nil, fmt.Errorf("--header %q must be KEY=TEXT or KEY:=VALUE", text)
+		key, value, err := parseHeader(text)
+		if err != nil {
+			return nil, err
 		}
-		var typed any = value
-		if bare, ok := strings.CutSuffix(key, ":"); ok {
-			var err error
-			if typed, err = record.ParseValue(value); err != nil {
-				return nil, fmt.Errorf("--header %q: the value is no JSON as in a record: %w", text, err)
-			}
-			key = bare
-		}
-		list = append(list, func(p *thump.Properties) { p.Headers.Set(key, typed) })
+		list = append(list, func(p *thump.Properties) { p.Headers.Set(key, value) })
 	}
 	return list, nil
+}
+
+// parseHeader takes KEY=TEXT, or KEY:=VALUE with a value as in a record.
+func parseHeader(text string) (key string, value any, err error) {
+	key, plain, ok := strings.Cut(text, "=")
+	if !ok || key == "" || key == ":" {
+		return "", nil, fmt.Errorf("--header %q must be KEY=TEXT or KEY:=VALUE", text)
+	}
+	bare, typed := strings.CutSuffix(key, ":")
+	if !typed {
+		return key, plain, nil
+	}
+	if value, err = record.ParseValue(plain); err != nil {
+		return "", nil, fmt.Errorf("--header %q: the value is no JSON as in a record: %w", text, err)
+	}
+	return bare, value, nil
 }

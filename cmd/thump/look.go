@@ -121,6 +121,9 @@ func (u *ui) disturbs(ctx context.Context, client *thump.Client, d dump.Definiti
 	if err != nil {
 		return err
 	}
+	if d.AutoDelete && info.Consumers == 0 {
+		return goesWithUs(d.Name)
+	}
 	counts := d.Kind != thump.Classic && dump.Counts(client.Server())
 	what := fmt.Sprintf("What is read of the queue %q is given back, and then marked as redelivered", d.Name)
 	switch {
@@ -134,6 +137,25 @@ func (u *ui) disturbs(ctx context.Context, client *thump.Client, d dump.Definiti
 		u.notef("The queue has %d consumers: what they hold unacked is not seen here, and what is read here they get later, perhaps out of order.\n", info.Consumers)
 	}
 	return nil
+}
+
+// goesWithUs is the error for a queue that RabbitMQ deletes with its last consumer, where
+// that would be thump.
+func goesWithUs(queue string) error {
+	return fmt.Errorf("the queue %q is auto-delete, and has no consumer: RabbitMQ would delete it after this, with the messages that stay in it or go back", queue)
+}
+
+// checkStays refuses such a queue.
+func checkStays(ctx context.Context, client *thump.Client, queue string) error {
+	d, err := dump.Describe(ctx, client, queue)
+	if err != nil || !d.AutoDelete {
+		return err
+	}
+	info, err := client.InspectQueue(ctx, queue)
+	if err == nil && info.Consumers == 0 {
+		err = goesWithUs(queue)
+	}
+	return err
 }
 
 // limitText is what becomes of messages that were delivered too often.

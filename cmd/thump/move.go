@@ -216,6 +216,11 @@ func (cfg *moveConfig) job(ctx context.Context, w *movement) (job move.Job, held
 	if job.From, err = move.Find(ctx, w.source.client, cfg.from); err != nil {
 		return job, "", err
 	}
+	if job.From.Kind == move.Queue {
+		if err := checkStays(ctx, w.source.client, cfg.from); err != nil {
+			return job, "", err
+		}
+	}
 	if err := cfg.findTarget(ctx, w, &job); err != nil {
 		return job, "", err
 	}

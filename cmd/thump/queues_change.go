@@ -38,7 +38,7 @@ a text.
 		PreRunE: func(_ *cobra.Command, args []string) (err error) {
 			spec.Name, spec.Kind = args[0], thump.QueueKind(kind.kind)
 			spec.Overflow, spec.DeadLetterStrategy = thump.Overflow(overflow), thump.DeadLetterStrategy(strategy)
-			spec.Arguments, err = parseArguments("--argument", arguments)
+			spec.Arguments, err = parseArguments(arguments)
 			return err
 		},
 		RunE: m.connected(func(ctx context.Context, s *manager, _ []string) error {
@@ -65,12 +65,12 @@ a text.
 }
 
 // parseArguments takes NAME=VALUE, several times.
-func parseArguments(flag string, list []string) (thump.Table, error) {
+func parseArguments(list []string) (thump.Table, error) {
 	var t thump.Table
 	for _, text := range list {
 		name, value, ok := strings.Cut(text, "=")
 		if !ok || name == "" {
-			return nil, usagef("%s must be NAME=VALUE, and is %q", flag, text)
+			return nil, usagef("--argument must be NAME=VALUE, and is %q", text)
 		}
 		t.Set(name, argumentOf(value))
 	}
@@ -202,6 +202,14 @@ func (s *manager) deleteQueue(ctx context.Context, name string) (int, error) {
 	if _, err := s.deletable(ctx, name); err != nil {
 		return 0, err
 	}
+	// A quorum queue that is too busy to answer has no messages, says RabbitMQ.
+	message, found, err := s.conn.client.GetUnacked(ctx, name)
+	if err == nil && found {
+		err = errors.Join(fmt.Errorf("the queue %q has messages; nothing was deleted (--force deletes it all the same)", name), message.Release())
+	}
+	if err != nil {
+		return 0, err
+	}
 	return s.conn.client.DeleteQueue(ctx, name, thump.DeleteOptions{})
 }
 
@@ -259,10 +267,16 @@ exist; --exchange-type makes the exchange, durable, if it does not.
   thump queue bind orders events --exchange-type topic --routing-key 'order.#'
   thump queue bind orders by-header --header tenant=acme --header x-match=all`,
 		Args: takesNames(2, 2),
-		PreRunE: func(_ *cobra.Command, args []string) (err error) {
+		PreRunE: func(_ *cobra.Command, args []string) error {
 			binding.Queue, binding.Source = args[0], args[1]
-			binding.Arguments, err = parseArguments("--header", headers)
-			return err
+			for _, text := range headers {
+				key, value, err := parseHeader(text)
+				if err != nil {
+					return usageError{err}
+				}
+				binding.Arguments.Set(key, value)
+			}
+			return nil
 		},
 		RunE: m.connected(func(ctx context.Context, s *manager, _ []string) error {
 			return s.bind(ctx, bind, binding, kind)
@@ -270,7 +284,7 @@ exist; --exchange-type makes the exchange, durable, if it does not.
 	}
 	flags := m.register(cmd)
 	flags.StringVar(&binding.RoutingKey, "routing-key", "", "the routing key of the binding; for a topic exchange a pattern")
-	flags.StringArrayVar(&headers, "header", nil, "an argument of the binding, NAME=VALUE, as a headers exchange takes them; may be repeated")
+	flags.StringArrayVar(&headers, "header", nil, "an argument of the binding, KEY=TEXT, or KEY:=VALUE for a number or true, as a headers exchange takes them; may be repeated")
 	if bind {
 		flags.StringVar(&kind, "exchange-type", "", "make the exchange if it does not exist: direct, fanout, topic or headers")
 		return cmd

@@ -32,7 +32,7 @@ func (f *receiptFlags) register(flags *pflag.FlagSet) {
 	f.failure = failureStop
 	flags.Var(&f.failure, "on-failure", "what becomes of a message whose --exec fails: it stays and receive stops, or it is requeued or rejected")
 	f.layout.register(flags)
-	flags.BoolVar(&f.add, "append", false, "add to the file, if it exists: records or lines that are not compressed")
+	flags.BoolVar(&f.add, "append", false, "add to the file, if it exists: records or lines that are not compressed; a last line without an end is what a kill has left of a message, and is cut off")
 	flags.Var(&f.split, "split", "begin another file when one has this size; --output then has a number in it, like 'orders-%04d.ndjson'")
 }
 

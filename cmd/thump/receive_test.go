@@ -95,7 +95,7 @@ func TestReceiveKilled(t *testing.T) {
 			left = info.Messages
 		}
 		t.Logf("%d messages were left after %d kills", left, kills)
-		if p := start(t, b.URL, append(args, "--idle", "2s")...); p.wait() != exitOK {
+		if p := start(t, b.URL, append(args, "--idle", "5s")...); p.wait() != exitOK {
 			t.Fatalf("the last one: %s", &p.stderr)
 		}
 		text, err := os.ReadFile(file)
@@ -180,7 +180,7 @@ func TestReceiveToWhatEnds(t *testing.T) {
 			t.Errorf("the file ends in the middle of a message: %d bytes", len(text))
 		}
 		awaitLeft(t, client, queue, receivedCount-len(text)/receivedSize)
-		if p := start(t, b.URL, "receive", queue, "--output", file, "--append", "--idle", "2s"); p.wait() != exitOK {
+		if p := start(t, b.URL, "receive", queue, "--output", file, "--append", "--idle", "5s"); p.wait() != exitOK {
 			t.Fatalf("the second one: %s", &p.stderr)
 		}
 		if text, err = os.ReadFile(file); err != nil {

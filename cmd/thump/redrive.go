@@ -116,6 +116,9 @@ func redrive(ctx context.Context, cfg *redriveConfig, u *ui) (err error) {
 	if from.Kind != move.Queue {
 		return usagef("%s is no queue: dead letters of a stream stay in it, and can be moved with thump move", from)
 	}
+	if err := checkStays(starting, client, cfg.from); err != nil {
+		return u.orInterrupted(err)
+	}
 	redriver := move.NewRedriver(client, cfg.maxRedrives, cfg.direct)
 	if cfg.dryRun {
 		return survey(starting, cfg, w, redriver)

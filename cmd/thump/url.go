@@ -88,7 +88,7 @@ func (w *urls) sources() (n int) {
 
 // named is where the flags, or the environment, say to connect. A URL for streams alone
 // is enough. The environment's variables belong together: beside a flag that says where to
-// connect, THUMP_STREAM_URL may be another broker's, and is ignored.
+// connect, or a place, THUMP_STREAM_URL may be another broker's, and is ignored.
 func (f connectFlags) named(ctx context.Context, u *ui) (t target, ok bool, err error) {
 	where, management := urls(f), ""
 	if where.sources() == 0 {
@@ -99,7 +99,7 @@ func (f connectFlags) named(ctx context.Context, u *ui) (t target, ok bool, err 
 		if !f.given() {
 			management = os.Getenv(managementVariable)
 		}
-		if where.streamURL == "" {
+		if where.streamURL == "" && where.at == "" {
 			where.streamURL = os.Getenv(streamURLVariable)
 		}
 	}

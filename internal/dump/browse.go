@@ -76,7 +76,9 @@ func Browse(ctx context.Context, client *thump.Client, b Browsing) (read uint64,
 		}
 	}()
 	r := browser{client: client, Browsing: b, shared: info.Consumers > 0}
-	err = r.readAll(working, uint64(info.Messages))
+	if err = r.readAll(working, uint64(info.Messages)); err == nil {
+		err = r.lost()
+	}
 	switch {
 	case working.Err() != nil:
 		err = context.Cause(working)
@@ -195,13 +197,25 @@ func (b *browser) hold(ctx context.Context, prefetch uint64) (*holder, error) {
 	return h, nil
 }
 
+// lost is an error if one of the consumers has lost its connection: the broker has sent what
+// that held to the next one, or will.
+func (b *browser) lost() error {
+	for _, h := range b.holders {
+		if h.consumer.Stats().Reconnects > 0 {
+			return fmt.Errorf("reading queue %q: a connection was lost after %d messages, and the broker has taken back what was read over it", b.Queue, b.read)
+		}
+	}
+	return nil
+}
+
 // receive returns the next batch, which h holds. It sets empty where the queue has no more.
 func (b *browser) receive(ctx context.Context, h *holder) (*thump.Batch, error) {
 	for since := time.Now(); ; {
 		batch, err := h.receive(ctx)
+		lost := b.lost()
 		switch {
-		case h.consumer.Stats().Reconnects > 0:
-			return nil, fmt.Errorf("reading queue %q: the connection was lost after %d messages, and the broker has taken back what was read", b.Queue, b.read)
+		case lost != nil:
+			return nil, lost
 		case err == nil:
 			return batch, nil
 		case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):

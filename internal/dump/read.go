@@ -54,7 +54,10 @@ func NewReader(r io.Reader) (*Reader, error) {
 	}
 	d := &Reader{in: bufio.NewReaderSize(in, bufferSize), digest: newDigest()}
 	line, err := d.next(nil)
-	if err != nil && !errors.Is(err, io.EOF) {
+	switch {
+	case errors.Is(err, ErrCutShort): // not even a part of it can be restored
+		return nil, errors.New("it is no dump of thump, or one that is cut short in its first line")
+	case err != nil && !errors.Is(err, io.EOF):
 		return nil, err
 	}
 	if d.Header, err = parseHeader(line); err != nil {

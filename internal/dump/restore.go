@@ -2,6 +2,7 @@ package dump
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,8 @@ const (
 	// how many bytes of the file those take.
 	publishMost  = 128
 	publishBytes = 4 << 20
+	// slotKept is how much memory for a line is kept for the next one.
+	slotKept = 1 << 20
 )
 
 // Restoring says what to put where.
@@ -131,7 +134,8 @@ func (w *restorer) target(ctx context.Context) (cfg thump.PublisherConfig, done 
 	case w.Contents.Routed == 0:
 		return thump.PublisherConfig{To: thump.Queue(w.To), AnyUserID: true, SameDeliveryMode: true}, nothing, nil
 	}
-	exchange := thump.ExchangeSpec{Name: "thump-restore-" + w.Contents.Digest[:32], Kind: "fanout", AutoDelete: true}
+	// A name of its own: what a restore that was killed has left leads to another queue.
+	exchange := thump.ExchangeSpec{Name: "thump-restore-" + rand.Text(), Kind: "fanout", AutoDelete: true}
 	if err := w.client.DeclareExchange(ctx, exchange); err != nil {
 		return cfg, nil, err
 	}
@@ -175,6 +179,9 @@ func (w *restorer) fill() error {
 	w.msgs = w.msgs[:0]
 	for i, bytes := 0, 0; i < len(w.slots) && bytes < publishBytes; {
 		s := &w.slots[i]
+		if cap(s.line) > slotKept {
+			*s = slot{}
+		}
 		var err error
 		if s.line, err = w.from.ReadLine(s.line[:0]); err != nil {
 			return err

@@ -17,6 +17,7 @@ type acker struct {
 	t  *taker
 
 	wake    chan struct{} // holds a token while something waits
+	ending  sync.Once
 	closing chan struct{}
 	closed  chan struct{}
 
@@ -43,9 +44,9 @@ func (a *acker) add(w written) error {
 	return a.err
 }
 
-// close acks what waits, and ends the acker.
+// close acks what waits, and ends the acker. It may be called again.
 func (a *acker) close() error {
-	close(a.closing)
+	a.ending.Do(func() { close(a.closing) })
 	<-a.closed
 	return a.err
 }
