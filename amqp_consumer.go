@@ -310,6 +310,9 @@ func (c *amqpConsumer) stop(ctx context.Context) error {
 	if link.ch.Stale() != nil {
 		return nil // the broker has ended it, and taken everything back
 	}
+	if ctx.Err() != nil { // a Close that drops the connection says nothing before
+		return ctx.Err()
+	}
 	err := link.ch.Cancel(ctx, link.inbox)
 	if err == nil && !c.cfg.AutoAck {
 		err = link.ch.GiveBack(link.inbox)

@@ -344,7 +344,7 @@ func (c *Consumer) Flush(ctx context.Context) error {
 		return errNoConsumer
 	}
 	err := ctx.Err()
-	if err == nil {
+	if err == nil && !c.cfg.AutoAck && !c.cfg.From.streams() { // which have nothing to take back
 		err = c.awaitStop(ctx)
 	}
 	if err == nil {

@@ -58,6 +58,9 @@ func (d *declaration) on(ctx context.Context, ch *amqpconn.Channel) (name string
 	bound := len(answers) - 1
 	if name == "" {
 		name = answers[0].(*amqpproto.QueueDeclareOk).Queue
+		if len(d.bindings) == 0 {
+			return name, nil
+		}
 		answers, err = ch.Calls(ctx, d.binds(name)...)
 		bound = len(answers)
 	}

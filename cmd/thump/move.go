@@ -216,6 +216,9 @@ func (cfg *moveConfig) job(ctx context.Context, w *movement) (job move.Job, held
 	if job.From, err = move.Find(ctx, w.source.client, cfg.from); err != nil {
 		return job, "", err
 	}
+	if job.From.Kind == move.SuperStream && cfg.journal != "" {
+		return job, "", usagef("--journal can't go with a super stream: move its partitions one by one")
+	}
 	if job.From.Kind == move.Queue {
 		if err := checkStays(ctx, w.source.client, cfg.from); err != nil {
 			return job, "", err
@@ -271,15 +274,14 @@ func (cfg *moveConfig) limit(ctx context.Context, w *movement, job move.Job) (mo
 			return job, "", fmt.Errorf("%s has %d consumers: with --journal no one else may take messages from it", job.From, info.Consumers)
 		}
 		w.u.errorf("thump: warning: %s has %d other consumers, which take messages too\n", job.From, info.Consumers)
+		job.Shared = true
 	}
 	if !cfg.follow && cfg.idle == 0 {
 		there := uint64(info.Messages)
 		if job.Limit == 0 || job.Limit > there {
 			job.Limit = there
 		}
-		if there == 0 {
-			job.Limit = 0
-		}
+		job.NothingNew = there == 0
 	}
 	return job, fmt.Sprintf(", which holds %d messages,", info.Messages), nil
 }

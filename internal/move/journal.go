@@ -115,7 +115,7 @@ func (j *Journal) restart(entries []entry) (first uint64, err error) {
 	defer j.mu.Unlock()
 	first = j.tail.next()
 	j.number(first, entries)
-	j.tail = tail{first: first, rest: append(make([]entry, 0, 3*j.prefetch), entries...)}
+	j.tail = tail{noLefts: j.tail.noLefts, first: first, rest: append(make([]entry, 0, 3*j.prefetch), entries...)}
 	if j.file == nil {
 		return first, nil
 	}
@@ -172,6 +172,15 @@ func (j *Journal) confirmed() map[identity]bool {
 		}
 	}
 	return ids
+}
+
+// keepsNoLefts is for streams as the source: what stays there does not come again by itself.
+func (j *Journal) keepsNoLefts(streams bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.tail.noLefts = streams; streams {
+		j.tail.lefts = nil
+	}
 }
 
 // resumeAt is the offset of the first message of a stream that may come again.

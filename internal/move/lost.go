@@ -40,7 +40,7 @@ func (m *mover) comeBack(ctx context.Context) error {
 		info, err := m.job.Source.InspectQueue(ctx, m.job.From.Name)
 		waited := time.Since(m.lostAt)
 		switch {
-		case err == nil && (info.Consumers == 0 || waited > ghostTimeout):
+		case err == nil && (info.Consumers == 0 || m.job.Shared || waited > ghostTimeout):
 			return nil
 		case err == nil:
 		case ctx.Err() != nil:
@@ -110,6 +110,9 @@ func (m *mover) takeAgain(ctx context.Context, con *thump.Consumer, batch *thump
 			expected, err = 0, nil
 		}
 		if err != nil {
+			m.mu.Lock()
+			m.behind = append(m.behind, batches...)
+			m.mu.Unlock()
 			return err
 		}
 	}
@@ -127,9 +130,14 @@ func (m *mover) takeAgain(ctx context.Context, con *thump.Consumer, batch *thump
 	m.resuming = true
 	first, err := m.journal.restart(all)
 	if err != nil {
+		m.fail(err)
 		return err
 	}
 	for _, f := range flights {
+		if len(f.list) == 0 { // no newest message that would be held back
+			m.giveBack(f)
+			continue
+		}
 		all = all[copy(f.list, all):] // with publishing ids
 		f.first = first
 		first += uint64(len(f.list))

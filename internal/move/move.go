@@ -65,6 +65,12 @@ type Job struct {
 	Limit  uint64
 	Idle   time.Duration
 	Follow bool
+	// NothingNew moves only what an earlier move with the journal has taken and not acked.
+	NothingNew bool
+
+	// Shared says that others consume from the queue, too: the newest message is not held
+	// back then, since they would get it.
+	Shared bool
 
 	// Start and ConsumerName are for a stream as the source. With a name, the stream
 	// remembers what was confirmed.
@@ -194,14 +200,17 @@ type mover struct {
 	pause    time.Duration
 	due      time.Time // when
 	ending   bool      // what is rejected now stays at the source
-	settling bool      // the settler is acking
-	last     bool      // nothing more is taken: the newest flight is settled too
-	stale    bool      // something could not be acked any more: it comes again
-	fatal    error
-	receipt  Receipt
-	naming   []Double       // that the journal has not written down
-	behind   []*thump.Batch // what of them is not settled goes back at the end
-	changed  chan struct{}  // closed after each pass of the settler, and made anew
+	// republishing ends the publishing of what was rejected.
+	republishing    context.Context
+	endRepublishing context.CancelFunc
+	settling        bool // the settler is acking
+	last            bool // nothing more is taken: the newest flight is settled too
+	stale           bool // something could not be acked any more: it comes again
+	fatal           error
+	receipt         Receipt
+	naming          []Double       // that the journal has not written down
+	behind          []*thump.Batch // what of them is not settled goes back at the end
+	changed         chan struct{}  // closed after each pass of the settler, and made anew
 }
 
 func newMover(ctx context.Context, job Job) (*mover, error) {
@@ -220,6 +229,8 @@ func newMover(ctx context.Context, job Job) (*mover, error) {
 		m.prefetch = prefetchHolding
 	}
 	m.journal.prefetch = m.prefetch
+	m.journal.keepsNoLefts(job.From.streams())
+	m.republishing, m.endRepublishing = context.WithCancel(ctx)
 	cfg := thump.PublisherConfig{
 		To: job.To.target(job.Key), OnOutcomes: m.hear, AnyUserID: job.AnyUserID,
 		SameDeliveryMode: true, // as it was, also where it was none

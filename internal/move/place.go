@@ -50,7 +50,7 @@ func (p Place) target(key string) thump.Target {
 
 // streamTimeout bounds a question over the stream protocol, which may have an address that
 // nobody can reach from here.
-const streamTimeout = 5 * time.Second
+const streamTimeout = 10 * time.Second
 
 // Find finds out what has a name: a stream, a super stream or a queue. Where the broker
 // can't be reached over the stream protocol, only a queue can be found. IsNotFound is

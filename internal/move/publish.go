@@ -3,6 +3,7 @@ package move
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/thumpmq/thump"
@@ -53,7 +54,10 @@ func (m *mover) double(f *flight, i int, why string) {
 // room is how many deliveries of a batch may be taken, of which so many are known: those
 // are taken in any case.
 func (m *mover) room(known int) int {
-	if m.job.Limit == 0 {
+	switch {
+	case m.job.NothingNew:
+		return known
+	case m.job.Limit == 0:
 		return batchMost
 	}
 	counted := uint64(known)
@@ -174,6 +178,7 @@ func (m *mover) fly(f *flight) {
 func (m *mover) publish(ctx context.Context, f *flight) error {
 	if err := m.nameTwice(); err != nil {
 		m.refuse(f, 0, len(f.msgs), whyUnpublished)
+		m.fail(err)
 		return err
 	}
 	for begin := 0; begin < len(f.msgs); {
@@ -195,6 +200,9 @@ func (m *mover) publish(ctx context.Context, f *flight) error {
 		case err == nil:
 		case ctx.Err() != nil || m.ended(err):
 			m.refuse(f, begin, len(f.msgs), whyUnpublished)
+			if ctx.Err() == nil {
+				m.fail(fmt.Errorf("publishing to %v: %w", m.job.To, err))
+			}
 			return err
 		default:
 			m.refuse(f, begin, begin+1, refusal(err))

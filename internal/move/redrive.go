@@ -2,6 +2,7 @@ package move
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sort"
 	"sync"
@@ -138,10 +139,11 @@ func (r *Redriver) there(ctx context.Context, what, name string) error {
 	} else {
 		err = r.client.InspectExchange(ctx, name)
 	}
-	if thump.IsNotFound(err) {
+	gone := thump.IsNotFound(err)
+	if gone {
 		err = fmt.Errorf("the %s %q, which it came from, is gone", what, name)
 	}
-	if ctx.Err() == nil && len(r.gone) < originsMost {
+	if (err == nil || gone) && len(r.gone) < originsMost { // another error may pass
 		r.gone[key] = err
 	}
 	return err
@@ -173,18 +175,8 @@ func Survey(ctx context.Context, client *thump.Client, queue string, r *Redriver
 		limit -= n
 		err = s.read(ctx, int(n))
 	}
-	for _, con := range s.consumers {
-		con.Stop()
-	}
-	for _, batch := range s.batches {
-		_ = batch.Release() // it goes back in any case
-	}
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-	defer cancel()
-	for _, con := range s.consumers {
-		if closed := con.Close(closing); err == nil {
-			err = closed
-		}
+	if closed := s.giveBack(ctx); err == nil {
+		err = closed
 	}
 	if err == nil {
 		err = s.awaitReturn(ctx)
@@ -197,6 +189,28 @@ func Survey(ctx context.Context, client *thump.Client, queue string, r *Redriver
 		return list[i].Count > list[j].Count || list[i].Count == list[j].Count && list[i].Oldest.Before(list[j].Oldest)
 	})
 	return list, err
+}
+
+// giveBack gives back what was read, in order: see closeSource.
+func (s *surveyor) giveBack(ctx context.Context) (err error) {
+	if before(s.client.Server().Version, 4, 3) {
+		for _, con := range s.consumers {
+			drop(ctx, con)
+		}
+		return nil
+	}
+	for _, con := range s.consumers {
+		con.Stop()
+	}
+	for _, batch := range s.batches {
+		_ = batch.Release() // it goes back in any case
+	}
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+	defer cancel()
+	for _, con := range s.consumers {
+		err = errors.Join(err, con.Close(closing))
+	}
+	return err
 }
 
 // surveyor is a Survey at work.

@@ -32,7 +32,8 @@ func (m *mover) session(ctx context.Context) error {
 		return m.unlessStopped(err)
 	}
 	m.mu.Lock()
-	m.con, m.last = con, false
+	m.con, m.last, m.ending = con, false, m.stopped()
+	m.republishing, m.endRepublishing = context.WithCancel(ctx)
 	m.mu.Unlock()
 	var batch *thump.Batch // of a stream that goes back to what was not acked
 	for err = m.takeAgain(taking, con, nil); err == nil; err = m.takeAgain(taking, con, batch) {
@@ -94,7 +95,7 @@ func (m *mover) consume(ctx context.Context) (*thump.Consumer, error) {
 		cfg.Stream.Until = time.Now()
 	}
 	con, err := m.job.Source.Consumer(ctx, cfg)
-	if err != nil && !cfg.Stream.Until.IsZero() && before311(m.job.Source.Server().Version) {
+	if err != nil && !cfg.Stream.Until.IsZero() && before(m.job.Source.Server().Version, 3, 11) {
 		cfg.Stream.Until = time.Time{}
 		m.job.Idle = idleOf310
 		return m.job.Source.Consumer(ctx, cfg)
@@ -106,10 +107,11 @@ func (m *mover) consume(ctx context.Context) (*thump.Consumer, error) {
 // ends.
 const idleOf310 = 3 * time.Second
 
-func before311(version string) bool {
-	var major, minor int
-	_, err := fmt.Sscanf(version, "%d.%d", &major, &minor)
-	return err == nil && (major < 3 || major == 3 && minor < 11)
+// before reports whether a broker's version is an earlier one.
+func before(version string, major, minor int) bool {
+	var itsMajor, itsMinor int
+	_, err := fmt.Sscanf(version, "%d.%d", &itsMajor, &itsMinor)
+	return err == nil && (itsMajor < major || itsMajor == major && itsMinor < minor)
 }
 
 // batchMost is the most messages of a batch: with a low rate few, so that they go evenly.
@@ -134,7 +136,7 @@ func (m *mover) takeNew(ctx context.Context, con *thump.Consumer) (*thump.Batch,
 		if err := m.failure(); err != nil {
 			return nil, err
 		}
-		if m.job.Limit > 0 && m.taken() >= m.job.Limit {
+		if m.job.NothingNew || m.job.Limit > 0 && m.taken() >= m.job.Limit {
 			return nil, nil
 		}
 		batch, err := m.receive(ctx, con)
@@ -155,6 +157,8 @@ func (m *mover) takeNew(ctx context.Context, con *thump.Consumer) (*thump.Batch,
 		m.back()
 		f := m.prepare(batch, nil)
 		if f.first, err = m.journal.taken(f.list); err != nil {
+			m.fail(err)
+			m.giveBack(f)
 			return nil, err
 		}
 		m.fly(f)
@@ -212,31 +216,58 @@ func (m *mover) finish(ctx context.Context, con *thump.Consumer, why error) erro
 	waiting, cancel := m.orderly(ctx)
 	unanswered := m.await(waiting, func() bool { return m.open() == 0 })
 	cancel()
-	con.Stop() // nothing that goes back now may come again
 	m.giveUpOn()
 	m.tellSettler()
 	_ = m.await(ctx, func() bool { return len(m.flights) == 0 && !m.settling }) // else ctx has ended
-	for _, batch := range m.behind {
-		_ = batch.Release() // it goes back in any case
-	}
-	closing, done := context.WithTimeout(ctx, closeTimeout)
-	defer done()
-	closed := con.Close(closing)
+	m.mu.Lock()
+	behind, stale, some := m.behind, m.stale, m.receipt.Left+m.receipt.Skipped > 0
+	m.mu.Unlock()
+	closed := m.closeSource(ctx, con, behind, some)
 	if why == nil {
 		why = m.failure()
 	}
 	switch {
 	case ctx.Err() != nil:
 		return ctx.Err()
-	case (m.stale || closed != nil) && why == nil && !m.stopped() && !m.job.NoRecovery && m.endings < endingsMost:
+	case (stale || closed != nil) && why == nil && !m.stopped() && !m.job.NoRecovery && m.endings < endingsMost:
 		m.endings++
-		m.stale = false
+		m.mu.Lock()
+		m.behind, m.stale = nil, false
+		m.mu.Unlock()
 		m.noteLost(closed)
 		return errAgain
-	case m.stale || closed != nil || unanswered != nil || m.sourceFailed:
+	case stale || closed != nil || unanswered != nil || m.sourceFailed:
 		return errors.Join(why, m.unlessStopped(closed))
 	}
 	return m.settleLast(ctx, why)
+}
+
+// closeSource closes a consumer of which some batches go back. inOrder says that there is more
+// in them than the message that is held back.
+//
+// A quorum queue without a delivery limit puts what is released at its end, before RabbitMQ
+// 4.3, and only what a connection held that is gone back at its beginning; but then it may
+// forget the last acks. One of 4.3 counts what a connection held as failed deliveries.
+func (m *mover) closeSource(ctx context.Context, con *thump.Consumer, behind []*thump.Batch, inOrder bool) error {
+	closing, done := context.WithTimeout(ctx, closeTimeout)
+	defer done()
+	if !inOrder || m.job.From.Kind != Queue || !before(m.job.Source.Server().Version, 4, 3) {
+		con.Stop() // nothing that goes back now may come again
+		for _, batch := range behind {
+			_ = batch.Release() // it goes back in any case
+		}
+		return con.Close(closing)
+	}
+	err := con.Flush(closing) // the acks
+	drop(ctx, con)
+	return err
+}
+
+// drop drops the connection of a consumer: so does a Close whose context has ended.
+func drop(ctx context.Context, con *thump.Consumer) {
+	ended, end := context.WithCancel(ctx)
+	end()
+	_ = con.Close(ended) // it says what is not settled
 }
 
 // settleLast sees to it that everything that was to be acked was. why is why the move ended.
@@ -251,13 +282,23 @@ func (m *mover) settleLast(ctx context.Context, why error) error {
 		m.back()
 		err = m.verify(ctx)
 	}
-	if err == nil {
+	if err == nil && m.knowsAll(why) {
 		_, err = m.journal.restart(nil)
 	}
 	if why != nil || m.stopped() {
 		return why // and the journal knows the rest
 	}
 	return err
+}
+
+// knowsAll reports whether the journal has nothing more to say: of a stream, which is read
+// from its beginning the next time, only when all of it was moved; of a queue, when all that
+// came again was looked at.
+func (m *mover) knowsAll(why error) bool {
+	if m.job.From.streams() {
+		return why == nil && !m.stopped()
+	}
+	return m.resuming
 }
 
 // endingsMost is how often the end of a move is tried again, whose last acks were lost with a

@@ -185,6 +185,7 @@ func (m *mover) publishAgain() time.Duration {
 		return wait
 	}
 	m.again, m.due = nil, time.Time{}
+	publishing := m.republishing
 	m.mu.Unlock()
 	marks := make([]marking, len(again))
 	msgs := make([]thump.Message, len(again))
@@ -197,7 +198,7 @@ func (m *mover) publishAgain() time.Duration {
 		m.fail(err)
 		return time.Hour
 	}
-	n, err := m.pub.Publish(context.Background(), msgs...) // ends with the publisher
+	n, err := m.pub.Publish(publishing, msgs...)
 	if err != nil {
 		for _, r := range again[n:] {
 			m.refuse(r.f, r.i, r.i+1, whyUnpublished)
@@ -246,6 +247,10 @@ func (m *mover) ack(f *flight, last bool) {
 	var err error
 	switch {
 	case n == 0:
+	case last && m.holds(f, newest) && m.job.Shared: // others would get it
+		if err = m.journal.finish(); err == nil {
+			err = f.ackEach(newest + 1)
+		}
 	case last && m.holds(f, newest):
 		n--
 		err = f.ackEach(newest)
@@ -302,6 +307,7 @@ func (m *mover) giveUpOn() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.ending, m.last = true, true
+	m.endRepublishing()
 	for _, r := range m.again {
 		m.leave(r.f, r.i, "the target rejected it")
 	}

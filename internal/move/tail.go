@@ -30,6 +30,9 @@ type entry struct {
 // in the same order. And a broker holds at most prefetch deliveries that are not acked:
 // what is confirmed and further back than that has been acked.
 type tail struct {
+	// noLefts is for a stream, which keeps what stayed, and delivers from rest on.
+	noLefts bool
+
 	lefts []entry
 	first uint64
 	rest  []entry
@@ -62,7 +65,9 @@ func (t *tail) trim(prefetch int) {
 	for i, e := range t.rest[:cut] {
 		switch e.status {
 		case left:
-			t.lefts = append(t.lefts, e)
+			if !t.noLefts {
+				t.lefts = append(t.lefts, e)
+			}
 		case confirmed:
 		default: // not settled: it holds up all behind it
 			cut = i

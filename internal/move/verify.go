@@ -16,7 +16,7 @@ import (
 // where messages are alike.
 func (m *mover) verify(ctx context.Context) error {
 	want, held := m.journal.remains()
-	if m.job.From.streams() || m.taken() == 0 {
+	if m.job.From.streams() || m.job.Shared || m.taken() == 0 {
 		return nil
 	}
 	if m.endings >= endingsMost {
@@ -45,13 +45,7 @@ func (m *mover) verify(ctx context.Context) error {
 	default:
 		err = m.ackHeld(batches, len(want)-1)
 	}
-	con.Stop()
-	for _, batch := range batches {
-		_ = batch.Release() // it goes back in any case
-	}
-	closing, cancel := context.WithTimeout(ctx, closeTimeout)
-	defer cancel()
-	return errors.Join(err, con.Close(closing))
+	return errors.Join(err, m.closeSource(ctx, con, batches, len(want) > 1))
 }
 
 // returnPatience is how long a queue may take to deliver again what a closed channel held. A
