@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+
+	"github.com/thumpmq/thump/internal/printable"
 )
 
 // file is what a command writes for its user under a name that the user gives. An older
@@ -184,6 +187,18 @@ func (f *file) fill(ctx context.Context, write func(io.Writer) error) error {
 	}
 	_, err := all()
 	return err
+}
+
+// fillJSON fills the file with a record, as indented JSON in which no terminal finds anything
+// to obey.
+func (f *file) fillJSON(ctx context.Context, record any) error {
+	return f.fill(ctx, func(w io.Writer) error {
+		text, err := json.MarshalIndent(record, "", "  ")
+		if err == nil {
+			_, err = w.Write(append(printable.JSON(text), '\n'))
+		}
+		return err
+	})
 }
 
 // keep gives the new file its name, once the disk has all of it. Where that fails the

@@ -225,9 +225,12 @@ func (u *ui) count(p *dump.Progress, done string) (stop func()) {
 }
 
 // messages is a number of messages in words.
-func messages(n uint64) string {
+func messages(n uint64) string { return several(n, "message") }
+
+// several is a number of things, in words.
+func several[N int | uint64](n N, what string) string {
 	if n == 1 {
-		return "1 message"
+		return "1 " + what
 	}
-	return fmt.Sprintf("%d messages", n)
+	return fmt.Sprintf("%d %ss", n, what)
 }

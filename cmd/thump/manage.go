@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -120,14 +119,7 @@ func (s *manager) answer(ctx context.Context, text string, record any) error {
 	if s.json == nil {
 		return nil
 	}
-	err := s.json.fill(ctx, func(w io.Writer) error {
-		text, err := json.MarshalIndent(record, "", "  ")
-		if err == nil {
-			_, err = w.Write(append(printable.JSON(text), '\n'))
-		}
-		return err
-	})
-	if err != nil {
+	if err := s.json.fillJSON(ctx, record); err != nil {
 		return fmt.Errorf("--json: %w", err)
 	}
 	return nil

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -184,7 +183,7 @@ func (w *movement) report(ctx context.Context, command string, job move.Job, r m
 		if ended != nil {
 			record.Reason = new(ended.Error())
 		}
-		if err := w.json.fill(ctx, record.write); err != nil {
+		if err := w.json.fillJSON(ctx, &record); err != nil {
 			return w.u.orInterrupted(fmt.Errorf("--json: %w", err))
 		}
 	}
@@ -218,12 +217,4 @@ type moveRecord struct {
 	Source  string         `json:"source"`
 	Target  string         `json:"target"`
 	move.Receipt
-}
-
-func (r *moveRecord) write(w io.Writer) error {
-	b, err := json.MarshalIndent(r, "", "  ")
-	if err == nil {
-		_, err = w.Write(append(b, '\n'))
-	}
-	return err
 }

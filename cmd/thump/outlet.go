@@ -314,7 +314,7 @@ func (o *outlet) close() error {
 		return o.end()
 	}
 	if info, err := o.file.Stat(); err == nil && info.Mode().IsRegular() && o.file != o.stdout {
-		_ = o.file.Truncate(o.safe) // what is behind is in the queue as well
+		_ = o.file.Truncate(o.safe) // what comes after is in the queue as well
 		_ = o.file.Close()          // the error is known
 	}
 	return o.failed

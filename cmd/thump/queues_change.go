@@ -162,14 +162,6 @@ func contentOf(info thump.QueueInfo) string {
 	return fmt.Sprintf("the queue %q, with %s and %s", info.Name, several(info.Messages, "ready message"), several(info.Consumers, "consumer"))
 }
 
-// several is a number of things, in words.
-func several(n int, what string) string {
-	if n == 1 {
-		return "1 " + what
-	}
-	return fmt.Sprintf("%d %ss", n, what)
-}
-
 // deletable describes a queue, or says why it is not to be deleted.
 func (s *manager) deletable(ctx context.Context, name string) (thump.QueueInfo, error) {
 	info, err := s.inspect(ctx, name)

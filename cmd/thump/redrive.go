@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -167,7 +166,7 @@ func survey(ctx context.Context, cfg *redriveConfig, w *movement, redriver *move
 		return nil
 	}
 	record := surveyRecord{Version: result.Version, Command: "redrive", DryRun: true, Queue: cfg.from, Messages: info.Messages, Groups: groups}
-	if err := w.json.fill(ctx, record.write); err != nil {
+	if err := w.json.fillJSON(ctx, &record); err != nil {
 		return w.u.orInterrupted(fmt.Errorf("--json: %w", err))
 	}
 	return nil
@@ -219,12 +218,4 @@ type surveyRecord struct {
 	Queue    string       `json:"queue"`
 	Messages int          `json:"messages"`
 	Groups   []move.Group `json:"groups"`
-}
-
-func (r *surveyRecord) write(w io.Writer) error {
-	b, err := json.MarshalIndent(r, "", "  ")
-	if err == nil {
-		_, err = w.Write(append(b, '\n'))
-	}
-	return err
 }

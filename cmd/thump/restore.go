@@ -37,7 +37,7 @@ name. It reads the file through first: one that is cut short or damaged is refus
 succeeds once the broker has confirmed every message.
 
 A queue or stream that is not there is made as the dump says, or of another --kind. One
-that holds messages is refused; --add puts the dump's behind them.
+that holds messages is refused; --add puts the dump's after them.
 
 The broker stamps what it stores: a stream's offsets and times are new. Where messages came
 through exchanges, they go through one that restore makes for the purpose and deletes
@@ -75,7 +75,7 @@ and doubles nothing. Of a restore to a queue, what was confirmed stays there.
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.Var(&cfg.kind, "kind", "make a queue of this kind, or a stream, if it is not there (default: as the dump says)")
-	flags.BoolVar(&cfg.add, "add", false, "put the messages behind those that are there")
+	flags.BoolVar(&cfg.add, "add", false, "put the messages after those that are there")
 	flags.BoolVar(&cfg.partial, "partial", false, "put back what there is of a dump that is cut short")
 	flags.BoolVar(&cfg.skip, "skip-bad", false, "leave out messages that can't be published, and count them")
 	cfg.connect.register(flags)
@@ -182,7 +182,7 @@ func (cfg *restoreConfig) checkEmpty(ctx context.Context, client *thump.Client, 
 		return nil
 	}
 	if !cfg.add {
-		return fmt.Errorf("%s: --add puts the dump's behind them", held)
+		return fmt.Errorf("%s: --add puts the dump's after them", held)
 	}
 	u.notef("Note: %s already.\n", held)
 	return nil

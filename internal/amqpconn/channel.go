@@ -353,7 +353,7 @@ func (ch *Channel) Qos(ctx context.Context, prefetch uint16) error {
 
 // Consume starts a consumer, after a Qos where prefetch is not 0; its ConsumerTag must be set
 // and new. The inbox is registered before the request leaves, since deliveries may come right
-// behind the answer.
+// after the answer.
 func (ch *Channel) Consume(ctx context.Context, prefetch uint16, m *amqpproto.BasicConsume) (*Inbox, error) {
 	in := newInbox(m.ConsumerTag)
 	ch.conn.Lock()

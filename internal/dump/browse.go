@@ -11,7 +11,7 @@ import (
 
 const (
 	// prefetchMost is how many deliveries one consumer may hold. For more of them there is
-	// another consumer behind it: it gets nothing before the first one holds all it may, so
+	// another consumer after it, which gets nothing before the first one holds all it may, so
 	// that the order is that of the queue. Without a limit a quorum queue sends only 2,000.
 	prefetchMost = 65535
 	// prefetchFirst is the limit of the first one, and prefetchBytes about how much each of the

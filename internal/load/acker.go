@@ -10,8 +10,7 @@ import (
 const syncPause = 5 * time.Millisecond
 
 // acker acks what a taker has given to the output, once that is safe there. It does so beside
-// the taker: while the output syncs, more is written, and the next sync is for all of that. So
-// the slower a disk is, the more each sync is for.
+// the taker, which writes on between two syncs: the next one is for all that was written since.
 type acker struct {
 	in *intake
 	t  *taker
