@@ -42,7 +42,7 @@ var layers = map[string][]string{
 	"internal/load":       {"", "internal/ledger", "internal/result"},
 	"internal/record":     {"", "internal/printable"},
 	"internal/dump":       {"", "internal/printable", "internal/record"},
-	"internal/move":       {""},
+	"internal/move":       {"", "internal/dump"},
 	"cmd/thump": {
 		"", "internal/broker", "internal/dump", "internal/load", "internal/management", "internal/move", "internal/printable",
 		"internal/record", "internal/report", "internal/result", "internal/secretfile",

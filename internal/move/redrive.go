@@ -2,13 +2,13 @@ package move
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sort"
 	"sync"
 	"time"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/internal/dump"
 )
 
 // HeaderRedrives counts how often a message was redriven.
@@ -163,133 +163,31 @@ type Group struct {
 }
 
 // Survey reads the dead letters of a queue without taking one, and groups them, the most
-// first, but for those that skip, where it is set, says not to. It reads limit messages. They
-// go back in order; a classic queue marks them as redelivered, and a quorum queue counts a
-// delivery of each before RabbitMQ 4.3. While it reads nobody else gets them.
+// first, but for those that skip, where it is set, says not to. It reads limit messages, as
+// dump.Browse does.
 func Survey(ctx context.Context, client *thump.Client, queue string, r *Redriver, limit uint64, skip func(*thump.Delivery) (bool, error)) ([]Group, error) {
-	s := surveyor{client: client, queue: queue, redriver: r, skip: skip, groups: make(map[Group]*Group)}
+	var ids identifier
+	groups := make(map[Group]*Group)
 	var err error
-	// A consumer may hold so many: the next one gets what comes after them.
-	for err == nil && limit > 0 && !s.over {
-		n := min(limit, prefetchHolding)
-		limit -= n
-		err = s.read(ctx, int(n))
+	if limit > 0 {
+		_, err = dump.Browse(ctx, client, dump.Browsing{Queue: queue, Most: limit, Each: func(d *thump.Delivery) error {
+			if skip != nil {
+				if not, err := skip(d); not && err == nil {
+					return nil
+				}
+			}
+			r.survey(ctx, d, groups, &ids)
+			return nil
+		}})
 	}
-	if closed := s.giveBack(ctx); err == nil {
-		err = closed
-	}
-	if err == nil {
-		err = s.awaitReturn(ctx)
-	}
-	list := make([]Group, 0, len(s.groups))
-	for _, g := range s.groups {
+	list := make([]Group, 0, len(groups))
+	for _, g := range groups {
 		list = append(list, *g)
 	}
 	sort.Slice(list, func(i, j int) bool {
 		return list[i].Count > list[j].Count || list[i].Count == list[j].Count && list[i].Oldest.Before(list[j].Oldest)
 	})
 	return list, err
-}
-
-// giveBack gives back what was read, in order: see closeSource.
-func (s *surveyor) giveBack(ctx context.Context) (err error) {
-	if before(s.client.Server().Version, 4, 3) {
-		for _, con := range s.consumers {
-			drop(ctx, con)
-		}
-		return nil
-	}
-	for _, con := range s.consumers {
-		con.Stop()
-	}
-	for _, batch := range s.batches {
-		_ = batch.Release() // it goes back in any case
-	}
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
-	defer cancel()
-	for _, con := range s.consumers {
-		err = errors.Join(err, con.Close(closing))
-	}
-	return err
-}
-
-// surveyor is a Survey at work.
-type surveyor struct {
-	client   *thump.Client
-	queue    string
-	redriver *Redriver
-	skip     func(*thump.Delivery) (bool, error)
-
-	ids       identifier
-	groups    map[Group]*Group
-	consumers []*thump.Consumer
-	batches   []*thump.Batch
-	held      int  // messages that are held
-	over      bool // the queue has no more
-}
-
-// returnTimeout is how long a queue may take to have its messages back.
-const returnTimeout = 3 * time.Minute
-
-// awaitReturn waits until the queue has back what was held: a classic queue takes a minute or
-// more for a hundred thousand messages, and serves nobody meanwhile.
-func (s *surveyor) awaitReturn(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, returnTimeout)
-	defer cancel()
-	for {
-		info, err := s.client.InspectQueue(ctx, s.queue)
-		if err != nil || info.Messages >= s.held || info.Consumers > 0 {
-			return err // where others consume, it can't be told
-		}
-		select {
-		case <-time.After(pauseLeast):
-		case <-ctx.Done():
-			return fmt.Errorf("queue %q does not have back all of the %d messages yet that were read: %w", s.queue, s.held, ctx.Err())
-		}
-	}
-}
-
-// read reads n messages, or as many as there are, and holds them.
-func (s *surveyor) read(ctx context.Context, n int) error {
-	con, err := s.client.Consumer(ctx, thump.ConsumerConfig{From: thump.Queue(s.queue), Prefetch: n, MaxBatch: batchMost})
-	if err != nil {
-		return err
-	}
-	s.consumers = append(s.consumers, con)
-	for n > 0 {
-		waiting, cancel := context.WithTimeout(ctx, pollEvery)
-		batch, err := con.Receive(waiting)
-		late := waiting.Err() != nil && ctx.Err() == nil
-		cancel()
-		if err != nil && late {
-			info, err := s.client.InspectQueue(ctx, s.queue)
-			if s.over = info.Messages == 0; s.over || err != nil {
-				return err
-			}
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		n -= len(batch.Deliveries)
-		s.held += len(batch.Deliveries)
-		for i := range batch.Deliveries {
-			s.look(ctx, &batch.Deliveries[i])
-		}
-		batch.Deliveries = nil // which may be large: nothing more is asked of them
-		s.batches = append(s.batches, batch)
-	}
-	return nil
-}
-
-// look counts a dead letter.
-func (s *surveyor) look(ctx context.Context, d *thump.Delivery) {
-	if s.skip != nil {
-		if not, err := s.skip(d); not && err == nil {
-			return
-		}
-	}
-	s.redriver.survey(ctx, d, s.groups, &s.ids)
 }
 
 // survey adds a dead letter to its group.
