@@ -36,21 +36,21 @@ var layers = map[string][]string{
 
 	"internal/ledger":     {},
 	"internal/broker":     {},
-	"internal/result":     {"internal/printable"},
-	"internal/report":     {"internal/printable", "internal/result"},
 	"internal/management": {"internal/printable"},
-	"internal/load":       {"", "internal/ledger", "internal/result"},
 	"internal/record":     {"", "internal/printable"},
 	"internal/dump":       {"", "internal/printable", "internal/record"},
 	"internal/move":       {"", "internal/dump"},
 	"cmd/thump": {
-		"", "internal/broker", "internal/dump", "internal/load", "internal/management", "internal/move", "internal/printable",
-		"internal/record", "internal/report", "internal/result", "internal/secretfile",
-		"cmd/thump/internal/filter", "cmd/thump/internal/places",
+		"", "internal/broker", "internal/dump", "internal/management", "internal/move", "internal/printable",
+		"internal/record", "internal/secretfile", "cmd/thump/internal/filter", "cmd/thump/internal/load",
+		"cmd/thump/internal/places", "cmd/thump/internal/report", "cmd/thump/internal/result",
 	},
 
 	"cmd/thump/internal/filter": {""},
+	"cmd/thump/internal/load":   {"", "internal/ledger", "cmd/thump/internal/result"},
 	"cmd/thump/internal/places": {"internal/secretfile"},
+	"cmd/thump/internal/report": {"internal/printable", "cmd/thump/internal/result"},
+	"cmd/thump/internal/result": {"internal/printable"},
 
 	// Test support and measurement: nothing above imports them.
 	"internal/fakebroker":             {"internal/amqp10", "internal/amqpproto", "internal/compress", "internal/streamproto"},

@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/broker"
-	"github.com/thumpmq/thump/internal/result"
 )
 
 const (

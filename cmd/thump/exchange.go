@@ -6,8 +6,8 @@ import (
 	"fmt"
 
 	"github.com/thumpmq/thump"
-	"github.com/thumpmq/thump/internal/load"
-	"github.com/thumpmq/thump/internal/result"
+	"github.com/thumpmq/thump/cmd/thump/internal/load"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
 
 // exchange is an exchange that send publishes to: one that exists or, with --to-original,

@@ -13,9 +13,9 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump"
-	"github.com/thumpmq/thump/internal/load"
+	"github.com/thumpmq/thump/cmd/thump/internal/load"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/record"
-	"github.com/thumpmq/thump/internal/result"
 )
 
 // prefetchOfExec is the default of --prefetch with --exec: few, because what waits for one

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/record"
-	"github.com/thumpmq/thump/internal/result"
 )
 
 const (

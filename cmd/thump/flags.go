@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/thumpmq/thump"
-	"github.com/thumpmq/thump/internal/load"
+	"github.com/thumpmq/thump/cmd/thump/internal/load"
 )
 
 const (

@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/brokertest"
-	"github.com/thumpmq/thump/internal/result"
 )
 
 // process is a thump that runs beside the test.

@@ -1,8 +1,8 @@
 package main
 
 import (
-	"github.com/thumpmq/thump/internal/load"
-	"github.com/thumpmq/thump/internal/result"
+	"github.com/thumpmq/thump/cmd/thump/internal/load"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
 
 // meter measures what this process and a private broker use.

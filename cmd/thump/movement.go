@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump"
-	"github.com/thumpmq/thump/internal/load"
+	"github.com/thumpmq/thump/cmd/thump/internal/load"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/move"
-	"github.com/thumpmq/thump/internal/result"
 )
 
 // movement is a move or redrive at work.

@@ -12,8 +12,8 @@ import (
 	"sync"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/record"
-	"github.com/thumpmq/thump/internal/result"
 )
 
 const (

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/thumpmq/thump/internal/result"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
 
 // outputFlags say what to print, and where.

@@ -7,8 +7,8 @@ import (
 	"fmt"
 
 	"github.com/thumpmq/thump"
-	"github.com/thumpmq/thump/internal/load"
-	"github.com/thumpmq/thump/internal/result"
+	"github.com/thumpmq/thump/cmd/thump/internal/load"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
 
 // What --kind takes.

@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/thumpmq/thump"
-	"github.com/thumpmq/thump/internal/load"
-	"github.com/thumpmq/thump/internal/result"
+	"github.com/thumpmq/thump/cmd/thump/internal/load"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
 
 // giveUpDefault is how long a command waits for a broker that is away: a restart of

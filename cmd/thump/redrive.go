@@ -12,8 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/move"
-	"github.com/thumpmq/thump/internal/result"
 )
 
 // maxRedrivesDefault is enough for every attempt that a person makes, and ends what goes in a

@@ -7,9 +7,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/thumpmq/thump/internal/load"
-	"github.com/thumpmq/thump/internal/report"
-	"github.com/thumpmq/thump/internal/result"
+	"github.com/thumpmq/thump/cmd/thump/internal/load"
+	"github.com/thumpmq/thump/cmd/thump/internal/report"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
 
 func runCommand(u *ui) *cobra.Command {

@@ -19,9 +19,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/broker"
 	"github.com/thumpmq/thump/internal/brokertest"
-	"github.com/thumpmq/thump/internal/result"
 )
 
 func TestMain(m *testing.M) {

@@ -6,9 +6,9 @@ import (
 	"fmt"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/cmd/thump/internal/load"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/broker"
-	"github.com/thumpmq/thump/internal/load"
-	"github.com/thumpmq/thump/internal/result"
 )
 
 const windowOfStream = 100_000

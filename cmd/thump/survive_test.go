@@ -7,9 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/broker"
 	"github.com/thumpmq/thump/internal/brokertest"
-	"github.com/thumpmq/thump/internal/result"
 )
 
 // TestRunSurvivesKills kills a broker under a run and starts it again. Everything that was

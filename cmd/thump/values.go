@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump"
-	"github.com/thumpmq/thump/internal/load"
+	"github.com/thumpmq/thump/cmd/thump/internal/load"
 )
 
 // The values of flags: what pflag needs to parse and to show them.

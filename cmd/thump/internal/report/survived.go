@@ -3,7 +3,7 @@ package report
 import (
 	"fmt"
 
-	"github.com/thumpmq/thump/internal/result"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
 
 // Survived says, without a full stop, what lost connections have cost: "connection lost at

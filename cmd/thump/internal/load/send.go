@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/ledger"
-	"github.com/thumpmq/thump/internal/result"
 )
 
 const (

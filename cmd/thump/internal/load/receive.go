@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/ledger"
-	"github.com/thumpmq/thump/internal/result"
 )
 
 // ReceiveConfig says what to receive and when to end.

@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/thumpmq/thump"
-	"github.com/thumpmq/thump/internal/result"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
 
 // Queue is a classic or quorum queue. It hands each message to one consumer, and

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/thumpmq/thump/internal/result"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
 
 // Settings returns the effective settings of a command, for the start of its output.

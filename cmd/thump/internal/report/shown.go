@@ -3,8 +3,8 @@ package report
 import (
 	"reflect"
 
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/printable"
-	"github.com/thumpmq/thump/internal/result"
 )
 
 // shown returns a copy of the run in which every text is one printable line: brokers and

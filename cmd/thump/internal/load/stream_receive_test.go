@@ -7,9 +7,9 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/brokertest"
 	"github.com/thumpmq/thump/internal/ledger"
-	"github.com/thumpmq/thump/internal/result"
 )
 
 // received is what came of a Receive.

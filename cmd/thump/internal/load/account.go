@@ -3,7 +3,7 @@ package load
 import (
 	"context"
 
-	"github.com/thumpmq/thump/internal/result"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
 
 // record writes what became of the run's messages to out.

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"unicode"
 
-	"github.com/thumpmq/thump/internal/result"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
 
 // TestWhatARecordSaysIsShown: a record from a file may hold anything, in every field.

@@ -2,7 +2,7 @@ package load
 
 import (
 	"github.com/thumpmq/thump"
-	"github.com/thumpmq/thump/internal/result"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
 
 // Place is where messages go and come from: a Queue, a Stream or a SuperStream.

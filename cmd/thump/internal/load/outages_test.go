@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/brokertest"
-	"github.com/thumpmq/thump/internal/result"
 )
 
 // line is a network that breaks.

@@ -63,6 +63,11 @@ type Run struct {
 	BrokerCPUSeconds   *float64 `json:"broker_cpu_seconds"`
 	ClientRSSPeakBytes *uint64  `json:"client_rss_peak_bytes"`
 
+	// The latencies: from a message's sending to its confirm, and to its arrival at a consumer.
+	// They are nil where they were not measured.
+	ConfirmLatency *Latency `json:"confirm_latency"`
+	ReceiveLatency *Latency `json:"receive_latency"`
+
 	// BytesOnWire is the size of the frames that carried the messages to a stream.
 	// CompressionRatio is the size of the bodies divided by it: below 1 if the
 	// frames add more than compression saves. Both are nil for a queue.
@@ -78,6 +83,10 @@ type Run struct {
 	LeftInQueue *uint64 `json:"left_in_queue"`
 	// LostMessages are the first ranges of lost messages: "17", "20-31".
 	LostMessages []string `json:"lost_messages"`
+
+	// Samples and Events are the course of the run, in order of time.
+	Samples []Sample `json:"samples"`
+	Events  []Event  `json:"events"`
 }
 
 // Settings are the effective settings of a run, with defaults and what the broker

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/thumpmq/thump/internal/result"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
 
 // Table returns the runs of a record side by side, with the tutorial's figures and

@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/thumpmq/thump/internal/result"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
 
 // Guarantee says what a confirm and an ack of this run are worth: which failures the

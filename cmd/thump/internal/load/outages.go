@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump"
-	"github.com/thumpmq/thump/internal/result"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
 
 // outages is what a run is told of lost connections. An outage lasts from when the first

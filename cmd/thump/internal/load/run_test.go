@@ -11,9 +11,9 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/brokertest"
 	"github.com/thumpmq/thump/internal/ledger"
-	"github.com/thumpmq/thump/internal/result"
 )
 
 // bench is a queue on a real broker, and a client for it.

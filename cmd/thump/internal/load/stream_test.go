@@ -8,9 +8,9 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/brokertest"
 	"github.com/thumpmq/thump/internal/ledger"
-	"github.com/thumpmq/thump/internal/result"
 )
 
 // riverbed is a stream on a real broker, or a super stream, and a client for it.

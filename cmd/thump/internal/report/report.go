@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/thumpmq/thump/internal/result"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
 
 // What the tutorial measured: a Python producer, and after it a Python consumer,

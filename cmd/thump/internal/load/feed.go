@@ -7,7 +7,7 @@ import (
 	"io"
 
 	"github.com/thumpmq/thump"
-	"github.com/thumpmq/thump/internal/result"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
 
 // Feed is where the messages of a Send come from that does not make them up. Next and Refused

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/thumpmq/thump/internal/result"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
