@@ -71,6 +71,8 @@ func foreignCases() []foreignCase {
 		{line: "redrive QUEUE", code: exitFailed, left: foreignCount, marks: true}, // from nowhere
 		{line: "receive QUEUE --count 10", left: foreignCount - 10, marks: true},   // what was prefetched
 		{line: "receive QUEUE --idle 1s", left: 0},
+		{line: "receive QUEUE --filter json.order<10 --idle 1s", left: foreignCount - 10, marks: true},
+		{line: "receive QUEUE --filter json.order<10 --others discard --idle 1s", left: 0},
 		{line: "receive --stream QUEUE --idle 1s", code: exitFailed, left: foreignCount},
 	}
 }

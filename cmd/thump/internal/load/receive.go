@@ -29,6 +29,10 @@ type ReceiveConfig struct {
 	// takes: a message that is worked on when the connection is dropped comes again.
 	Patient bool
 
+	// Selection, if set, says which messages are wanted: Count is of those. It does not work
+	// with AutoAck.
+	Selection *Selection
+
 	// Progress is updated with every batch. It must not be nil.
 	Progress *Progress
 }
@@ -100,7 +104,7 @@ func (rec *receiver) receive(ctx context.Context, stop <-chan struct{}) error {
 		sink: func(i int, _ string) sink {
 			return &tallySink{tallies[min(i, len(tallies)-1)].Consumer(), &rec.redelivered}
 		},
-		count: cfg.Count, each: len(tallies) > 1, output: cfg.Output, patient: cfg.Patient,
+		count: cfg.Count, each: len(tallies) > 1, output: cfg.Output, patient: cfg.Patient, selection: cfg.Selection,
 		progress: cfg.Progress, expectedSeen: seen, expected: expected,
 	})
 	if err != nil {
@@ -126,7 +130,7 @@ func (rec *receiver) receive(ctx context.Context, stop <-chan struct{}) error {
 // more than it may take.
 func (cfg *ReceiveConfig) consumer(i, of int) thump.ConsumerConfig {
 	how := cfg.From.consumer(i, of)
-	if cfg.Count > 0 {
+	if cfg.Count > 0 && cfg.Selection == nil {
 		how.Prefetch = int(min(uint64(how.Prefetch), cfg.Count))
 	}
 	if cfg.Output != nil && how.MaxBatch == 0 {
@@ -152,8 +156,8 @@ func (rec *receiver) wait(ctx context.Context, in *intake, seen, stop <-chan str
 				began = time.Now() // nothing can come
 			}
 			latest := began
-			if _, last := in.times(); last.After(began) {
-				latest = last
+			if seen := in.lastSeen(); seen.After(began) {
+				latest = seen
 			}
 			if time.Since(latest) >= rec.cfg.Idle {
 				return
