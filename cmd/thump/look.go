@@ -11,6 +11,7 @@ import (
 
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/internal/dump"
+	"github.com/thumpmq/thump/internal/version"
 )
 
 // look is what peek and dump read, and how.
@@ -175,7 +176,7 @@ func deliveryLimit(server thump.ServerInfo, d dump.Definition) int64 {
 	switch {
 	case found:
 		return max(0, limit)
-	case len(server.Version) > 0 && server.Version[0] < '4':
+	case version.Before(server.Version, 4, 0):
 		return 0
 	default:
 		return byDefault

@@ -10,6 +10,7 @@ import (
 
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/internal/record"
+	"github.com/thumpmq/thump/internal/version"
 )
 
 const (
@@ -225,7 +226,7 @@ func (w *restorer) message(rec *record.Record, number uint64) thump.Message {
 
 // streamMessage is a record as it is published to a stream.
 func (w *restorer) streamMessage(rec *record.Record, number uint64) thump.Message {
-	if rec.Sections == nil && rec.Properties.Format != thump.FormatRaw && atLeast(w.client.Server(), 3, 13) { // before, they can't be kept
+	if rec.Sections == nil && rec.Properties.Format != thump.FormatRaw && version.AtLeast(w.client.Server().Version, 3, 13) { // before, they can't be kept
 		stamp(rec)
 	}
 	m := rec.StreamMessage()
