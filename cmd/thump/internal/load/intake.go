@@ -12,8 +12,9 @@ import (
 
 // sink records deliveries: a ledger's consumer, or a tally's.
 type sink interface {
-	// record is called before the deliveries are acked. It must not keep the bodies.
-	record(deliveries []thump.Delivery)
+	// record is called before the deliveries are acked, which came at that time. It must not
+	// keep the bodies.
+	record(deliveries []thump.Delivery, now time.Time)
 }
 
 // intakeConfig says how to consume.
@@ -245,7 +246,7 @@ func (in *intake) consume(ctx context.Context, t *taker) error {
 				return err
 			}
 		}
-		t.sink(batch.Stream).record(batch.Deliveries[:n])
+		t.sink(batch.Stream).record(batch.Deliveries[:n], now)
 		in.count(t, batch, now, n)
 		if err := in.settle(t, written{batch, n, n == len(batch.Deliveries)}); err != nil {
 			return err
