@@ -42,15 +42,16 @@ var layers = map[string][]string{
 	"internal/move":       {"", "internal/dump"},
 	"cmd/thump": {
 		"", "internal/broker", "internal/dump", "internal/management", "internal/move", "internal/printable",
-		"internal/record", "internal/secretfile", "cmd/thump/internal/filter", "cmd/thump/internal/load",
+		"internal/record", "internal/secretfile", "cmd/thump/internal/filter", "cmd/thump/internal/latency", "cmd/thump/internal/load",
 		"cmd/thump/internal/places", "cmd/thump/internal/report", "cmd/thump/internal/result",
 	},
 
-	"cmd/thump/internal/filter": {""},
-	"cmd/thump/internal/load":   {"", "internal/ledger", "cmd/thump/internal/result"},
-	"cmd/thump/internal/places": {"internal/secretfile"},
-	"cmd/thump/internal/report": {"internal/printable", "cmd/thump/internal/result"},
-	"cmd/thump/internal/result": {"internal/printable"},
+	"cmd/thump/internal/filter":  {""},
+	"cmd/thump/internal/latency": {"cmd/thump/internal/result"},
+	"cmd/thump/internal/load":    {"", "internal/ledger", "cmd/thump/internal/latency", "cmd/thump/internal/result"},
+	"cmd/thump/internal/places":  {"internal/secretfile"},
+	"cmd/thump/internal/report":  {"internal/printable", "cmd/thump/internal/latency", "cmd/thump/internal/result"},
+	"cmd/thump/internal/result":  {"internal/printable"},
 
 	// Test support and measurement: nothing above imports them.
 	"internal/fakebroker":             {"internal/amqp10", "internal/amqpproto", "internal/compress", "internal/streamproto"},
