@@ -120,7 +120,7 @@ func allScenarios() []scenario {
 
 // defaultScenarios are the scenarios of a run that names none. Quorum queues are
 // left out because they take as much time as the rest.
-const defaultScenarios = "fast,safe,publish,receive,each,stream-publish,stream-consume,substream-publish,substream-consume,stream"
+const defaultScenarios = "fast,safe,publish,receive,each,latency-1k,latency-5k,latency-20k,stub-publish,stub-receive,stub-both,stub-safe,stream-publish,stream-consume,substream-publish,substream-consume,stream"
 
 // scenarioNames lists all scenarios for the help.
 func scenarioNames() string {

@@ -42,6 +42,7 @@ const consumerTag = "bench"
 type stub struct {
 	task     task
 	listener net.Listener
+	linger   time.Duration // for connections that are left at the end
 
 	// Every delivery; number i, counted from 1, ends at ends[i].
 	deliveries []byte
@@ -56,26 +57,35 @@ type stub struct {
 	faults    []error
 }
 
-// stubServer listens on a free port of the loopback interface, and serves.
 func stubServer(t task) (job, error) {
-	s := &stub{task: t}
-	if slices.Contains(t.Roles, roleReceive) {
-		if err := s.encode(); err != nil {
-			return job{}, err
-		}
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	s, err := startStub(t, appendBody)
 	if err != nil {
 		return job{}, err
 	}
-	s.listener = listener
-	s.serving.Go(s.accept)
-	url := fmt.Sprintf("amqp://guest:guest@%s/", listener.Addr())
-	return job{url: url, work: s.finish, close: func() error { return nil }}, nil
+	return job{url: s.url(), work: s.finish, close: func() error { return nil }}, nil
 }
 
+// startStub listens on a free port of the loopback interface, and serves. Where somebody
+// receives, appendBody appends the body of a message by its number.
+func startStub(t task, appendBody func(dst []byte, i int) []byte) (*stub, error) {
+	s := &stub{task: t, linger: stubLinger}
+	if slices.Contains(t.Roles, roleReceive) {
+		if err := s.encode(appendBody); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	if s.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		return nil, err
+	}
+	s.serving.Go(s.accept)
+	return s, nil
+}
+
+func (s *stub) url() string { return fmt.Sprintf("amqp://guest:guest@%s/", s.listener.Addr()) }
+
 // encode encodes every delivery.
-func (s *stub) encode() error {
+func (s *stub) encode(appendBody func(dst []byte, i int) []byte) error {
 	deliver := amqpproto.BasicDeliver{ConsumerTag: consumerTag, RoutingKey: s.task.Queue}
 	properties := amqpproto.Properties{DeliveryMode: 1}
 	s.ends = make([]int, 1, s.task.Count+1)
@@ -131,7 +141,7 @@ func (s *stub) finish() error {
 	_ = s.listener.Close() // its clients are gone
 	s.mu.Lock()
 	for _, socket := range s.sockets {
-		_ = socket.SetReadDeadline(time.Now().Add(stubLinger))
+		_ = socket.SetReadDeadline(time.Now().Add(s.linger))
 	}
 	s.mu.Unlock()
 	s.serving.Wait()
