@@ -12,8 +12,9 @@ import (
 
 // sink records deliveries: a ledger's consumer, or a tally's.
 type sink interface {
-	// record is called before the deliveries are acked. It must not keep the bodies.
-	record(deliveries []thump.Delivery)
+	// record is called before the deliveries are acked, which came at that time. It must not
+	// keep the bodies.
+	record(deliveries []thump.Delivery, now time.Time)
 }
 
 // intakeConfig says how to consume.
@@ -272,7 +273,7 @@ func (in *intake) consume(ctx context.Context, t *taker) error {
 				return err
 			}
 		}
-		t.sink(batch.Stream).record(taken)
+		t.sink(batch.Stream).record(taken, now)
 		in.count(t, batch.Stream, taken, now)
 		if err := in.settle(t, handled(batch, acked)); err != nil {
 			return err

@@ -205,7 +205,7 @@ type tallySink struct {
 	redelivered *atomic.Uint64
 }
 
-func (s *tallySink) record(deliveries []thump.Delivery) {
+func (s *tallySink) record(deliveries []thump.Delivery, _ time.Time) {
 	var redelivered uint64
 	for i := range deliveries {
 		s.consumer.Add(deliveries[i].Body)
