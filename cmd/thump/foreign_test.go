@@ -57,6 +57,11 @@ func foreignCases() []foreignCase {
 		{line: "stream declare QUEUE", code: exitFailed, left: foreignCount},
 		{line: "stream delete QUEUE --yes --force", code: exitFailed, left: foreignCount},
 
+		{line: "exchange list", left: foreignCount},
+		{line: "exchange show amq.topic", left: foreignCount},
+		{line: "exchange declare amq.topic --type fanout", code: exitFailed, left: foreignCount},
+		{line: "exchange delete QUEUE --yes --force", code: exitFailed, left: foreignCount},
+
 		{line: "run --queue QUEUE --count 10", code: exitFailed, left: foreignCount},
 		{line: "run --kind stream --queue QUEUE --count 10", code: exitFailed, left: foreignCount},
 		{line: "send QUEUE --count 5", left: foreignCount + 5},
