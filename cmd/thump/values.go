@@ -10,6 +10,7 @@ import (
 
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/cmd/thump/internal/load"
+	"github.com/thumpmq/thump/internal/dump"
 )
 
 // The values of flags: what pflag needs to parse and to show them.
@@ -200,6 +201,13 @@ type offsetFlag struct {
 	text   string
 	start  thump.Start
 	offset uint64 // if the start is an offset; else 0
+}
+
+// begin is it for package dump.
+func (f *offsetFlag) begin() dump.Begin {
+	begin := dump.Begin{Start: f.start, Offset: f.offset}
+	begin.Time, _ = time.Parse(time.RFC3339, f.text) // else it is no time
+	return begin
 }
 
 func (f *offsetFlag) Type() string { return "first|last|next|OFFSET|TIME|-N" }

@@ -29,6 +29,9 @@ type ReceiveConfig struct {
 
 	// Output, if set, has what is received before it is acked.
 	Output Output
+	// Patient lets the end wait until the output has taken what it is given, whatever that
+	// takes: a message that is worked on when the connection is dropped comes again.
+	Patient bool
 
 	// Progress is updated with every batch. It must not be nil.
 	Progress *Progress
@@ -107,7 +110,7 @@ func (rec *receiver) receive(ctx context.Context, stop <-chan struct{}) error {
 			}
 			return &stampSink{tallySink: counted, ctx: ctx, receiver: rec}
 		},
-		count: cfg.Count, each: len(tallies) > 1, output: cfg.Output,
+		count: cfg.Count, each: len(tallies) > 1, output: cfg.Output, patient: cfg.Patient,
 		progress: cfg.Progress, expectedSeen: seen, expected: expected,
 	})
 	if err != nil {
