@@ -61,6 +61,7 @@ type config struct {
 	input   inputFlags   // of send
 	receipt receiptFlags // of receive
 
+	work       load.Work // --work, --requeue, --reject, of run
 	sequential bool
 	private    bool
 	keep       bool

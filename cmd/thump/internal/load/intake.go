@@ -32,7 +32,8 @@ type intakeConfig struct {
 	hold     <-chan struct{}
 	progress *Progress
 	output   Output // nil to throw away what comes
-	patient  bool   // close waits for the output for as long as that takes
+	work     Work
+	patient  bool // close waits for the output for as long as that takes
 
 	// count, if not 0, is how many deliveries to take: all consumers together, or, if
 	// each is set, every consumer.
@@ -81,7 +82,8 @@ type taker struct {
 	// read is, by stream, the offset after the latest delivery. intake.mu guards it.
 	read map[string]uint64
 
-	acker *acker // where there is an output
+	acker  *acker  // where there is an output
+	worker *worker // where there is work
 
 	stop chan struct{}  // closed when it is to take no more
 	over chan struct{}  // closed when it takes no more; nil before it has begun
@@ -113,6 +115,9 @@ func openIntake(ctx context.Context, client *thump.Client, cfg intakeConfig) (*i
 	for i := range cfg.consumers {
 		how := cfg.consumer(i, cfg.consumers)
 		how.ReuseBuffers = true // a sink keeps no body
+		if cfg.work.Most > 0 {
+			how.MaxBatch = 1 // each is acked when its work is done
+		}
 		con, err := client.Consumer(ctx, how)
 		if err != nil {
 			in.fail(err)
@@ -121,10 +126,14 @@ func openIntake(ctx context.Context, client *thump.Client, cfg intakeConfig) (*i
 		if i > 0 && cfg.each {
 			tickets = in.newTickets()
 		}
-		in.takers = append(in.takers, &taker{
+		t := &taker{
 			con: con, autoAck: how.AutoAck, newSink: func(stream string) sink { return cfg.sink(i, stream) }, sinks: make(map[string]sink),
 			tickets: tickets, read: make(map[string]uint64), stop: make(chan struct{}),
-		})
+		}
+		if cfg.work.any() {
+			t.worker = &worker{Work: &cfg.work, progress: cfg.progress, stop: t.stop}
+		}
+		in.takers = append(in.takers, t)
 	}
 	cfg.progress.consumersOpened()
 	for _, t := range in.takers {
@@ -246,8 +255,19 @@ func (in *intake) consume(ctx context.Context, t *taker) error {
 				return err
 			}
 		}
-		t.sink(batch.Stream).record(batch.Deliveries[:n], now)
+		kept := batch.Deliveries[:n]
+		if t.worker != nil {
+			if kept, err = t.worker.handle(ctx, kept); err != nil {
+				return err
+			}
+		}
+		t.sink(batch.Stream).record(kept, now)
 		in.count(t, batch, now, n)
+		if t.worker != nil {
+			if err := t.worker.reject(); err != nil {
+				return err
+			}
+		}
 		if err := in.settle(t, written{batch, n, n == len(batch.Deliveries)}); err != nil {
 			return err
 		}

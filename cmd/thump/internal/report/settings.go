@@ -46,6 +46,9 @@ func Settings(r *result.Run) string {
 	}
 	if r.Command != "send" {
 		row("consumers", append([]string{fmt.Sprint(s.Consumers)}, p.consuming...)...)
+		if words := work(s); words != nil {
+			row("work", words...)
+		}
 	}
 	if s.Output != "" {
 		row("output", s.Output)
