@@ -50,7 +50,8 @@ var layers = map[string][]string{
 	"cmd/thump/internal/latency": {"cmd/thump/internal/result"},
 	"cmd/thump/internal/load":    {"", "internal/ledger", "cmd/thump/internal/latency", "cmd/thump/internal/result"},
 	"cmd/thump/internal/places":  {"internal/secretfile"},
-	"cmd/thump/internal/report":  {"internal/printable", "cmd/thump/internal/latency", "cmd/thump/internal/result"},
+	"cmd/thump/internal/report":  {"internal/printable", "cmd/thump/internal/compare", "cmd/thump/internal/latency", "cmd/thump/internal/result"},
+	"cmd/thump/internal/compare": {"cmd/thump/internal/result"},
 	"cmd/thump/internal/result":  {"internal/printable"},
 
 	// Test support and measurement: nothing above imports them.
