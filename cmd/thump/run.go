@@ -122,7 +122,7 @@ func run(ctx context.Context, cfg *config, u *ui) (err error) {
 		return runAll(ctx, cfg, o, u)
 	}
 
-	one := runThrough(ctx, cfg, o.conn, u)
+	one := runThrough(ctx, cfg, o, u)
 	if !one.began {
 		return u.orInterrupted(one.ended)
 	}
@@ -158,7 +158,7 @@ func runAll(ctx context.Context, cfg *config, o *opened, u *ui) error {
 	var runs []*result.Run
 	var failed error // the first
 	for _, kind := range []string{kindClassic, kindQuorum, kindStream} {
-		one := runThrough(ctx, through(kind), o.conn, u)
+		one := runThrough(ctx, through(kind), o, u)
 		if !one.began && errors.Is(u.orInterrupted(one.ended), errInterrupted) {
 			break
 		}
@@ -204,7 +204,8 @@ type finished struct {
 
 // runThrough runs the load through one queue or stream. It makes that if it does not
 // exist, and deletes again what it has made.
-func runThrough(ctx context.Context, cfg *config, conn *connection, u *ui) finished {
+func runThrough(ctx context.Context, cfg *config, o *opened, u *ui) finished {
+	conn := o.conn
 	starting, started := u.starting(ctx)
 	defer started()
 	work := load.RunConfig{SendConfig: cfg.sending(), Consumers: cfg.receive.Consumers, Sequential: cfg.sequential, Recovery: cfg.recovery.recovery()}
@@ -229,10 +230,11 @@ func runThrough(ctx context.Context, cfg *config, conn *connection, u *ui) finis
 		send: work.Count, receive: work.Count * uint64(work.To.Readers(work.Consumers)),
 		confirms: work.To.Confirms(), blocksSilently: cfg.place.blocksSilently(),
 	})
-	meter := startMeter(conn)
+	meter := o.startMeter(r)
 	ended := load.Run(ctx, conn.client, work, r, u.interrupted)
 	meter.stop(r)
 	done()
+	o.save.writer().End(r)
 	return finished{record: r, began: true, ended: ended, cleanupErr: cfg.cleanUp(ctx, conn, r, u)}
 }
 

@@ -28,7 +28,7 @@ func TestJSONKeys(t *testing.T) {
 	}
 	run := runs[0]
 	checkKeys(t, "runs.0.", run,
-		"command", "verdict", "reason", "settings", "broker", "sent", "confirmed", "rejected", "returned",
+		"command", "verdict", "reason", "started_at", "settings", "broker", "sent", "confirmed", "rejected", "returned",
 		"unknown", "skipped", "received", "unique", "lost", "duplicated", "reordered", "corrupted", "unexpected",
 		"resent", "duplicated_resent", "duplicated_redelivered", "redelivered", "outages", "first_outage_at",
 		"outage_seconds", "longest_outage_seconds", "away_at_end", "send_seconds", "receive_seconds", "total_seconds", "send_rate_per_second",

@@ -2,11 +2,12 @@ package result
 
 // Run is the record of one run of one command.
 type Run struct {
-	Command  string   `json:"command"` // "run", "send" or "receive"
-	Verdict  Verdict  `json:"verdict"`
-	Reason   *string  `json:"reason"` // why the verdict is not ok
-	Settings Settings `json:"settings"`
-	Broker   Broker   `json:"broker"`
+	Command   string   `json:"command"` // "run", "send" or "receive"
+	Verdict   Verdict  `json:"verdict"`
+	Reason    *string  `json:"reason"`     // why the verdict is not ok
+	StartedAt string   `json:"started_at"` // as RFC 3339 has it; "" if it did not begin
+	Settings  Settings `json:"settings"`
+	Broker    Broker   `json:"broker"`
 
 	// Sent = Confirmed + Rejected + Returned + Unknown. Without confirms, Sent is
 	// the messages that were written to the connection.
