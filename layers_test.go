@@ -42,13 +42,14 @@ var layers = map[string][]string{
 	"internal/move":       {"", "internal/dump"},
 	"cmd/thump": {
 		"", "internal/broker", "internal/dump", "internal/management", "internal/move", "internal/printable",
-		"internal/record", "internal/secretfile", "cmd/thump/internal/filter", "cmd/thump/internal/latency", "cmd/thump/internal/load",
-		"cmd/thump/internal/places", "cmd/thump/internal/report", "cmd/thump/internal/result",
+		"internal/record", "internal/secretfile", "cmd/thump/internal/compare", "cmd/thump/internal/filter", "cmd/thump/internal/latency",
+		"cmd/thump/internal/load", "cmd/thump/internal/page", "cmd/thump/internal/places", "cmd/thump/internal/report", "cmd/thump/internal/result",
 	},
 
 	"cmd/thump/internal/filter":  {""},
 	"cmd/thump/internal/latency": {"cmd/thump/internal/result"},
 	"cmd/thump/internal/load":    {"", "internal/ledger", "cmd/thump/internal/latency", "cmd/thump/internal/result"},
+	"cmd/thump/internal/page":    {"internal/printable", "cmd/thump/internal/compare", "cmd/thump/internal/latency", "cmd/thump/internal/report", "cmd/thump/internal/result"},
 	"cmd/thump/internal/places":  {"internal/secretfile"},
 	"cmd/thump/internal/report":  {"internal/printable", "cmd/thump/internal/compare", "cmd/thump/internal/latency", "cmd/thump/internal/result"},
 	"cmd/thump/internal/compare": {"cmd/thump/internal/result"},
@@ -64,6 +65,7 @@ var layers = map[string][]string{
 	"internal/faulttest":              {},
 	"internal/hostiletest":            {},
 	"internal/docstest":               {},
+	"cmd/thump/internal/browser":      {},
 	"bench":                           {"", "internal/amqp10", "internal/amqpproto", "internal/broker", "internal/ledger", "internal/streamproto"},
 }
 

@@ -6,12 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/thumpmq/thump/cmd/thump/internal/compare"
+	"github.com/thumpmq/thump/cmd/thump/internal/page"
 	"github.com/thumpmq/thump/cmd/thump/internal/report"
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
@@ -28,7 +29,7 @@ func reportCommand(u *ui) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "report RUN...",
 		Short: "Read kept runs again: as text, as a page, as JSON or CSV, and beside each other",
-		Long: `report reads what thump run, send and receive have written with --json, and says it
+		Long: `report reads what thump run, send and receive have written with --json or --save, and says it
 again: as text, as a page to look at and to hand on (--html: one file that needs nothing
 else, and opens anywhere), as one JSON record, or as CSV with a line for each sample.
 
@@ -43,7 +44,7 @@ If it is, report ends with exit code 4.
 RUN is a file; - is standard input.
 ` + exitCodesHelp,
 		Example: `  thump report run.json
-  thump report run.json --html run.html
+  thump report run.ndjson --html run.html
   thump report before.json after.json
   thump report run.json --csv >samples.csv
   thump report run.json --fail-if 'receive_rate<50k' --fail-if 'lost>0'`,
@@ -76,7 +77,7 @@ func (f *reportFlags) check(files int) error {
 	case given > 1:
 		return errors.New("--html, --json, --csv and --text can't go with each other")
 	case files == 0:
-		return errors.New("report needs the file of a run, as thump run --json has written it")
+		return errors.New("report needs the file of a run, as thump run writes it with --json or --save")
 	default:
 		return nil
 	}
@@ -84,11 +85,11 @@ func (f *reportFlags) check(files int) error {
 
 // report reads the runs and writes what was asked for.
 func (f *reportFlags) report(ctx context.Context, u *ui, names []string) error {
-	page, err := u.openFile(ctx, "--html", f.html)
+	html, err := u.openFile(ctx, "--html", f.html)
 	if err != nil {
 		return u.orInterrupted(err)
 	}
-	defer page.discard()
+	defer html.discard()
 	var sources []compare.Source
 	var runs []*result.Run
 	for _, name := range names {
@@ -100,8 +101,8 @@ func (f *reportFlags) report(ctx context.Context, u *ui, names []string) error {
 	}
 	groups := compare.Groups(sources...)
 	switch {
-	case page != nil:
-		err = page.fill(ctx, func(w io.Writer) error { return report.HTML(w, groups) })
+	case html != nil:
+		err = html.fill(ctx, func(w io.Writer) error { return page.Write(w, groups) })
 	case f.json:
 		err = writeComparison(u.stdout, groups, runs)
 	case f.csv:
@@ -117,21 +118,12 @@ func (f *reportFlags) report(ctx context.Context, u *ui, names []string) error {
 
 // readRecord reads the file of a run.
 func readRecord(name string) (*result.Record, error) {
-	in := os.Stdin
-	if name != "-" {
-		file, err := os.Open(name)
-		if err != nil {
-			return nil, err
-		}
-		defer file.Close()
-		in = file
+	if name == "-" {
+		name = "/dev/stdin"
 	}
-	rec, err := result.Read(in)
-	if err == nil && len(rec.Runs) == 0 {
-		err = errors.New("it has no run")
-	}
+	rec, err := result.ReadFile(name)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, errors.New(strings.TrimPrefix(err.Error(), "result: "))
 	}
 	return rec, nil
 }

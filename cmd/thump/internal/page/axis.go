@@ -25,10 +25,17 @@ func (a axis) at(x float64) float64 {
 	return (x - a.low) / (a.high - a.low)
 }
 
+// What axes reach. What a record says beyond is no measurement, and is drawn at the edge.
+const (
+	least = 1e-9
+	most  = 1e18
+)
+
 // upTo returns an axis from zero to a round number that is not below the largest value, and
 // its ticks.
 func upTo(largest float64) (axis, []float64) {
-	if !(largest > 0) || math.IsInf(largest, 0) {
+	largest = min(most, largest)
+	if !(largest >= least) {
 		largest = 1
 	}
 	step := round(largest / 4)
@@ -42,6 +49,7 @@ func upTo(largest float64) (axis, []float64) {
 
 // decades returns a logarithmic axis over whole powers of ten, and its ticks.
 func decades(smallest, largest float64) (axis, []float64) {
+	smallest, largest = min(most, max(least, smallest)), min(most, max(least, largest))
 	low, high := math.Floor(math.Log10(smallest)+1e-9), math.Ceil(math.Log10(largest)-1e-9)
 	high = max(high, low+1)
 	var ticks []float64
@@ -95,8 +103,8 @@ func clock(t, end float64) string {
 	return fmt.Sprintf("%d:%02d:%02d", s/3600, s/60%60, s%60)
 }
 
-// at writes a part as a percentage.
-func at(part float64) string { return fmt.Sprintf("%.2f%%", part*100) }
+// at writes a part of an axis as a percentage.
+func at(part float64) string { return fmt.Sprintf("%.2f%%", min(1, max(0, part))*100) }
 
 // short writes a number for an axis: 0, 250, 50k, 1.5M.
 func short(x float64) string {
@@ -116,7 +124,8 @@ func shortBytes(x float64) string {
 	if x < 1e3 {
 		return trim(x) + " B"
 	}
-	return strings.Replace(strings.Replace(short(x), "k", " k", 1), "M", " M", 1) + "B"
+	text := short(x)
+	return text[:len(text)-1] + " " + text[len(text)-1:] + "B"
 }
 
 // shortTime writes a duration for an axis: 10 µs, 1 ms, 2.5 s.

@@ -94,7 +94,7 @@ func (c *course) chart(id, title, note string, s scale, events []result.Event, l
 		said = append(said, l.Name+" "+l.Whole)
 		ch.Lines = append(ch.Lines, l)
 	}
-	if len(ch.Lines) == 0 || c.end <= 0 {
+	if len(ch.Lines) == 0 || c.end < least {
 		return nil
 	}
 	ch.Label = fmt.Sprintf("%s over %s: %s.", title, exact(c.end), strings.Join(said, "; "))

@@ -47,7 +47,7 @@ func newCourse(id string, r *result.Run) *course {
 	}
 	c.table.ID, c.table.Head = id+"-samples", []string{"time"}
 	for i := range c.samples {
-		c.end = max(c.end, c.samples[i].Seconds)
+		c.end = min(most, max(c.end, c.samples[i].Seconds))
 	}
 	for _, e := range r.Events {
 		if e.Seconds < c.end*1.1 {

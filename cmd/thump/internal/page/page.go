@@ -150,8 +150,8 @@ func where(r *result.Run) []string {
 	if broker != "" {
 		texts = append(texts, broker)
 	}
-	if r.StartedAt != nil {
-		texts = append(texts, r.StartedAt.UTC().Format(time.DateTime)+" UTC")
+	if began, err := time.Parse(time.RFC3339, r.StartedAt); err == nil {
+		texts = append(texts, began.UTC().Format(time.DateTime)+" UTC")
 	}
 	return texts
 }

@@ -35,10 +35,10 @@ func Comparison(groups []compare.Group) string {
 	var answers []string
 	for _, g := range groups[1:] {
 		c := compare.Compare(groups[0], g)
-		fmt.Fprintf(&b, "\n%-34s%14s%14s%8s\n", "", c.A, c.B, c.B+"/"+c.A)
+		fmt.Fprintf(&b, "\n%-29s%12s%12s%7s\n", "", c.A, c.B, c.B+"/"+c.A)
 		for _, f := range c.Findings {
 			figure := FigureNamed(f.Figure)
-			fmt.Fprintf(&b, "%-34s%14s%14s%8s  %s\n", figure.Title, spaces(Number(figure.Unit, f.A)), spaces(Number(figure.Unit, f.B)), Ratio(f), Noise(f))
+			fmt.Fprintf(&b, "%-29s%12s%12s%7s  %s\n", figure.Title, spaces(Number(figure.Unit, f.A)), spaces(Number(figure.Unit, f.B)), Ratio(f), Noise(f))
 		}
 		answers = append(answers, Answer(c))
 	}
@@ -73,7 +73,7 @@ func verdicts(runs []*result.Run) []string {
 		counts[r.Verdict]++
 	}
 	var texts []string
-	for _, v := range []result.Verdict{result.Violated, result.Failed, result.Interrupted} {
+	for _, v := range []result.Verdict{result.Violated, result.Failed, result.Interrupted, result.Unfinished} {
 		if counts[v] > 0 {
 			texts = append(texts, fmt.Sprintf("%d %s", counts[v], v))
 		}
@@ -99,27 +99,22 @@ func Answer(c compare.Comparison) string {
 
 // difference says how much one figure differs: "B receives 8.1 times as fast", "A's p99 ...".
 func difference(c compare.Comparison, f compare.Finding) string {
-	high, low, factor := c.B, c.A, f.Ratio
-	if factor < 1 {
-		high, low, factor = c.A, c.B, 1/factor
+	high, low, apart := c.B, c.A, f.Ratio
+	if apart < 1 {
+		high, low, apart = c.A, c.B, 1/apart
 	}
-	much := fmt.Sprintf("%s times", times(factor))
-	if factor < 2 {
-		much = fmt.Sprintf("%.0f"+unit+"%%", (factor-1)*100)
-	}
-	as := func(adjective, comparative string) string {
-		if factor < 2 {
-			return much + " " + comparative
-		}
-		return much + " as " + adjective
+	faster, lower := fmt.Sprintf("%s times as fast", times(apart)), fmt.Sprintf("%s times lower", times(apart))
+	if apart < 2 {
+		faster = fmt.Sprintf("%.0f"+unit+"%% faster", (apart-1)*100)
+		lower = fmt.Sprintf("%.0f"+unit+"%% lower", (1-1/apart)*100)
 	}
 	switch f.Figure {
 	case "send_rate":
-		return high + " sends " + as("fast", "faster")
+		return high + " sends " + faster
 	case "receive_rate":
-		return high + " receives " + as("fast", "faster")
+		return high + " receives " + faster
 	default:
-		return fmt.Sprintf("%s's %s is %s", low, FigureNamed(f.Figure).Title, strings.Replace(as("low", "lower"), "times as low", "times lower", 1))
+		return fmt.Sprintf("%s is %s in %s", FigureNamed(f.Figure).Title, lower, low)
 	}
 }
 
@@ -127,7 +122,7 @@ func difference(c compare.Comparison, f compare.Finding) string {
 func Noise(f compare.Finding) string {
 	switch {
 	case f.Differs && f.P != nil:
-		return fmt.Sprintf("not noise (p = %.3g)", *f.P)
+		return fmt.Sprintf("not noise, p %.1g", *f.P)
 	case f.Differs:
 		return "not noise"
 	default:
@@ -140,14 +135,21 @@ func Method(groups []compare.Group) string {
 	fewest := slices.MinFunc(groups, func(a, b compare.Group) int { return len(a.Runs) - len(b.Runs) })
 	c := compare.Compare(groups[0], fewest)
 	if c.Few {
-		return fmt.Sprintf("With %s a side, only rates that are %s times apart are told from noise, and latencies that are more. "+
-			"Five of each and more (--repeat 5) tell smaller differences.", plural(uint64(len(fewest.Runs)), "run"), times2(c.Least))
+		text := fmt.Sprintf("With %s a side, only rates that are %s times apart are told from noise, and latencies that are more.",
+			plural(uint64(len(fewest.Runs)), "run"), factor(c.Least))
+		if c.Unsteady > 0 {
+			text += fmt.Sprintf(" From one second to the next the rates within a run are up to %s times apart.", factor(c.Unsteady))
+		}
+		return text + " Five of each and more (--repeat 5) tell smaller differences."
 	}
 	return "Medians of the runs. Not noise is what the rank test of Mann and Whitney finds less often than once in a hundred times " +
 		"where nothing differs, and is 5" + unit + "% or more (latencies 20" + unit + "%)."
 }
 
-func times2(x float64) string { return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%.2f", x), "0"), ".") }
+// factor writes a factor: 1.5, 3.
+func factor(x float64) string {
+	return strings.TrimSuffix(strings.TrimRight(fmt.Sprintf("%.2f", x), "0"), ".")
+}
 
 // Ratio writes the ratio of a finding.
 func Ratio(f compare.Finding) string {

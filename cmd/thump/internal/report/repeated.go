@@ -13,13 +13,13 @@ import (
 // and how far the runs are apart. The last line is the worst verdict.
 func Repeated(runs []*result.Run) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s of the same settings\n\n%-34s%14s%14s%14s\n", plural(uint64(len(runs)), "run"), "", "median", "lowest", "highest")
+	fmt.Fprintf(&b, "%s of the same settings\n\n%-37s%13s%13s%13s\n", plural(uint64(len(runs)), "run"), "", "median", "lowest", "highest")
 	for _, figure := range result.Figures() {
 		low, median, high, ok := Spread(figure, runs)
 		if !ok || strings.HasPrefix(figure.Title, "latency, ") {
 			continue // which is that of the consumer, or of confirms
 		}
-		fmt.Fprintf(&b, "%-34s%14s%14s%14s\n", figure.Title,
+		fmt.Fprintf(&b, "%-37s%13s%13s%13s\n", figure.Title,
 			spaces(Number(figure.Unit, median)), spaces(Number(figure.Unit, low)), spaces(Number(figure.Unit, high)))
 	}
 	b.WriteByte('\n')
