@@ -62,12 +62,15 @@ type config struct {
 	receipt receiptFlags // of receive
 
 	sequential bool
+	several    severalFlags // of run
+	again      bool         // what this run has made goes before the next one
 	private    bool
 	keep       bool
 
 	connect  connectFlags
 	recovery recoveryFlags
 	output   outputFlags
+	result   resultFlags
 }
 
 // given reports whether a flag was given.

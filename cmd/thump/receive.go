@@ -79,7 +79,7 @@ Ctrl-C ends in order and prints the total. The second ends at once.
 			if err := cfg.chooseQueueOrStream(cmd, args); err != nil {
 				return err
 			}
-			if err := faults(cfg.checkCount(), cfg.checkPlace(), cfg.checkReceiving(), cfg.receipt.check(&cfg)); err != nil {
+			if err := faults(cfg.checkCount(), cfg.checkPlace(), cfg.checkReceiving(), cfg.receipt.check(&cfg), cfg.result.checkReceive()); err != nil {
 				return err
 			}
 			return receive(cmd.Context(), &cfg, u)
@@ -98,6 +98,7 @@ Ctrl-C ends in order and prints the total. The second ends at once.
 	cfg.connect.register(flags)
 	cfg.recovery.register(flags)
 	cfg.output.register(flags)
+	cfg.result.register(flags)
 	return cmd
 }
 
@@ -154,10 +155,7 @@ func receive(ctx context.Context, cfg *config, u *ui) (err error) {
 	if out != nil {
 		text += out.note()
 	}
-	if err := u.printResult(ctx, o.json, text, result.New(r)); err != nil {
-		return err
-	}
-	return verdictError(r, ended)
+	return o.finish(ctx, text, result.New(r), verdictError(r, ended))
 }
 
 // receivedText is the last line of the tutorial's consumer, and what the numbers in

@@ -113,7 +113,7 @@ func (f *reportFlags) report(ctx context.Context, u *ui, names []string) error {
 	if err != nil {
 		return u.orInterrupted(err)
 	}
-	return f.failIf.judge(u, runs)
+	return f.failIf.judge(runs)
 }
 
 // readRecord reads the file of a run.
@@ -180,7 +180,7 @@ func (f *failIfFlag) Set(text string) error {
 var errFailIf = errors.New("--fail-if")
 
 // judge says what holds of the runs, and returns an error if anything does, or can't be told.
-func (f failIfFlag) judge(u *ui, runs []*result.Run) error {
+func (f failIfFlag) judge(runs []*result.Run) error {
 	var broken []error
 	for _, c := range f {
 		for i, r := range runs {

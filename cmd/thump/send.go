@@ -88,6 +88,7 @@ comes. The second ends at once.
 	cfg.connect.register(flags)
 	cfg.recovery.register(flags)
 	cfg.output.register(flags)
+	cfg.result.register(flags)
 	return cmd
 }
 
@@ -223,10 +224,7 @@ func send(ctx context.Context, cfg *config, u *ui) (err error) {
 	}
 	o.save.writer().End(r)
 
-	if err := u.printResult(ctx, o.json, sentText(r), result.New(r)); err != nil {
-		return err
-	}
-	return verdictError(r, ended)
+	return o.finish(ctx, sentText(r), result.New(r), verdictError(r, ended))
 }
 
 // sentText is the last line of the tutorial's producer, and what the tutorial leaves
