@@ -43,7 +43,7 @@ var layers = map[string][]string{
 	"cmd/thump": {
 		"", "internal/broker", "internal/dump", "internal/management", "internal/move", "internal/printable",
 		"internal/record", "internal/secretfile", "cmd/thump/internal/filter", "cmd/thump/internal/latency", "cmd/thump/internal/load",
-		"cmd/thump/internal/places", "cmd/thump/internal/report", "cmd/thump/internal/result",
+		"cmd/thump/internal/places", "cmd/thump/internal/report", "cmd/thump/internal/result", "cmd/thump/internal/watch",
 	},
 
 	"cmd/thump/internal/filter":  {""},
@@ -52,6 +52,7 @@ var layers = map[string][]string{
 	"cmd/thump/internal/places":  {"internal/secretfile"},
 	"cmd/thump/internal/report":  {"internal/printable", "cmd/thump/internal/latency", "cmd/thump/internal/result"},
 	"cmd/thump/internal/result":  {"internal/printable"},
+	"cmd/thump/internal/watch":   {"", "internal/management", "cmd/thump/internal/load", "cmd/thump/internal/result"},
 
 	// Test support and measurement: nothing above imports them.
 	"internal/fakebroker":             {"internal/amqp10", "internal/amqpproto", "internal/compress", "internal/streamproto"},
