@@ -45,7 +45,7 @@ var layers = map[string][]string{
 		"", "internal/broker", "internal/dump", "internal/management", "internal/move", "internal/printable",
 		"internal/record", "internal/secretfile", "internal/version", "cmd/thump/internal/compare", "cmd/thump/internal/filter",
 		"cmd/thump/internal/latency", "cmd/thump/internal/load", "cmd/thump/internal/page", "cmd/thump/internal/places",
-		"cmd/thump/internal/report", "cmd/thump/internal/result",
+		"cmd/thump/internal/report", "cmd/thump/internal/result", "cmd/thump/internal/watch",
 	},
 
 	"cmd/thump/internal/filter":  {""},
@@ -56,6 +56,7 @@ var layers = map[string][]string{
 	"cmd/thump/internal/report":  {"internal/printable", "internal/version", "cmd/thump/internal/compare", "cmd/thump/internal/latency", "cmd/thump/internal/result"},
 	"cmd/thump/internal/compare": {"cmd/thump/internal/result"},
 	"cmd/thump/internal/result":  {"internal/printable"},
+	"cmd/thump/internal/watch":   {"", "internal/management", "cmd/thump/internal/load", "cmd/thump/internal/result"},
 
 	// Test support and measurement: nothing above imports them.
 	"internal/fakebroker":             {"internal/amqp10", "internal/amqpproto", "internal/compress", "internal/streamproto"},

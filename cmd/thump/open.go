@@ -14,7 +14,8 @@ type opened struct {
 	keep bool     // what the command made is to stay
 	u    *ui
 
-	failIf failIfFlag
+	failIf        failIfFlag
+	managementURL string // of --management-url
 }
 
 // open does what send, receive and run begin with: it finds out whether the record can
@@ -39,7 +40,7 @@ func (cfg *config) open(ctx context.Context, u *ui, connect func(ctx context.Con
 		_ = save.close() // it has nothing in it, and goes
 		return nil, u.orInterrupted(err)
 	}
-	return &opened{conn: conn, json: json, html: html, save: save, failIf: cfg.result.failIf, keep: cfg.keep, u: u}, nil
+	return &opened{conn: conn, json: json, html: html, save: save, failIf: cfg.result.failIf, keep: cfg.keep, u: u, managementURL: cfg.output.managementURL}, nil
 }
 
 // close closes the connection, and ends a broker that was started for it, unless that is

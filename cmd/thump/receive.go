@@ -141,9 +141,9 @@ func receive(ctx context.Context, cfg *config, u *ui) (err error) {
 	u.notef("%s\n [*] Waiting for messages. To exit press CTRL+C\n", report.Settings(r))
 
 	done := u.follow(work.Progress, tracks{receive: work.Total()})
-	meter := o.startMeter(r)
+	watching := o.watch(ctx, cfg, r, work.Progress)
 	tallies, ended := load.Receive(ctx, conn.client, work, r, u.interrupted)
-	meter.stop(r)
+	watching.stop(ctx, r)
 	done()
 	if out != nil {
 		ended = out.finish(r, ended)

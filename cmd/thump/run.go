@@ -208,9 +208,9 @@ func runThrough(ctx context.Context, cfg *config, o *opened, u *ui) finished {
 		send: work.Count, receive: work.Count * uint64(work.To.Readers(work.Consumers)), sends: true, receives: true,
 		confirms: work.To.Confirms(), blocksSilently: cfg.place.blocksSilently(),
 	})
-	meter := o.startMeter(r)
+	watching := o.watch(ctx, cfg, r, work.Progress)
 	ended := load.Run(ctx, conn.client, work, r, u.interrupted)
-	meter.stop(r)
+	watching.stop(ctx, r)
 	done()
 	o.save.writer().End(r)
 	return finished{record: r, began: true, ended: ended, cleanupErr: cfg.cleanUp(ctx, conn, r, u)}

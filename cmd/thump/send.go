@@ -215,9 +215,9 @@ func send(ctx context.Context, cfg *config, u *ui) (err error) {
 	u.notef("%s\n", report.Settings(r))
 
 	done := u.follow(work.Progress, tracks{send: work.Count, sends: true, confirms: work.To.Confirms(), blocksSilently: cfg.place.blocksSilently()})
-	meter := o.startMeter(r)
+	watching := o.watch(ctx, cfg, r, work.Progress)
 	ended := load.Send(ctx, conn.client, work, r, u.interrupted)
-	meter.stop(r)
+	watching.stop(ctx, r)
 	done()
 	if from != nil {
 		ended = from.finish(r, ended)
