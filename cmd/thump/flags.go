@@ -63,12 +63,15 @@ type config struct {
 
 	work       load.Work // --work, --requeue, --reject, of run
 	sequential bool
+	several    severalFlags // of run
+	again      bool         // what this run has made goes before the next one
 	private    bool
 	keep       bool
 
 	connect  connectFlags
 	recovery recoveryFlags
 	output   outputFlags
+	result   resultFlags
 }
 
 // given reports whether a flag was given.

@@ -79,7 +79,7 @@ Ctrl-C ends in order and prints the total. The second ends at once.
 			if err := cfg.chooseQueueOrStream(cmd, args); err != nil {
 				return err
 			}
-			if err := faults(cfg.checkCount(), cfg.checkPlace(), cfg.checkReceiving(), cfg.receipt.check(&cfg)); err != nil {
+			if err := faults(cfg.checkCount(), cfg.checkPlace(), cfg.checkReceiving(), cfg.receipt.check(&cfg), cfg.result.checkReceive()); err != nil {
 				return err
 			}
 			return receive(cmd.Context(), &cfg, u)
@@ -99,6 +99,7 @@ Ctrl-C ends in order and prints the total. The second ends at once.
 	cfg.connect.register(flags)
 	cfg.recovery.register(flags)
 	cfg.output.register(flags)
+	cfg.result.register(flags)
 	return cmd
 }
 
@@ -141,9 +142,9 @@ func receive(ctx context.Context, cfg *config, u *ui) (err error) {
 	u.notef("%s\n [*] Waiting for messages. To exit press CTRL+C\n", report.Settings(r))
 
 	done := u.follow(work.Progress, tracks{receive: work.Total()})
-	meter := o.startMeter(r)
+	watching := o.watch(ctx, cfg, r, work.Progress)
 	tallies, ended := load.Receive(ctx, conn.client, work, r, u.interrupted)
-	meter.stop(r)
+	watching.stop(ctx, r)
 	done()
 	if out != nil {
 		ended = out.finish(r, ended)
@@ -155,10 +156,7 @@ func receive(ctx context.Context, cfg *config, u *ui) (err error) {
 	if out != nil {
 		text += out.note()
 	}
-	if err := u.printResult(ctx, o.json, text, result.New(r)); err != nil {
-		return err
-	}
-	return verdictError(r, ended)
+	return o.finish(ctx, text, result.New(r), verdictError(r, ended))
 }
 
 // receivedText is the last line of the tutorial's consumer, and what the numbers in

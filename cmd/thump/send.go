@@ -89,6 +89,7 @@ comes. The second ends at once.
 	cfg.connect.register(flags)
 	cfg.recovery.register(flags)
 	cfg.output.register(flags)
+	cfg.result.register(flags)
 	return cmd
 }
 
@@ -215,19 +216,16 @@ func send(ctx context.Context, cfg *config, u *ui) (err error) {
 	u.notef("%s\n", report.Settings(r))
 
 	done := u.follow(work.Progress, tracks{send: work.Count, sends: true, confirms: work.To.Confirms(), blocksSilently: cfg.place.blocksSilently()})
-	meter := o.startMeter(r)
+	watching := o.watch(ctx, cfg, r, work.Progress)
 	ended := load.Send(ctx, conn.client, work, r, u.interrupted)
-	meter.stop(r)
+	watching.stop(ctx, r)
 	done()
 	if from != nil {
 		ended = from.finish(r, ended)
 	}
 	o.save.writer().End(r)
 
-	if err := u.printResult(ctx, o.json, sentText(r), result.New(r)); err != nil {
-		return err
-	}
-	return verdictError(r, ended)
+	return o.finish(ctx, sentText(r), result.New(r), verdictError(r, ended))
 }
 
 // sentText is the last line of the tutorial's producer, and what the tutorial leaves
@@ -259,7 +257,7 @@ func sentText(r *result.Run) string {
 // latencyText is lines about how long messages took; "" where that is not known.
 func latencyText(r *result.Run) string {
 	var text strings.Builder
-	for _, line := range report.Latency(r) {
+	for _, line := range report.Latencies(r) {
 		text.WriteString("     " + line + "\n")
 	}
 	return text.String()

@@ -220,6 +220,7 @@ func (s *sender) send(ctx context.Context, stop <-chan struct{}) error {
 	})
 	s.receivedByEnd = s.cfg.Progress.Received()
 	flushed := time.Now()
+	s.cfg.Progress.sendingEnded.Store(&flushed)
 	s.close(ctx)
 	err := s.sum(first, flushed)
 	if stopped(stop) && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
