@@ -54,15 +54,6 @@ func (c *connection) newRun(command string, p place) *result.Run {
 	return r
 }
 
-// brokerCPU is the processor time in seconds that a private broker has used. ok is
-// false for another one.
-func (c *connection) brokerCPU() (seconds float64, ok bool) {
-	if c.node == nil {
-		return 0, false
-	}
-	return c.node.CPUSeconds()
-}
-
 // target is a broker that a command may connect to.
 type target struct {
 	url           string
