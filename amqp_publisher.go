@@ -9,6 +9,7 @@ import (
 
 	"github.com/thumpmq/thump/internal/amqp10"
 	"github.com/thumpmq/thump/internal/amqpconn"
+	"github.com/thumpmq/thump/internal/version"
 	"github.com/thumpmq/thump/internal/window"
 )
 
@@ -129,10 +130,10 @@ func (p *amqpPublisher) openOn(ctx context.Context, link *publishLink) (resent i
 
 // rules are those of the broker at the other end.
 func (p *amqpPublisher) rules(conn *lease) messageRules {
-	version := text(conn.Server().Properties, "version")
-	r := messageRules{limit: p.cfg.MaxMessageBytes, before4: before4(version)}
+	server := text(conn.Server().Properties, "version")
+	r := messageRules{limit: p.cfg.MaxMessageBytes, before4: version.Before(server, 4, 0)}
 	if r.limit == 0 {
-		r.limit = maxMessageBytes(version)
+		r.limit = maxMessageBytes(server)
 	}
 	if !p.cfg.AnyUserID {
 		r.user = conn.User()

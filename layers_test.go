@@ -25,32 +25,34 @@ var layers = map[string][]string{
 	"internal/printable":   {},
 	"internal/outcome":     {},
 	"internal/secretfile":  {},
+	"internal/version":     {},
 	"internal/window":      {"internal/outcome"},
 	"internal/transport":   {},
 	"internal/amqpconn":    {"internal/amqpproto", "internal/outcome", "internal/printable", "internal/transport", "internal/window"},
-	"internal/streamconn":  {"internal/compress", "internal/outcome", "internal/printable", "internal/streamproto", "internal/transport", "internal/window"},
+	"internal/streamconn":  {"internal/compress", "internal/outcome", "internal/printable", "internal/streamproto", "internal/transport", "internal/version", "internal/window"},
 	"": {
 		"internal/amqp10", "internal/amqpconn", "internal/amqpproto", "internal/compress", "internal/outcome",
-		"internal/printable", "internal/secretfile", "internal/streamconn", "internal/streamproto", "internal/transport", "internal/window",
+		"internal/printable", "internal/secretfile", "internal/streamconn", "internal/streamproto", "internal/transport", "internal/version", "internal/window",
 	},
 
 	"internal/ledger":     {},
 	"internal/broker":     {},
 	"internal/management": {"internal/printable"},
 	"internal/record":     {"", "internal/printable"},
-	"internal/dump":       {"", "internal/printable", "internal/record"},
-	"internal/move":       {"", "internal/dump"},
+	"internal/dump":       {"", "internal/printable", "internal/record", "internal/version"},
+	"internal/move":       {"", "internal/dump", "internal/version"},
 	"cmd/thump": {
 		"", "internal/broker", "internal/dump", "internal/management", "internal/move", "internal/printable",
-		"internal/record", "internal/secretfile", "cmd/thump/internal/filter", "cmd/thump/internal/latency", "cmd/thump/internal/load",
-		"cmd/thump/internal/places", "cmd/thump/internal/report", "cmd/thump/internal/result", "cmd/thump/internal/watch",
+		"internal/record", "internal/secretfile", "internal/version", "cmd/thump/internal/filter",
+		"cmd/thump/internal/latency", "cmd/thump/internal/load", "cmd/thump/internal/places", "cmd/thump/internal/report",
+		"cmd/thump/internal/result", "cmd/thump/internal/watch",
 	},
 
 	"cmd/thump/internal/filter":  {""},
 	"cmd/thump/internal/latency": {"cmd/thump/internal/result"},
 	"cmd/thump/internal/load":    {"", "internal/ledger", "cmd/thump/internal/latency", "cmd/thump/internal/result"},
 	"cmd/thump/internal/places":  {"internal/secretfile"},
-	"cmd/thump/internal/report":  {"internal/printable", "cmd/thump/internal/latency", "cmd/thump/internal/result"},
+	"cmd/thump/internal/report":  {"internal/printable", "internal/version", "cmd/thump/internal/latency", "cmd/thump/internal/result"},
 	"cmd/thump/internal/result":  {"internal/printable"},
 	"cmd/thump/internal/watch":   {"", "internal/management", "cmd/thump/internal/load", "cmd/thump/internal/result"},
 
@@ -69,7 +71,7 @@ var layers = map[string][]string{
 
 // pure lists the packages that turn bytes into values and back, and do nothing
 // else: no input or output, no clock, no goroutines.
-var pure = []string{"internal/wire", "internal/printable", "internal/amqpproto", "internal/amqp10", "internal/streamproto"}
+var pure = []string{"internal/wire", "internal/printable", "internal/version", "internal/amqpproto", "internal/amqp10", "internal/streamproto"}
 
 var impure = []string{"bufio", "context", "io", "net", "os", "sync", "sync/atomic", "syscall"}
 

@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"sync/atomic"
 
+	"github.com/thumpmq/thump/internal/version"
 	"github.com/thumpmq/thump/internal/window"
 )
 
@@ -194,21 +193,13 @@ func (cfg *PublisherConfig) validate() error {
 	return errors.Join(append(faults, cfg.Stream.validate(cfg.To)...)...)
 }
 
-// maxMessageBytes is the default of max_message_size by version
+// maxMessageBytes is the default of max_message_size by the version of the server
 // (rabbit/Makefile: 134217728, and since 4.0 16777216).
-func maxMessageBytes(version string) int {
-	if before4(version) {
+func maxMessageBytes(server string) int {
+	if version.Before(server, 4, 0) {
 		return 128 << 20
 	}
 	return 16 << 20
-}
-
-// before4 reports whether a version is older than RabbitMQ 4.0. One that can't be read
-// counts as new.
-func before4(version string) bool {
-	major, _, _ := strings.Cut(version, ".")
-	n, err := strconv.Atoi(major)
-	return err == nil && n < 4
 }
 
 // Publish puts messages into the window and returns, without waiting for their

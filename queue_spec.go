@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump/internal/streamconn"
+	"github.com/thumpmq/thump/internal/version"
 )
 
 // QueueKind is a queue type of RabbitMQ (x-queue-type).
@@ -258,13 +259,12 @@ func (a *queueArguments) meant() {
 
 // supported refuses fields that a broker of this version accepts and takes no notice
 // of.
-func (q *QueueSpec) supported(version string) error {
-	server := streamconn.Server{Version: version}
+func (q *QueueSpec) supported(server string) error {
 	switch {
-	case q.DelayedRetry != (DelayedRetry{}) && !server.AtLeast(4, 3):
-		return &streamconn.VersionError{What: "QueueSpec.DelayedRetry", Needs: "4.3", Version: version}
-	case q.ConsumerTimeout != 0 && !server.AtLeast(3, 12):
-		return &streamconn.VersionError{What: "QueueSpec.ConsumerTimeout", Needs: "3.12", Version: version}
+	case q.DelayedRetry != (DelayedRetry{}) && !version.AtLeast(server, 4, 3):
+		return &streamconn.VersionError{What: "QueueSpec.DelayedRetry", Needs: "4.3", Version: server}
+	case q.ConsumerTimeout != 0 && !version.AtLeast(server, 3, 12):
+		return &streamconn.VersionError{What: "QueueSpec.ConsumerTimeout", Needs: "3.12", Version: server}
 	default:
 		return nil
 	}

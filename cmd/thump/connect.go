@@ -48,7 +48,7 @@ func (c *connection) newRun(command string, p place) *result.Run {
 	r := &result.Run{
 		Command:  command,
 		Broker:   result.Broker{Product: server.Product, Version: server.Version, Private: c.node != nil},
-		Settings: result.Settings{ThumpVersion: version(), URL: c.url, StreamURL: c.streamURL},
+		Settings: result.Settings{ThumpVersion: thumpVersion(), URL: c.url, StreamURL: c.streamURL},
 	}
 	p.describe(&r.Settings)
 	return r

@@ -11,6 +11,7 @@ import (
 
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/internal/dump"
+	"github.com/thumpmq/thump/internal/version"
 )
 
 // look is what peek and dump read, and how.
@@ -51,7 +52,11 @@ func (l *look) check(cmd *cobra.Command, name string) error {
 	case len(name) > nameMax:
 		return usagef("the name is %d bytes long, RabbitMQ allows %d", len(name), nameMax)
 	}
-	return faults(l.connect.check(l.flags.Changed), l.recovery.check(l.flags.Changed))
+	var next error
+	if l.offset.text == "next" {
+		next = fmt.Errorf("--offset next is for what is to come, and %s reads what is there: use thump receive --stream", l.command)
+	}
+	return faults(l.connect.check(l.flags.Changed), l.recovery.check(l.flags.Changed), next)
 }
 
 // open connects. Whoever opens must close.
@@ -175,7 +180,7 @@ func deliveryLimit(server thump.ServerInfo, d dump.Definition) int64 {
 	switch {
 	case found:
 		return max(0, limit)
-	case len(server.Version) > 0 && server.Version[0] < '4':
+	case version.Before(server.Version, 4, 0):
 		return 0
 	default:
 		return byDefault

@@ -156,7 +156,7 @@ THUMP_URL, --url-file and --url-command keep it from them.
   thump queue list               queues, and what is in them
   thump move orders orders-v2    every message, to another queue, stream or broker
   thump broker start             a RabbitMQ of your own, on this machine only`,
-		Version:       version(),
+		Version:       thumpVersion(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          noArguments,
@@ -195,8 +195,8 @@ func noArguments(cmd *cobra.Command, args []string) error {
 	return usagef("%s takes no arguments, and got %q", cmd.CommandPath(), args[0])
 }
 
-// version is the module's version, if the build knows it, and what built it.
-func version() string {
+// thumpVersion is the module's version, if the build knows it, and what built it.
+func thumpVersion() string {
 	v := "devel"
 	if info, ok := debug.ReadBuildInfo(); ok {
 		if info.Main.Version != "" && info.Main.Version != "(devel)" {

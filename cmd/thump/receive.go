@@ -135,6 +135,7 @@ func receive(ctx context.Context, cfg *config, u *ui) (err error) {
 	}
 	if out != nil {
 		work.Output, r.Settings.Output = out, out.String()
+		work.Patient = cfg.receipt.exec != ""
 	}
 	u.notef("%s\n [*] Waiting for messages. To exit press CTRL+C\n", report.Settings(r))
 

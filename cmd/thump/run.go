@@ -37,6 +37,9 @@ or delivered again is no fault; one that came twice for no such reason is. When 
 broker has been away for --give-up, 60 s unless you say otherwise, the run fails; with
 --no-recovery it does so when a connection is lost.
 
+With --rate it sends so many messages a second, each when it is due, and says how long
+messages took from then to their confirm and to their receipt; --duration ends it.
+
 With --kind stream the messages go through the stream --queue, over RabbitMQ's
 stream protocol, many to an entry, since it is run itself that reads them; with
 --sub-entry 1 each has its own entry, as thump send has it. Each of the --consumers
@@ -58,6 +61,8 @@ prints the summary. The second ends at once.
 ` + exitCodesHelp,
 		Example: `  thump run
   thump run --count 10m --quiet --json result.json
+  thump run --rate 5k --duration 30s
+  thump run --rate 1k..20k:60s --arrivals poisson
   thump run --kind quorum --publishers 4 --consumers 2 --body 1KiB
   thump run --kind stream --count 100m
   thump run --kind stream --count 1g --stream-max-bytes 10GB
@@ -227,7 +232,7 @@ func runThrough(ctx context.Context, cfg *config, o *opened, u *ui) finished {
 	u.notef("%s\n", report.Settings(r))
 
 	done := u.follow(work.Progress, tracks{
-		send: work.Count, receive: work.Count * uint64(work.To.Readers(work.Consumers)),
+		send: work.Count, receive: work.Count * uint64(work.To.Readers(work.Consumers)), sends: true, receives: true,
 		confirms: work.To.Confirms(), blocksSilently: cfg.place.blocksSilently(),
 	})
 	watching := o.watch(ctx, cfg, r, work.Progress)

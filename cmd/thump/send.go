@@ -213,7 +213,7 @@ func send(ctx context.Context, cfg *config, u *ui) (err error) {
 	}
 	u.notef("%s\n", report.Settings(r))
 
-	done := u.follow(work.Progress, tracks{send: work.Count, sends: from != nil, confirms: work.To.Confirms(), blocksSilently: cfg.place.blocksSilently()})
+	done := u.follow(work.Progress, tracks{send: work.Count, sends: true, confirms: work.To.Confirms(), blocksSilently: cfg.place.blocksSilently()})
 	watching := o.watch(ctx, cfg, r, work.Progress)
 	ended := load.Send(ctx, conn.client, work, r, u.interrupted)
 	watching.stop(ctx, r)

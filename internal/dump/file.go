@@ -18,8 +18,8 @@ import (
 	"github.com/thumpmq/thump/internal/record"
 )
 
-// version is the version of the file that is written, and the highest that is read.
-const version = 1
+// fileVersion is the version of the file that is written, and the highest that is read.
+const fileVersion = 1
 
 // Header is the first line of a dump file.
 type Header struct {
@@ -101,7 +101,7 @@ func NewWriter(w io.Writer, compression string, h Header) (*Writer, error) {
 	if err != nil {
 		return nil, err
 	}
-	first, err := json.Marshal(headerLine{Version: version, Queue: &definition{
+	first, err := json.Marshal(headerLine{Version: fileVersion, Queue: &definition{
 		Name: h.Queue.Name, Kind: h.Queue.Kind, Durable: !h.Queue.Transient, AutoDelete: h.Queue.AutoDelete,
 		Arguments: arguments, Partial: h.Queue.Partial,
 	}})

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/internal/version"
 )
 
 const (
@@ -21,14 +22,7 @@ const (
 // Counts reports whether a quorum queue of this broker counts a delivery for each message
 // that was read and given back. Where it has a delivery limit, it drops or dead-letters what
 // was delivered more often: RabbitMQ 4.0 to 4.2 has one of 20 by default.
-func Counts(server thump.ServerInfo) bool { return !atLeast(server, 4, 3) }
-
-// atLeast reports whether the broker has this version or a later one.
-func atLeast(server thump.ServerInfo, major, minor int) bool {
-	var its [2]int
-	_, err := fmt.Sscanf(server.Version, "%d.%d", &its[0], &its[1])
-	return err == nil && (its[0] > major || its[0] == major && its[1] >= minor)
-}
+func Counts(server thump.ServerInfo) bool { return !version.AtLeast(server.Version, 4, 3) }
 
 // holder is one consumer of a Browse, and what it holds.
 type holder struct {

@@ -95,8 +95,8 @@ func parseHeader(line []byte) (Header, error) {
 	switch {
 	case h.Version < 1 || h.Queue == nil || h.Queue.Name == "":
 		return Header{}, errors.New("it says neither a version nor a queue")
-	case h.Version > version:
-		return Header{}, fmt.Errorf("it has version %d, and this thump knows %d: a newer one wrote it", h.Version, version)
+	case h.Version > fileVersion:
+		return Header{}, fmt.Errorf("it has version %d, and this thump knows %d: a newer one wrote it", h.Version, fileVersion)
 	}
 	arguments, err := unmarshalTable(h.Queue.Arguments)
 	if err != nil {

@@ -45,7 +45,7 @@ func (c *Client) State(ctx context.Context, vhost, name string) (State, error) {
 	var a stateAnswer
 	question := "queues/" + url.PathEscape(vhost) + "/" + url.PathEscape(name) +
 		"?columns=messages_ready,messages_unacknowledged,message_stats.publish_details.rate,message_stats.deliver_get_details.rate"
-	if err := c.get(ctx, &a, question); err != nil {
+	if _, err := c.get(ctx, &a, question); err != nil {
 		return State{}, fmt.Errorf("the state of queue %q: %w", name, err)
 	}
 	return State{a.Ready, a.Unacked, a.Stats.Publish.Rate, a.Stats.Deliver.Rate}, nil
@@ -73,7 +73,7 @@ func (b *Bytes) UnmarshalJSON(text []byte) error {
 // Nodes lists the nodes of the cluster.
 func (c *Client) Nodes(ctx context.Context) ([]Node, error) {
 	var list []Node
-	if err := c.get(ctx, &list, "nodes?columns=name,mem_used,disk_free,mem_alarm,disk_free_alarm"); err != nil {
+	if _, err := c.get(ctx, &list, "nodes?columns=name,mem_used,disk_free,mem_alarm,disk_free_alarm"); err != nil {
 		return nil, fmt.Errorf("listing the nodes: %w", err)
 	}
 	return list, nil
@@ -92,7 +92,7 @@ func (c *Client) Connections(ctx context.Context) (list []Connection, all bool, 
 		Pages int          `json:"page_count"`
 		Items []Connection `json:"items"`
 	}
-	if err := c.get(ctx, &answer, "connections?page=1&page_size=500&columns=user_provided_name,state"); err != nil {
+	if _, err := c.get(ctx, &answer, "connections?page=1&page_size=500&columns=user_provided_name,state"); err != nil {
 		return nil, false, fmt.Errorf("listing the connections: %w", err)
 	}
 	return answer.Items, answer.Pages <= 1, nil

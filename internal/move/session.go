@@ -3,10 +3,10 @@ package move
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/internal/version"
 )
 
 // session takes and publishes until the end of the move. errAgain says that the source lost
@@ -95,7 +95,7 @@ func (m *mover) consume(ctx context.Context) (*thump.Consumer, error) {
 		cfg.Stream.Until = time.Now()
 	}
 	con, err := m.job.Source.Consumer(ctx, cfg)
-	if err != nil && !cfg.Stream.Until.IsZero() && before(m.job.Source.Server().Version, 3, 11) {
+	if err != nil && !cfg.Stream.Until.IsZero() && version.Before(m.job.Source.Server().Version, 3, 11) {
 		cfg.Stream.Until = time.Time{}
 		m.job.Idle = idleOf310
 		return m.job.Source.Consumer(ctx, cfg)
@@ -106,13 +106,6 @@ func (m *mover) consume(ctx context.Context) (*thump.Consumer, error) {
 // idleOf310 ends the move of a stream of RabbitMQ 3.10, which does not say where a stream
 // ends.
 const idleOf310 = 3 * time.Second
-
-// before reports whether a broker's version is an earlier one.
-func before(version string, major, minor int) bool {
-	var itsMajor, itsMinor int
-	_, err := fmt.Sscanf(version, "%d.%d", &itsMajor, &itsMinor)
-	return err == nil && (itsMajor < major || itsMajor == major && itsMinor < minor)
-}
 
 // batchMost is the most messages of a batch: with a low rate few, so that they go evenly.
 func (m *mover) batchMost() int {
@@ -251,7 +244,7 @@ func (m *mover) finish(ctx context.Context, con *thump.Consumer, why error) erro
 func (m *mover) closeSource(ctx context.Context, con *thump.Consumer, behind []*thump.Batch, inOrder bool) error {
 	closing, done := context.WithTimeout(ctx, closeTimeout)
 	defer done()
-	if !inOrder || m.job.From.Kind != Queue || !before(m.job.Source.Server().Version, 4, 3) {
+	if !inOrder || m.job.From.Kind != Queue || !version.Before(m.job.Source.Server().Version, 4, 3) {
 		con.Stop() // nothing that goes back now may come again
 		for _, batch := range behind {
 			_ = batch.Release() // it goes back in any case

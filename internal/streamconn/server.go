@@ -3,11 +3,11 @@ package streamconn
 import (
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/thumpmq/thump/internal/printable"
 	"github.com/thumpmq/thump/internal/streamproto"
+	"github.com/thumpmq/thump/internal/version"
 )
 
 // Server is what the broker said at login, and what was agreed on.
@@ -65,13 +65,7 @@ func parsePort(text string) int {
 // AtLeast reports whether the broker is of this version or a later one. A
 // version that can't be read counts as old.
 func (s *Server) AtLeast(major, minor int) bool {
-	parts := strings.SplitN(s.Version, ".", 3)
-	if len(parts) < 2 {
-		return false
-	}
-	a, errA := strconv.Atoi(parts[0])
-	b, errB := strconv.Atoi(parts[1])
-	return errA == nil && errB == nil && (a > major || a == major && b >= minor)
+	return version.AtLeast(s.Version, major, minor)
 }
 
 // Supports says whether the broker has version v of a command; the error is a

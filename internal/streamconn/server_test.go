@@ -107,33 +107,6 @@ func TestOldBroker(t *testing.T) {
 	})
 }
 
-// TestAtLeast compares versions as brokers write them.
-func TestAtLeast(t *testing.T) {
-	for _, test := range []struct {
-		version      string
-		major, minor int
-		want         bool
-	}{
-		{"3.10.8", 3, 10, true},
-		{"3.9.0", 3, 10, false},
-		{"3.13.7", 3, 11, true},
-		{"4.0.5", 3, 13, true},
-		{"4.3.6", 4, 3, true},
-		{"4.3.6", 5, 0, false},
-		{"4.3.0-beta.2", 4, 3, true},
-		{"4.3", 4, 3, true},
-		{"10.0.0", 4, 3, true},
-		{"", 3, 9, false},
-		{"4", 3, 9, false},
-		{"x.y.z", 3, 9, false},
-	} {
-		s := Server{Version: test.version}
-		if got := s.AtLeast(test.major, test.minor); got != test.want {
-			t.Errorf("%q is at least %d.%d: %v", test.version, test.major, test.minor, got)
-		}
-	}
-}
-
 // TestWhatTheBrokerSays: its name, version, cluster and place.
 func TestWhatTheBrokerSays(t *testing.T) {
 	for port, want := range map[string]int{"5552": 5552, "": 0, "65536": 0, "-1": 0, "x": 0} {

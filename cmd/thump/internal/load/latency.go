@@ -42,6 +42,11 @@ func (l *latencies) record(messages []took) {
 func (l *latencies) take() *result.Percentiles {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	return l.taken()
+}
+
+// taken is take, for who has the lock.
+func (l *latencies) taken() *result.Percentiles {
 	if l.interval == nil {
 		return nil
 	}
@@ -51,11 +56,18 @@ func (l *latencies) take() *result.Percentiles {
 	return p
 }
 
-// latency is that of all messages; nil if there was none.
-func (l *latencies) latency() *result.Latency {
-	l.take()
+// latency is that of all messages; nil if there was none. fromIntended says what it counts
+// from.
+func (l *latencies) latency(fromIntended bool) *result.Latency {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.taken()
 	if l.whole == nil {
 		return nil
 	}
-	return l.whole.Latency()
+	latency := l.whole.Latency()
+	if latency != nil {
+		latency.FromIntended = fromIntended
+	}
+	return latency
 }

@@ -23,6 +23,8 @@ type Progress struct {
 
 	confirmLatency, receiveLatency latencies
 
+	pace atomic.Pointer[pace] // while messages are sent by a schedule
+
 	mu         sync.Mutex
 	publishers []*thump.Publisher
 }
@@ -48,7 +50,12 @@ func (p *Progress) SendingEnded() (at time.Time, ok bool) {
 // Schedule is how many messages a second were asked for at this moment, and how far the sending
 // is behind that: how late the next message is. ok is false where no rate was asked for, and
 // before the first message and after the last.
-func (p *Progress) Schedule() (rate float64, late time.Duration, ok bool) { return 0, 0, false }
+func (p *Progress) Schedule() (rate float64, late time.Duration, ok bool) {
+	if pace := p.pace.Load(); pace != nil {
+		return pace.state()
+	}
+	return 0, 0, false
+}
 
 // Latencies are those of the messages that were confirmed and received since Latencies was
 // called last; nil where none was, or they are not measured. One goroutine may call it: each

@@ -2,10 +2,9 @@ package report
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
+	"github.com/thumpmq/thump/internal/version"
 )
 
 // Guarantee says what a confirm and an ack of this run are worth: which failures the
@@ -44,7 +43,7 @@ func queueConfirm(r *result.Run) (says, survives string) {
 		return "a majority of the queue's replicas had written the message to disk and fsynced it: it survives a crash and a power failure.", "power failure"
 	case !durable:
 		return "the queue has the message in memory: it does not survive a restart of the broker.", "no restart"
-	case s.Kind == result.Classic && before(r.Broker.Version, 3, 13):
+	case s.Kind == result.Classic && version.Before(r.Broker.Version, 3, 13):
 		return "a consumer had acked the message already, or that the queue's one node had written it to disk and fsynced it (without fsync if the queue is of version 2): it survives a crash of the broker.", "broker crash"
 	case s.Kind == result.Classic:
 		return "a consumer had acked the message already, or that the queue's one node had handed it to the operating system, without fsync: it survives a crash of the broker, but perhaps not a power failure.", "broker crash"
@@ -55,16 +54,4 @@ func queueConfirm(r *result.Run) (says, survives string) {
 
 func streamConfirm() (says, survives string) {
 	return "a majority of the stream's replicas had handed the message to their operating systems (it is in memory, in the page cache), without fsync: it survives a crash of the broker, but perhaps not a power failure of a majority at once. Reading removes nothing: the stream keeps the message for as long as its retention says.", "broker crash"
-}
-
-// before says whether version is known and lower than major.minor.
-func before(version string, major, minor int) bool {
-	first, rest, _ := strings.Cut(version, ".")
-	second, _, _ := strings.Cut(rest, ".")
-	a, errA := strconv.Atoi(first)
-	b, errB := strconv.Atoi(second)
-	if errA != nil || errB != nil {
-		return false
-	}
-	return a < major || a == major && b < minor
 }

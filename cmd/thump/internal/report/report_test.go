@@ -221,11 +221,3 @@ func TestWhole(t *testing.T) {
 		}
 	}
 }
-
-func TestBefore(t *testing.T) {
-	for version, want := range map[string]bool{"3.10.8": true, "3.12": true, "3.13.0": false, "4.0.1": false, "": false, "x.y": false} {
-		if got := before(version, 3, 13); got != want {
-			t.Errorf("%q before 3.13: %t", version, got)
-		}
-	}
-}
