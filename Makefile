@@ -25,12 +25,9 @@ run: build
 test: build tools
 	scripts/with-brokers $(TEST) $(PACKAGES)
 
-# A race is in this code, and not in what the broker does: the oldest RabbitMQ and the
-# newest together make it take every way that it has. Without the tutorial's programs:
-# the minutes they take are pika's.
 race: tools
 	scripts/install-test-tools gcc libc6-dev
-	scripts/with-brokers sh -c 'THUMP_TEST_BROKERS=$$(echo "$$THUMP_TEST_BROKERS" | sed "s/4\.0=[^ ]*//") exec $(TEST) -race -skip TestTutorialPrograms $(PACKAGES)'
+	scripts/with-brokers scripts/race $(TEST)
 
 tools:
 	scripts/install-rabbitmq
