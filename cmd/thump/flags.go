@@ -94,6 +94,16 @@ func (cfg *config) receiveFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&cfg.queue.AutoAck, "auto-ack", false, "let the broker drop a message as soon as it is sent")
 }
 
+// latencyOfSend adds the flag that makes send say when it sent a message.
+func (cfg *config) latencyOfSend(flags *pflag.FlagSet) {
+	flags.BoolVar(&cfg.send.Latency, "latency", false, "let each made-up message say when it was sent, or due, in two headers: for thump receive --latency")
+}
+
+// latencyOfReceive adds the flag that makes receive read it.
+func (cfg *config) latencyOfReceive(flags *pflag.FlagSet) {
+	flags.BoolVar(&cfg.receive.Latency, "latency", false, "tell how long messages took that thump send --latency has sent, from here or from another machine")
+}
+
 // kindFlags adds the flags that say how to make a queue. kinds are those that --kind
 // takes.
 func (cfg *config) kindFlags(flags *pflag.FlagSet, text string, kinds ...string) {

@@ -90,6 +90,7 @@ Ctrl-C ends in order and prints the total. The second ends at once.
 	cfg.receipt.register(flags)
 	cfg.endFlags(flags)
 	cfg.receiveFlags(flags)
+	cfg.latencyOfReceive(flags)
 	cfg.kindFlags(flags, "create a queue of this kind", kindClassic, kindQuorum)
 	cfg.streamFlag(flags)
 	cfg.superStreamFlags(flags)
@@ -166,6 +167,7 @@ func receivedText(r *result.Run, tallies []load.Tally) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, " [x] Received a total of %d messages in %.2f seconds\n", result.Value(r.Received), result.Value(r.ReceiveSeconds))
+	b.WriteString(latencyText(r))
 	b.WriteString(survivedText(r))
 	for i, tally := range tallies {
 		if tally.Numbered == 0 || tally.Partial {

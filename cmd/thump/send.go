@@ -80,6 +80,7 @@ comes. The second ends at once.
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	cfg.sendFlags(flags)
+	cfg.latencyOfSend(flags)
 	cfg.input.register(flags)
 	cfg.kindFlags(flags, "create a queue of this kind", kindClassic, kindQuorum)
 	cfg.streamFlag(flags)
@@ -247,7 +248,19 @@ func sentText(r *result.Run) string {
 	if skipped := result.Value(r.Skipped); skipped > 0 {
 		text += fmt.Sprintf("     %d more could not be read or sent, and were skipped\n", skipped)
 	}
+	if s := &r.Settings; s.Rate != "" {
+		text += latencyText(r)
+	}
 	return text + survivedText(r)
+}
+
+// latencyText is lines about how long messages took; "" where that is not known.
+func latencyText(r *result.Run) string {
+	var text strings.Builder
+	for _, line := range report.Latency(r) {
+		text.WriteString("     " + line + "\n")
+	}
+	return text.String()
 }
 
 // survivedText is a line about the outages of a command; "" if there were none.

@@ -34,7 +34,7 @@ func TestJSONKeys(t *testing.T) {
 		"outage_seconds", "longest_outage_seconds", "away_at_end", "send_seconds", "receive_seconds", "total_seconds", "send_rate_per_second",
 		"receive_rate_per_second", "client_cpu_seconds", "broker_cpu_seconds", "client_rss_peak_bytes",
 		"bytes_on_wire", "compression_ratio", "backlog_at_send_end", "left_in_queue", "lost_messages",
-		"late_seconds", "not_sent", "confirm_latency", "receive_latency", "samples", "events")
+		"late_seconds", "not_sent", "untimed", "confirm_latency", "receive_latency", "samples", "events")
 	for _, key := range []string{"reason", "sent", "lost", "broker_cpu_seconds", "send_rate_per_second", "bytes_on_wire"} {
 		if string(run[key]) != "null" {
 			t.Errorf("%s is %s, want null", key, run[key])

@@ -75,6 +75,10 @@ type Run struct {
 	ConfirmLatency *Latency `json:"confirm_latency"`
 	ReceiveLatency *Latency `json:"receive_latency"`
 
+	// Untimed is, for receive, how many messages have no latency, because they did not say when
+	// they were sent, or by a clock of which nothing is known. It is nil where nobody asked.
+	Untimed *uint64 `json:"untimed"`
+
 	// BytesOnWire is the size of the frames that carried the messages to a stream.
 	// CompressionRatio is the size of the bodies divided by it: below 1 if the
 	// frames add more than compression saves. Both are nil for a queue.
