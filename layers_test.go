@@ -43,15 +43,17 @@ var layers = map[string][]string{
 	"internal/move":       {"", "internal/dump", "internal/version"},
 	"cmd/thump": {
 		"", "internal/broker", "internal/dump", "internal/management", "internal/move", "internal/printable",
-		"internal/record", "internal/secretfile", "internal/version", "cmd/thump/internal/filter", "cmd/thump/internal/load",
-		"cmd/thump/internal/places", "cmd/thump/internal/report", "cmd/thump/internal/result",
+		"internal/record", "internal/secretfile", "internal/version", "cmd/thump/internal/filter",
+		"cmd/thump/internal/latency", "cmd/thump/internal/load", "cmd/thump/internal/places", "cmd/thump/internal/report",
+		"cmd/thump/internal/result",
 	},
 
-	"cmd/thump/internal/filter": {""},
-	"cmd/thump/internal/load":   {"", "internal/ledger", "cmd/thump/internal/result"},
-	"cmd/thump/internal/places": {"internal/secretfile"},
-	"cmd/thump/internal/report": {"internal/printable", "internal/version", "cmd/thump/internal/result"},
-	"cmd/thump/internal/result": {"internal/printable"},
+	"cmd/thump/internal/filter":  {""},
+	"cmd/thump/internal/latency": {"cmd/thump/internal/result"},
+	"cmd/thump/internal/load":    {"", "internal/ledger", "cmd/thump/internal/latency", "cmd/thump/internal/result"},
+	"cmd/thump/internal/places":  {"internal/secretfile"},
+	"cmd/thump/internal/report":  {"internal/printable", "internal/version", "cmd/thump/internal/latency", "cmd/thump/internal/result"},
+	"cmd/thump/internal/result":  {"internal/printable"},
 
 	// Test support and measurement: nothing above imports them.
 	"internal/fakebroker":             {"internal/amqp10", "internal/amqpproto", "internal/compress", "internal/streamproto"},

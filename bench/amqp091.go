@@ -11,6 +11,14 @@ import (
 // amqp091-go, the official Go client, as its examples use it: a publish per
 // message, deferred confirms, a channel of deliveries, an ack per delivery.
 
+// amqp091Share makes its measurements with the stub about as long as the others'.
+func amqp091Share(s scenario) int {
+	if s.Stub {
+		return 5
+	}
+	return 1
+}
+
 func amqp091Channel(t task) (*amqp.Connection, *amqp.Channel, error) {
 	connection, err := amqp.Dial(t.URL)
 	if err != nil {
@@ -100,7 +108,7 @@ func amqp091Receiver(t task) (job, error) {
 }
 
 func amqp091Receive(channel *amqp.Channel, t task) error {
-	deliveries, err := channel.Consume(t.Queue, "", !t.Safe, false, false, false, nil)
+	deliveries, err := channel.Consume(t.Queue, consumerTag, !t.Safe, false, false, false, nil)
 	if err != nil {
 		return err
 	}

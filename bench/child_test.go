@@ -21,6 +21,10 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == javaCommand {
 		os.Exit(fakeJava())
 	}
+	if len(os.Args) == 4 && os.Args[1] == workerCommand {
+		main()
+		return
+	}
 	if len(os.Args) == 3 && os.Args[1] == childCommand {
 		os.Exit(childOf(os.Args[2]))
 	}
@@ -127,6 +131,12 @@ func TestWorkerProtocol(t *testing.T) {
 		`{"url":"amqp://h","queue":"q","count":1,"safe":true,"window":2,"prefetch":3,"ack_every":4,"stream":true,"sub_entry":5,"profile":"p"}`: task{
 			URL: "amqp://h", Queue: "q", Count: 1, Safe: true, Window: 2, Prefetch: 3, AckEvery: 4, Stream: true, SubEntry: 5, Backlog: 6, Profile: "p",
 		},
+		`{"url":"","queue":"","count":1,"safe":false,"window":0,"prefetch":0,"ack_every":0,"stream":false,"sub_entry":0,"profile":"","rate":2,"warm":3}`: task{
+			Count: 1, Rate: 2, Warm: 3,
+		},
+		`{"started_ns":1,"ended_ns":2,"count":3,"timings":{"late":{"count":4,"p50_us":5,"p99_us":6,"p99_9_us":7,"max_us":8}}}`: finish{
+			StartedNS: 1, EndedNS: 2, Count: 3, Timings: &timings{Late: &latency{Count: 4, P50: 5, P99: 6, P999: 7, Most: 8}},
+		},
 		`{"cpu_seconds":0.5,"protocol":1}`:        readiness{CPUSeconds: 0.5, Protocol: workerProtocol},
 		`{"started_ns":1,"ended_ns":2,"count":3}`: finish{StartedNS: 1, EndedNS: 2, Count: 3},
 	} {
@@ -135,12 +145,13 @@ func TestWorkerProtocol(t *testing.T) {
 			t.Errorf("got  %s, %v\nwant %s", got, err, want)
 		}
 	}
-	for _, role := range []string{roleSend, roleReceive} {
+	for _, role := range []string{roleSend, roleReceive, rolePacedSend, rolePacedReceive} {
 		if openers()[thumpTitle][role] == nil || thumpTitle != "thump" {
 			t.Errorf("there is no worker thump %s", role)
 		}
 	}
-	if roleSend != "send" || roleReceive != "receive" || workerCommand != "worker" {
+	if rolePacedSend != "paced-send" || rolePacedReceive != "paced-receive" ||
+		roleSend != "send" || roleReceive != "receive" || workerCommand != "worker" {
 		t.Error("a worker is started in another way")
 	}
 }

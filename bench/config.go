@@ -73,6 +73,8 @@ func parseConfig(args []string, stderr io.Writer) (config, error) {
 	set.IntVar(&c.Rounds, "rounds", 3, "measurements of each peer in each scenario")
 	set.IntVar(&c.Window, "window", 2000, "unconfirmed messages at most, where there are confirms")
 	set.IntVar(&c.Prefetch, "prefetch", 2000, "unacked deliveries at most, where there are acks")
+	set.IntVar(&c.StubCount, "stub-count", 2_000_000, "messages per measurement with the stub in the broker's place")
+	set.IntVar(&c.LatencySeconds, "latency-seconds", 5, fmt.Sprintf("seconds of a measurement of latency, after %d that do not count", latencyWarmSeconds))
 	set.IntVar(&c.StreamCount, "stream-count", 1_000_000, "messages per measurement of a stream with an entry per message; several times as many with sub-entries, or where they are only consumed (see README.md)")
 	set.IntVar(&c.StreamWindow, "stream-window", 100_000, "unconfirmed messages of a stream at most")
 	set.IntVar(&c.SubEntry, "sub-entry", 500, "messages in a sub-entry batch")
@@ -120,6 +122,12 @@ func (c *config) validate(rest []string) error {
 	}
 	if c.Count < 1000 {
 		faults = append(faults, fmt.Errorf("--count %d is too few to measure: at least 1000", c.Count))
+	}
+	if c.LatencySeconds < 1 || c.LatencySeconds > 600 {
+		faults = append(faults, fmt.Errorf("--latency-seconds %d: between 1 and 600", c.LatencySeconds))
+	}
+	if c.StubCount < 10_000 || c.StubCount > stubCountMost {
+		faults = append(faults, fmt.Errorf("--stub-count %d: between 10000 and %d", c.StubCount, stubCountMost))
 	}
 	if c.StreamCount < 10_000 {
 		faults = append(faults, fmt.Errorf("--stream-count %d is too few to measure: at least 10000", c.StreamCount))

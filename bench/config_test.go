@@ -21,14 +21,14 @@ func TestParseConfig(t *testing.T) {
 
 func TestParseConfigListsEveryFault(t *testing.T) {
 	_, err := parseConfig([]string{
-		"--count", "0", "--rounds", "-1", "--window", "0", "--prefetch", "70000", "--scenarios", "slow",
+		"--count", "0", "--stub-count", "5", "--latency-seconds", "0", "--rounds", "-1", "--window", "0", "--prefetch", "70000", "--scenarios", "slow",
 		"--peers", "kafka", "--url", "amqp://localhost", "--chroot", "/tree", "more",
 		"--stream-count", "5",
 	}, io.Discard)
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"--count", "--rounds", "--window", "--prefetch", `"slow"`, `"kafka"`, "--url", `"more"`} {
+	for _, want := range []string{"--count", "--rounds", "--window", "--prefetch", "--stub-count", "--latency-seconds", `"slow"`, `"kafka"`, "--url", `"more"`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q does not name %s", err, want)
 		}
@@ -65,9 +65,15 @@ func TestParseConfigOfStreams(t *testing.T) {
 }
 
 func TestCountOf(t *testing.T) {
-	s := settings{Count: 7, StreamCount: 100}
+	s := settings{Count: 7, StreamCount: 100, StubCount: 9, LatencySeconds: 3}
 	if got := s.countOf(scenario{}); got != 7 {
 		t.Errorf("of a queue: %d, want 7", got)
+	}
+	if got := s.countOf(scenario{Stub: true}); got != 9 {
+		t.Errorf("with the stub: %d, want 9", got)
+	}
+	if got, want := s.countOf(scenario{Rate: 10}), 10*(latencyWarmSeconds+3); got != want {
+		t.Errorf("with a rate: %d, want %d", got, want)
 	}
 	if got := s.countOf(scenario{Stream: true, Times: 5}); got != 500 {
 		t.Errorf("of a stream: %d, want 500", got)
@@ -89,7 +95,7 @@ func TestPeersTakePart(t *testing.T) {
 	if _, err := scenariosNamed(defaultScenarios); err != nil {
 		t.Error(err)
 	}
-	s := settings{Count: 200_000, StreamCount: 1_000_000}
+	s := settings{Count: 200_000, StreamCount: 1_000_000, StubCount: 2_000_000, LatencySeconds: 8}
 	for _, sc := range allScenarios() {
 		taking := 0
 		for _, p := range peers {
@@ -103,8 +109,10 @@ func TestPeersTakePart(t *testing.T) {
 			}
 		}
 		switch {
+		case sc.Stub && taking == 3 && peers["thump"].takesPart(sc) && peers["amqp091-go"].takesPart(sc):
+		case sc.Rate > 0 && taking == 4 && peers["thump"].takesPart(sc) && peers["PerfTest"].takesPart(sc):
 		case sc.Each && taking == 3 && peers[thumpEach].takesPart(sc):
-		case sc.Each || taking < 5 || !peers["thump"].takesPart(sc) || !peers["floor"].takesPart(sc):
+		case sc.Each || sc.Stub || sc.Rate > 0 || taking < 5 || !peers["thump"].takesPart(sc) || !peers["floor"].takesPart(sc):
 			t.Errorf("%s has %d peers", sc.Name, taking)
 		}
 		if peers[thumpUnchecked].takesPart(sc) != (sc.Stream && sc.Receives) {

@@ -128,6 +128,7 @@ type confirmCount struct {
 	done   []bool // by tag
 	oldest int    // the lowest tag that is not confirmed
 	count  int
+	each   func(i int) // is told of each one; nil: nobody is
 }
 
 func newConfirmCount(messages int) *confirmCount {
@@ -148,6 +149,9 @@ func (c *confirmCount) confirm(tag uint64, multiple bool) error {
 		if !c.done[i] {
 			c.done[i] = true
 			c.count++
+			if c.each != nil {
+				c.each(i)
+			}
 		}
 	}
 	for c.oldest < len(c.done) && c.done[c.oldest] {
@@ -175,7 +179,7 @@ func floorReceiver(t task) (job, error) {
 // floorReceive walks deliveries. After a read, it acks them with one frame if
 // there are AckEvery or more.
 func floorReceive(c *bareConn, t task) error {
-	err := c.call(floorChannel, &amqpproto.BasicConsume{Queue: t.Queue, ConsumerTag: "f", NoAck: !t.Safe})
+	err := c.call(floorChannel, &amqpproto.BasicConsume{Queue: t.Queue, ConsumerTag: consumerTag, NoAck: !t.Safe})
 	if err != nil {
 		return err
 	}

@@ -66,6 +66,7 @@ func (j *javaTool) run(ctx context.Context, s scenario, t task) (sample, error) 
 	}
 	state := java.ProcessState
 	return sample{
+		Timings:          report.timings(s),
 		Seconds:          float64(t.Count) / report.rate(s.Receives),
 		ClientCPUSeconds: (state.UserTime() + state.SystemTime()).Seconds(),
 		RSSBytesPeak:     peakRSSBytes(state),
@@ -108,6 +109,8 @@ type javaReport struct {
 type javaSecond struct {
 	at             float64 // when it ended, seconds from the start
 	sent, received float64 // messages per second
+
+	receive, confirm *latency // medians and 99th percentiles; nil if it says none
 }
 
 // javaWarmUp is how many seconds Java compiles what it runs; the lines come a
@@ -135,4 +138,20 @@ func (r javaReport) rate(receives bool) float64 {
 		return average
 	}
 	return messages / warm
+}
+
+// timings are the medians of what the tool says of each second after the first javaWarmUp:
+// what it says of the whole includes those. They are nil for a scenario without a rate.
+func (r javaReport) timings(s scenario) *timings {
+	if s.Rate == 0 {
+		return nil
+	}
+	var receive, confirm []*latency
+	for _, second := range r.seconds {
+		if second.at < javaWarmUp+1 {
+			continue
+		}
+		receive, confirm = append(receive, second.receive), append(confirm, second.confirm)
+	}
+	return &timings{Receive: medianLatency(receive), Confirm: medianLatency(confirm)}
 }

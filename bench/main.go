@@ -2,7 +2,8 @@
 // and ratios. README.md says how it measures and how to read it.
 //
 // Read scenario.go and peer.go first, then run.go and measure.go. worker.go runs
-// in the child processes, baseline.go and compare.go compare two builds.
+// in the child processes, schedule.go says how latency is measured, stubserver.go what
+// takes the broker's place, baseline.go and compare.go compare two builds.
 package main
 
 import (

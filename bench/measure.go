@@ -24,26 +24,43 @@ type sample struct {
 	// queue after the consumer had closed its channel: a quorum queue may drop acks
 	// that are still on their way.
 	BackInQueue int `json:"back_in_queue"`
+	// Timings are of a scenario with a rate.
+	Timings *timings `json:"timings,omitempty"`
 }
 
 // add adds what one process did.
 func (s *sample) add(role string, w work) {
-	if role == roleSend {
+	if role == roleSend || role == rolePacedSend {
 		s.SendCPUSeconds = w.cpuSeconds
 	} else {
 		s.ReceiveCPUSeconds = w.cpuSeconds
 	}
 	s.ClientCPUSeconds += w.cpuSeconds
 	s.RSSBytesPeak = max(s.RSSBytesPeak, w.rssBytes)
+	if w.Timings != nil {
+		s.addTimings(w.Timings)
+	}
+}
+
+func (s *sample) addTimings(t *timings) {
+	if s.Timings == nil {
+		s.Timings = &timings{}
+	}
+	if t.Receive != nil {
+		s.Timings.Receive = t.Receive
+		return
+	}
+	s.Timings.Confirm, s.Timings.Late = t.Confirm, t.Late
 }
 
 func (s sample) ratePerSecond() float64 { return float64(s.Count) / s.Seconds }
 
 // site is the broker that everything is measured on.
 type site struct {
+	self      string // this program
 	url       string
 	streamURL string
-	client    *thump.Client
+	client    *thump.Client // nil if no scenario needs a broker
 	// cpuSeconds is the broker's CPU time so far; nil if it can't be known.
 	cpuSeconds func() (float64, bool)
 	filler     peer // fills the backlog of a scenario that only receives
@@ -67,6 +84,9 @@ func (b *site) measure(ctx context.Context, p peer, s scenario, t task) (sample,
 	limit := cellTimeout + time.Duration(t.Count/cellRateLeast)*time.Second
 	ctx, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("it took longer than %v", limit))
 	defer cancel()
+	if s.Stub {
+		return measureStub(ctx, b.self, p, s, t)
+	}
 	if s.Stream {
 		return b.measureStream(ctx, p, s, t)
 	}
@@ -105,6 +125,14 @@ func (b *site) measure(ctx context.Context, p peer, s scenario, t task) (sample,
 	}
 	out.Count = t.Count
 	return out, nil
+}
+
+// version is the broker's, and "" without one.
+func (b *site) version() string {
+	if b.client == nil {
+		return ""
+	}
+	return b.client.Server().Version
 }
 
 func (b *site) cpu() (float64, bool) {

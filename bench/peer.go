@@ -36,8 +36,8 @@ func allPeers(cfg config) []peer {
 		goPeer("floor", "", cfg.self, everywhere, nil),
 		goPeer(thumpTitle, "github.com/thumpmq/thump", cfg.self, everywhere, nil),
 		goPeer(thumpUnchecked, "github.com/thumpmq/thump", cfg.self, streamsReceived, nil),
-		goPeer("amqp091-go", "github.com/rabbitmq/amqp091-go", cfg.self, queues, nil),
-		&pair{title: "pika", find: pikaFinder(cfg.python, cfg.dir), part: queues, share: pikaShare},
+		goPeer("amqp091-go", "github.com/rabbitmq/amqp091-go", cfg.self, queuesAndStub, amqp091Share),
+		&pair{title: "pika", find: pikaFinder(cfg.python, cfg.dir), part: unpacedQueues, share: pikaShare},
 		newPerfTest(cfg),
 		goPeer(thumpEach, "github.com/thumpmq/thump", cfg.self, waiting, nil),
 		goPeer(amqp091Each, "github.com/rabbitmq/amqp091-go", cfg.self, waiting, nil),
@@ -56,7 +56,9 @@ func allPeers(cfg config) []peer {
 const defaultPeers = "floor,thump,thump-unchecked,amqp091-go,pika,PerfTest,thump-each,amqp091-each,amqp091-alone,stream-go-client,stream-go-raised,StreamPerfTest"
 
 func everywhere(s scenario) bool      { return !s.Each }
-func queues(s scenario) bool          { return !s.Stream && !s.Each }
+func queues(s scenario) bool          { return !s.Stream && !s.Each && !s.Stub }
+func unpacedQueues(s scenario) bool   { return queues(s) && s.Rate == 0 }
+func queuesAndStub(s scenario) bool   { return queues(s) || s.Stub }
 func streams(s scenario) bool         { return s.Stream }
 func streamsReceived(s scenario) bool { return s.Stream && s.Receives }
 
@@ -83,10 +85,11 @@ func goPeer(name, module, self string, part func(scenario) bool, share func(scen
 // workers are the command lines of a Go peer by role. program is this program or
 // a baseline.
 func workers(program, name string) map[string][]string {
-	return map[string][]string{
-		roleSend:    {program, workerCommand, name, roleSend},
-		roleReceive: {program, workerCommand, name, roleReceive},
+	argv := map[string][]string{}
+	for _, role := range []string{roleSend, roleReceive, rolePacedSend, rolePacedReceive, roleServe} {
+		argv[role] = []string{program, workerCommand, name, role}
 	}
+	return argv
 }
 
 // moduleVersion is the version of a module that this program was built with.
@@ -179,6 +182,9 @@ func sampleOf(children []*child, works []work, count int) (sample, error) {
 
 // rolesOf lists the processes of a scenario in the order in which they begin.
 func rolesOf(s scenario) []string {
+	if s.Rate > 0 {
+		return []string{rolePacedReceive, rolePacedSend}
+	}
 	var roles []string
 	if s.Receives {
 		roles = append(roles, roleReceive)

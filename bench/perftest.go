@@ -42,7 +42,7 @@ func newPerfTest(cfg config) *javaTool {
 	jars := filepath.Join(cfg.cache, "perf-test-"+version)
 	return &javaTool{
 		title: "PerfTest", version: version, part: queues,
-		times: func(scenario) int { return perfTestTimes },
+		times: perfTestShare,
 		find:  func(ctx context.Context) error { return fetchPerfTest(ctx, jars, version) },
 		java:  []string{"-cp", filepath.Join(jars, "*"), perfTestMain},
 		passURL: func(url string) ([]string, []string, error) {
@@ -51,6 +51,13 @@ func newPerfTest(cfg config) *javaTool {
 		flags: perfTestFlags,
 		parse: parsePerfTest,
 	}
+}
+
+func perfTestShare(s scenario) int {
+	if s.Rate > 0 {
+		return 1 // the rate says how long it takes
+	}
+	return perfTestTimes
 }
 
 // fetchPerfTest fills the folder of jars, unless PerfTest is there.
@@ -106,7 +113,11 @@ func mavenError(output string) string {
 func perfTestFlags(s scenario, t task) []string {
 	flags := []string{
 		"--predeclared", "--queue", t.Queue, "--exchange", "", "--routing-key", t.Queue,
-		"--size", strconv.Itoa(perfTestBytes),
+	}
+	if s.Rate > 0 {
+		flags = append(flags, "--rate", strconv.Itoa(s.Rate), "--size", strconv.Itoa(timedBytes))
+	} else {
+		flags = append(flags, "--size", strconv.Itoa(perfTestBytes))
 	}
 	flags = append(flags, javaSides(s, t)...)
 	if !s.Safe {
@@ -121,6 +132,7 @@ var errPerfTestOutput = errors.New("PerfTest did not end with its average rates"
 // parsePerfTest reads these lines, and skips all others:
 //
 //	id: test-101502-123, time 1.001 s, sent: 65589 msg/s, received: 63021 msg/s, …
+//	… min/median/75th/95th/99th consumer latency: 229/1518/5712/8956/17380 µs, confirm latency: 215/1667/8320/67394/91461 µs
 //	id: test-101502-123, sending rate avg: 51234 msg/s
 //	id: test-101502-123, receiving rate avg: 50987 msg/s
 func parsePerfTest(output string) (javaReport, error) {
@@ -148,6 +160,7 @@ func parsePerfTest(output string) (javaReport, error) {
 			}
 		}
 		if second.at > 0 {
+			second.receive, second.confirm = perfTestLatency(line, "consumer"), perfTestLatency(line, "confirm")
 			r.seconds = append(r.seconds, second)
 		}
 	}
@@ -155,4 +168,19 @@ func parsePerfTest(output string) (javaReport, error) {
 		return r, errPerfTestOutput
 	}
 	return r, nil
+}
+
+// perfTestLatency reads the latencies of one kind from a line of one second; nil if there
+// are none, as in a second without messages.
+func perfTestLatency(line, kind string) *latency {
+	match := regexp.MustCompile(kind + ` latency: \d+/(\d+)/\d+/\d+/(\d+) (µs|ms)`).FindStringSubmatch(line)
+	if match == nil {
+		return nil
+	}
+	median, _ := strconv.ParseFloat(match[1], 64) // digits
+	most, _ := strconv.ParseFloat(match[2], 64)
+	if match[3] == "ms" {
+		median, most = 1000*median, 1000*most
+	}
+	return &latency{P50: median, P99: most}
 }

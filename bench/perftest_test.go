@@ -27,6 +27,9 @@ func TestParsePerfTest(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if got := r.timings(scenario{}); got != nil {
+		t.Errorf("timings without a rate: %+v", got)
+	}
 	if r.sendAverage != 23000 || r.recAverage != 22500 || len(r.seconds) != 4 {
 		t.Errorf("got %+v", r)
 	}
@@ -35,6 +38,25 @@ func TestParsePerfTest(t *testing.T) {
 	}
 	if got, want := r.rate(true), 100000.0/3; math.Abs(got-want) > 1e-6 {
 		t.Errorf("warm receiving rate is %v, want %v", got, want)
+	}
+}
+
+// What PerfTest says of the first seconds does not count, and neither do the averages.
+func TestPerfTestLatency(t *testing.T) {
+	const start = "id: t, time "
+	r, err := parsePerfTest(start + "1.0 s, sent: 1 msg/s, received: 1 msg/s, min/median/75th/95th/99th consumer latency: 1/9000/9000/9000/9000 µs, confirm latency: 1/9000/9000/9000/9000 µs\n" +
+		start + "2.0 s, sent: 1 msg/s, received: 1 msg/s, min/median/75th/95th/99th consumer latency: 1/9000/9000/9000/9000 µs, confirm latency: 1/9000/9000/9000/9000 µs\n" +
+		start + "3.0 s, sent: 1 msg/s, received: 1 msg/s, min/median/75th/95th/99th consumer latency: 229/1518/5712/8956/17380 µs, confirm latency: 215/1667/8320/67394/91461 µs\n" +
+		start + "4.0 s, sent: 0 msg/s, received: 0 msg/s\n" +
+		start + "5.0 s, sent: 1 msg/s, received: 1 msg/s, min/median/75th/95th/99th consumer latency: 0/2/5/8/20 ms, confirm latency: 215/1669/8320/67394/91463 µs\n" +
+		"id: t, sending rate avg: 1 msg/s\nid: t, receiving rate avg: 1 msg/s\n" +
+		"id: t, consumer latency min/median/75th/95th/99th 216/1/1/1/1 µs\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := r.timings(scenario{Rate: 1})
+	if *got.Receive != (latency{P50: 1759, P99: 18690}) || *got.Confirm != (latency{P50: 1668, P99: 91462}) || got.Late != nil {
+		t.Errorf("got %+v and %+v, and %v late", got.Receive, got.Confirm, got.Late)
 	}
 }
 
@@ -79,6 +101,13 @@ func TestPerfTestFlags(t *testing.T) {
 		if i := slices.Index(safe, want[0]); i < 0 || safe[i+1] != want[1] {
 			t.Errorf("%v lacks %v", safe, want)
 		}
+	}
+	if slices.Contains(safe, "--rate") {
+		t.Errorf("%v has --rate", safe)
+	}
+	paced := perfTestFlags(scenario{Sends: true, Receives: true, Safe: true, Rate: 70}, task{Queue: "q", Count: 10})
+	if i := slices.Index(paced, "--rate"); i < 0 || paced[i+1] != "70" || paced[slices.Index(paced, "--size")+1] != "16" {
+		t.Errorf("%v: want --rate 70 and --size 16", paced)
 	}
 	if slices.Contains(safe, "--autoack") {
 		t.Errorf("%v has --autoack", safe)

@@ -43,6 +43,9 @@ type settings struct {
 	AckEvery  int      `json:"ack_every"`
 	Scenarios []string `json:"scenarios"`
 
+	StubCount      int `json:"stub_count"`
+	LatencySeconds int `json:"latency_seconds"` // that count in scenarios with a rate
+
 	// For streams.
 	StreamCount  int `json:"stream_count"`
 	StreamWindow int `json:"stream_window"`
@@ -51,7 +54,12 @@ type settings struct {
 
 // countOf is how many messages a fast peer moves in a scenario.
 func (s *settings) countOf(sc scenario) int {
-	if sc.Stream {
+	switch {
+	case sc.Rate > 0:
+		return sc.Rate * (latencyWarmSeconds + s.LatencySeconds)
+	case sc.Stub:
+		return s.StubCount
+	case sc.Stream:
 		return sc.Times * s.StreamCount
 	}
 	return s.Count

@@ -48,7 +48,7 @@ func run(ctx context.Context, cfg config, tell progress) (_ *record, err error) 
 	r := &record{
 		StartedAt: time.Now().UTC(),
 		Machine:   machine{OS: runtime.GOOS, Arch: runtime.GOARCH, CPUs: runtime.NumCPU(), GoVersion: runtime.Version()},
-		Broker:    brokerRecord{Version: where.client.Server().Version, Private: cfg.url == ""},
+		Broker:    brokerRecord{Version: where.version(), Private: cfg.url == ""},
 		Settings:  cfg.settings,
 		scenarios: cfg.scenarios,
 	}
@@ -68,15 +68,19 @@ func run(ctx context.Context, cfg config, tell progress) (_ *record, err error) 
 	return r, nil
 }
 
-// openSite connects to the broker that --url names, or starts one.
+// openSite connects to the broker that --url names, or starts one, unless the stub
+// takes its place everywhere.
 func openSite(ctx context.Context, cfg config, tell progress) (*site, func() error, error) {
+	if !slices.ContainsFunc(cfg.scenarios, needsBroker) {
+		return &site{self: cfg.self}, func() error { return nil }, nil
+	}
 	if cfg.url != "" {
 		client, err := thump.Dial(ctx, thump.Config{URLs: []string{cfg.url, cfg.streamURL}})
 		if err != nil {
 			return nil, nil, err
 		}
 		stop := func() error { return client.Close(context.WithoutCancel(ctx)) }
-		return &site{url: cfg.url, streamURL: cfg.streamURL, client: client}, stop, nil
+		return &site{self: cfg.self, url: cfg.url, streamURL: cfg.streamURL, client: client}, stop, nil
 	}
 	// Not inside cfg.dir, which the user that RabbitMQ runs as can't enter.
 	parent := filepath.Join(cfg.chroot, os.TempDir(), "thump-bench-"+randomName())
@@ -95,7 +99,7 @@ func openSite(ctx context.Context, cfg config, tell progress) (*site, func() err
 		return nil, nil, errors.Join(err, stop())
 	}
 	closeAll := func() error { return errors.Join(client.Close(context.WithoutCancel(ctx)), stop()) }
-	return &site{url: node.URL, streamURL: node.StreamURL, client: client, cpuSeconds: node.CPUSeconds}, closeAll, nil
+	return &site{self: cfg.self, url: node.URL, streamURL: node.StreamURL, client: client, cpuSeconds: node.CPUSeconds}, closeAll, nil
 }
 
 // randomName is for names of queues and folders that nobody else uses.
@@ -200,8 +204,12 @@ func order(round, n int) []int {
 // warmUp moves some messages first, because a node that was just started is slower.
 func (m *measuring) warmUp(ctx context.Context) {
 	for _, s := range m.cfg.scenarios {
+		if s.Stub {
+			continue // each has a new one
+		}
 		t := m.task(s)
 		t.Count = max(1, m.cfg.countOf(s)/4)
+		s.Rate, t.Rate = 0, 0 // as fast as it can
 		// If this fails, the rounds will too, and say why.
 		_, _ = m.site.measure(ctx, m.site.filler, s, t)
 	}
@@ -215,6 +223,7 @@ func (m *measuring) task(s scenario) task {
 	if s.Stream {
 		t.Stream, t.Window, t.Backlog = true, m.cfg.StreamWindow, m.cfg.countOf(s)
 	}
+	t.Rate, t.Warm = s.Rate, s.Rate*latencyWarmSeconds
 	if s.SubEntries {
 		t.SubEntry = m.cfg.SubEntry
 	}
@@ -235,6 +244,11 @@ func (m *measuring) one(ctx context.Context, p peer, s scenario, c *cell) {
 		return
 	}
 	c.Rounds = append(c.Rounds, got)
+	if t := got.Timings; t != nil && t.Receive != nil {
+		m.tell("%-17s %-16s %10s msg/s, received after %s ms, p99 %s ms",
+			s.Name, p.name(), thousands(got.ratePerSecond()), millis(t.Receive.P50), millis(t.Receive.P99))
+		return
+	}
 	m.tell("%-17s %-16s %10s msg/s, client CPU %s µs per message",
 		s.Name, p.name(), thousands(got.ratePerSecond()), micros(got.ClientCPUSeconds/float64(got.Count)*1e6))
 }

@@ -32,6 +32,13 @@ type scenario struct {
 	// Each means that a message's sender waits for its confirm before it sends another.
 	// It has peers of its own.
 	Each bool
+
+	// Rate is how many messages a second the publisher is to send, whatever happens; 0 means as many as it can.
+	// What counts then is how long they take.
+	Rate int
+
+	// Stub means that a stub takes the broker's place; see stubserver.go.
+	Stub bool
 }
 
 func allScenarios() []scenario {
@@ -61,6 +68,34 @@ func allScenarios() []scenario {
 			Title: "publish and wait for each message's confirm: durable queue, persistent messages, 1,000 goroutines on one channel",
 		},
 		{
+			Name: "latency-1k", Rate: 1000, Sends: true, Receives: true, Safe: true, Kind: thump.Classic,
+			Title: "how long a message takes at 1,000 a second: durable queue, persistent messages, confirms, manual acks",
+		},
+		{
+			Name: "latency-5k", Rate: 5000, Sends: true, Receives: true, Safe: true, Kind: thump.Classic,
+			Title: "how long a message takes at 5,000 a second, otherwise the same",
+		},
+		{
+			Name: "latency-20k", Rate: 20_000, Sends: true, Receives: true, Safe: true, Kind: thump.Classic,
+			Title: "how long a message takes at 20,000 a second, otherwise the same",
+		},
+		{
+			Name: "stub-publish", Sends: true, Stub: true,
+			Title: "publish only, into a stub that swallows: no confirms; until it has read all",
+		},
+		{
+			Name: "stub-receive", Receives: true, Stub: true,
+			Title: "receive only, from a stub that pours: auto-ack",
+		},
+		{
+			Name: "stub-both", Sends: true, Receives: true, Stub: true,
+			Title: "publish into a stub and receive from it at once: no confirms, auto-ack",
+		},
+		{
+			Name: "stub-safe", Sends: true, Receives: true, Stub: true, Safe: true,
+			Title: "publish into a stub and receive from it at once: confirms, manual acks",
+		},
+		{
 			Name: "stream-publish", Sends: true, Stream: true, Times: 1,
 			Title: "publish only: a stream, an entry per message, until all are confirmed",
 		},
@@ -85,7 +120,7 @@ func allScenarios() []scenario {
 
 // defaultScenarios are the scenarios of a run that names none. Quorum queues are
 // left out because they take as much time as the rest.
-const defaultScenarios = "fast,safe,publish,receive,each,stream-publish,stream-consume,substream-publish,substream-consume,stream"
+const defaultScenarios = "fast,safe,publish,receive,each,latency-1k,latency-5k,latency-20k,stub-publish,stub-receive,stub-both,stub-safe,stream-publish,stream-consume,substream-publish,substream-consume,stream"
 
 // scenarioNames lists all scenarios for the help.
 func scenarioNames() string {

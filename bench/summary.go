@@ -29,10 +29,15 @@ type summary struct {
 	BrokerCPUMicros    *float64 `json:"broker_cpu_us"`
 	RSSBytesPeak       int64    `json:"rss_bytes_peak"`
 
+	// Timings are medians of the percentiles of each round, in scenarios with a rate.
+	Timings *timings `json:"timings,omitempty"`
+
 	// Thump's rate divided by this peer's, and thump's client CPU time per message
 	// divided by this peer's; 0 if thump was not measured.
 	ThumpRateRatio float64 `json:"thump_rate_ratio"`
 	ThumpCPURatio  float64 `json:"thump_client_cpu_ratio"`
+	// ThumpP99Ratio is thump's 99th percentile until a message is received, divided by this peer's.
+	ThumpP99Ratio float64 `json:"thump_p99_ratio,omitempty"`
 }
 
 // summarize fills in the summaries. Their ratios are ratios of medians.
@@ -48,6 +53,7 @@ func summarize(cells []*cell) {
 		if t, ok := thump[c.Scenario]; ok && len(c.Rounds) > 0 {
 			c.Summary.ThumpRateRatio = ratio(t.RatePerSecond, c.Summary.RatePerSecond)
 			c.Summary.ThumpCPURatio = ratio(t.ClientCPUMicros, c.Summary.ClientCPUMicros)
+			c.Summary.ThumpP99Ratio = ratio(t.receiveP99(), c.Summary.receiveP99())
 		}
 	}
 }
@@ -69,6 +75,7 @@ func summarizeRounds(rounds []sample) summary {
 		ClientCPUMicros:    perMessage(func(s sample) float64 { return s.ClientCPUSeconds }),
 		RSSBytesPeak:       slices.Max(each(rounds, func(s sample) int64 { return s.RSSBytesPeak })),
 	}
+	out.Timings = medianTimings(rounds)
 	if !slices.ContainsFunc(rounds, func(s sample) bool { return s.BrokerCPUSeconds == nil }) {
 		broker := perMessage(func(s sample) float64 { return *s.BrokerCPUSeconds })
 		out.BrokerCPUMicros = &broker

@@ -93,6 +93,54 @@ FAILED pika in "fast": the send process: broken
 	}
 }
 
+func TestWriteTableOfLatency(t *testing.T) {
+	round := func(p99 float64, late *latency) sample {
+		return sample{Count: 1000, Seconds: 1, ClientCPUSeconds: 0.1, Timings: &timings{
+			Receive: &latency{P50: 300, P99: p99, P999: 4000, Most: 5000}, Confirm: &latency{P50: 400, P99: 500, P999: 600}, Late: late,
+		}}
+	}
+	late := &latency{P99: 70}
+	cells := []*cell{
+		{Scenario: "latency-1k", Peer: "thump", Count: 1000, Rounds: []sample{round(2000, late), round(1000, late), round(9000, late)}},
+		{Scenario: "latency-1k", Peer: "PerfTest", Count: 1000, Rounds: []sample{round(4000, nil)}},
+		{Scenario: "latency-1k", Peer: "floor", Count: 1000, Error: "broken"},
+	}
+	summarize(cells)
+	var b strings.Builder
+	r := &record{Settings: settings{LatencySeconds: 7}, Cells: cells, scenarios: []scenario{{Name: "latency-1k", Rate: 1000}}}
+	if err := writeTable(&b, r); err != nil {
+		t.Fatal(err)
+	}
+	const want = `
+  peer      messages   msg/s   p50   p99  p99.9   max  thump is  confirm p50   p99  p99.9  late p99  client  broker
+  thump        1,000   1,000  0.30  2.00   4.00  5.00     1.00x         0.40  0.50   0.60      0.07  100.00       -
+  PerfTest     1,000   1,000  0.30  4.00   4.00  5.00     0.50x         0.40  0.50   0.60         -  100.00       -
+  floor        1,000  failed
+`
+	if got := b.String(); !strings.Contains(got, want) || !strings.Contains(got, "over 7 s of each round") {
+		t.Errorf("got:\n%s\nwant in it:\n%s", got, want)
+	}
+}
+
+func TestWriteTableOfTheStub(t *testing.T) {
+	stub := 0.02
+	cells := []*cell{{Scenario: "stub-publish", Peer: "thump", Count: 100_000, Rounds: []sample{
+		{Count: 100_000, Seconds: 0.1, SendCPUSeconds: 0.05, ClientCPUSeconds: 0.05, BrokerCPUSeconds: &stub},
+	}}}
+	summarize(cells)
+	var b strings.Builder
+	if err := writeTable(&b, &record{Cells: cells, scenarios: []scenario{{Name: "stub-publish", Stub: true}}}); err != nil {
+		t.Fatal(err)
+	}
+	const want = `
+  peer   messages      msg/s           least - most  thump is  send  receive  client  stub   sum  thump uses  RSS MB   per core
+  thump   100,000  1,000,000  1,000,000 - 1,000,000     1.00x  0.50        -    0.50  0.20  0.70       1.00x       -  2,000,000
+`
+	if got := b.String(); !strings.Contains(got, want) || !strings.Contains(got, "with a stub in RabbitMQ's place") {
+		t.Errorf("got:\n%s\nwant in it:\n%s", got, want)
+	}
+}
+
 func TestCheckCosts(t *testing.T) {
 	cells := []*cell{
 		{Scenario: "a", Peer: "thump", Rounds: []sample{{Count: 1000, Seconds: 1, ClientCPUSeconds: 0.010}}},

@@ -10,24 +10,39 @@ import (
 )
 
 // columns are the heads of a scenario's table.
-func columns() []string {
-	return []string{
+func columns(s scenario) []string {
+	heads := []string{
 		"peer", "messages", "msg/s", "least - most", "thump is",
 		"send", "receive", "client", "broker", "sum", "thump uses", "RSS MB",
 	}
+	switch {
+	case s.Rate > 0:
+		return latencyColumns()
+	case s.Stub:
+		heads[slices.Index(heads, "broker")] = stubTitle
+		return append(heads, "per core")
+	}
+	return heads
 }
 
 // writeTable prints a run for people: a table per scenario, a line per peer.
 func writeTable(out io.Writer, r *record) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "thump beside its peers on one RabbitMQ %s, %d rounds in turn; medians. Window %d, prefetch %d.",
-		r.Broker.Version, r.Settings.Rounds, r.Settings.Window, r.Settings.Prefetch)
+	place := "with a stub in RabbitMQ's place"
+	if slices.ContainsFunc(r.scenarios, needsBroker) {
+		place = "on one RabbitMQ " + r.Broker.Version
+	}
+	fmt.Fprintf(&b, "thump beside its peers %s, %d rounds in turn; medians. Window %d, prefetch %d.",
+		place, r.Settings.Rounds, r.Settings.Window, r.Settings.Prefetch)
 	if slices.ContainsFunc(r.scenarios, streams) {
 		fmt.Fprintf(&b, " Of streams: window %d, %d messages in a sub-entry batch.", r.Settings.StreamWindow, r.Settings.SubEntry)
 	}
 	b.WriteString("\n")
 	b.WriteString("send, receive, client (both), broker, sum (client and broker): CPU µs per message. \"thump is\": thump's rate over the peer's. " +
 		"\"thump uses\": its client CPU over the peer's.\n")
+	if slices.ContainsFunc(r.scenarios, func(s scenario) bool { return s.Stub }) {
+		b.WriteString("stub: its CPU, where it is in the broker's place. per core: messages that a second of client CPU moves.\n")
+	}
 	for _, p := range r.Peers {
 		if p.Name == baselineTitle {
 			fmt.Fprintf(&b, "baseline: %s. thump and thump-again: this build, %s.\n", p.Version, r.Machine.GoVersion)
@@ -35,10 +50,13 @@ func writeTable(out io.Writer, r *record) error {
 	}
 	for _, s := range r.scenarios {
 		fmt.Fprintf(&b, "\n%s: %s\n", s.Name, s.Title)
-		rows := [][]string{columns()}
+		if s.Rate > 0 {
+			writeLatencyLegend(&b, r.Settings.LatencySeconds)
+		}
+		rows := [][]string{columns(s)}
 		for _, c := range r.Cells {
 			if c.Scenario == s.Name {
-				rows = append(rows, row(c))
+				rows = append(rows, row(s, c))
 			}
 		}
 		writeRows(&b, rows)
@@ -75,12 +93,15 @@ func writeTable(out io.Writer, r *record) error {
 	return err
 }
 
-func row(c *cell) []string {
+func row(in scenario, c *cell) []string {
 	s := c.Summary
-	if len(c.Rounds) == 0 {
+	switch {
+	case len(c.Rounds) == 0:
 		return []string{c.Peer, thousands(float64(c.Count)), "failed"}
+	case in.Rate > 0:
+		return latencyRow(c)
 	}
-	return []string{
+	cells := []string{
 		c.Peer,
 		thousands(float64(c.Count)),
 		thousands(s.RatePerSecond),
@@ -94,6 +115,10 @@ func row(c *cell) []string {
 		orDash(s.ThumpCPURatio, "%.2fx"),
 		orDash(float64(s.RSSBytesPeak)/(1<<20), "%.0f"),
 	}
+	if in.Stub {
+		cells = append(cells, thousands(ratio(1e6, s.ClientCPUMicros)))
+	}
+	return cells
 }
 
 // orDash formats v, or is a dash if v is 0, which means unknown.

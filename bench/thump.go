@@ -72,7 +72,7 @@ func thumpReceiver(t task) (job, error) {
 	}
 	work := func() error {
 		consumer, err := client.Consumer(ctx, thump.ConsumerConfig{
-			From: thump.Queue(t.Queue), Prefetch: t.Prefetch, AutoAck: !t.Safe, ReuseBuffers: true,
+			From: thump.Queue(t.Queue), Tag: consumerTag, Prefetch: t.Prefetch, AutoAck: !t.Safe, ReuseBuffers: true,
 		})
 		if err != nil {
 			return err

@@ -25,7 +25,8 @@ import (
 // The parent and the children of a baseline are builds from two commits. So any
 // change to the lines, to the command line of a child, or to what a field asks for
 // needs a new workerProtocol: a build would silently ignore a field that it does
-// not know, and measure something else.
+// not know, and measure something else. A role of its own needs none, nor do fields
+// that are for it alone: a build that does not know the role refuses.
 
 // workerProtocol is the version of these lines. A child that does not say which it
 // speaks, speaks version 1.
@@ -51,13 +52,18 @@ type task struct {
 	SubEntry int    `json:"sub_entry"` // messages in a sub-entry batch; 0: no batches
 	Backlog  int    `json:"-"`         // messages in a stream that is only consumed; for the parent alone
 	Profile  string `json:"profile"`   // file for a CPU profile of the work; Go peers only
+
+	Roles []string `json:"roles,omitempty"` // of the stub's clients
+	Rate  int      `json:"rate,omitempty"`  // messages a second, of the paced roles
+	Warm  int      `json:"warm,omitempty"`  // of theirs: the first messages, whose latency does not count
 }
 
 // readiness says that a child is connected, and how much CPU time it took so far:
 // starting a process and logging in are not part of a message's cost.
 type readiness struct {
 	CPUSeconds float64 `json:"cpu_seconds"`
-	Protocol   int     `json:"protocol"` // workerProtocol of the child; 0 is 1
+	Protocol   int     `json:"protocol"`      // workerProtocol of the child; 0 is 1
+	URL        string  `json:"url,omitempty"` // where the stub listens
 }
 
 // finish says when a child's work began and ended, by the machine's clock, which
@@ -66,6 +72,8 @@ type finish struct {
 	StartedNS int64 `json:"started_ns"` // since 1970
 	EndedNS   int64 `json:"ended_ns"`
 	Count     int   `json:"count"`
+
+	Timings *timings `json:"timings,omitempty"` // of the paced roles
 }
 
 // job is a child's work, ready to begin.
@@ -75,6 +83,10 @@ type job struct {
 	work func() error
 	// close closes the connection so that the broker has every ack.
 	close func() error
+	// timings are of a paced role; nil for others.
+	timings func() *timings
+	// url is where a stub listens.
+	url string
 }
 
 // opener connects and prepares a job.
@@ -83,9 +95,20 @@ type opener func(task) (job, error)
 // openers are the Go peers, by name and role.
 func openers() map[string]map[string]opener {
 	return map[string]map[string]opener{
-		"floor":      {roleSend: floorSender, roleReceive: floorReceiver},
-		thumpTitle:   {roleSend: thumpSender, roleReceive: thumpReceiver},
-		"amqp091-go": {roleSend: amqp091Sender, roleReceive: amqp091Receiver},
+		"floor": {
+			roleSend: floorSender, roleReceive: floorReceiver,
+			rolePacedSend: floorPacedSender, rolePacedReceive: floorPacedReceiver,
+		},
+		thumpTitle: {
+			roleSend: thumpSender, roleReceive: thumpReceiver,
+			rolePacedSend: thumpPacedSender, rolePacedReceive: thumpPacedReceiver,
+		},
+		"amqp091-go": {
+			roleSend: amqp091Sender, roleReceive: amqp091Receiver,
+			rolePacedSend: amqp091PacedSender, rolePacedReceive: amqp091PacedReceiver,
+		},
+
+		stubTitle: {roleServe: stubServer},
 
 		thumpEach:    {roleSend: thumpEachSender},
 		amqp091Each:  {roleSend: amqp091EachSender},
@@ -117,7 +140,7 @@ func runWorker(peer, role string, in io.Reader, out io.Writer) error {
 		return fmt.Errorf("opening: %w", err)
 	}
 	reply := json.NewEncoder(out)
-	if err := reply.Encode(readiness{CPUSeconds: ownCPUSeconds(), Protocol: workerProtocol}); err != nil {
+	if err := reply.Encode(readiness{CPUSeconds: ownCPUSeconds(), Protocol: workerProtocol, URL: j.url}); err != nil {
 		return err
 	}
 	if _, err := lines.ReadBytes('\n'); err != nil {
@@ -130,7 +153,11 @@ func runWorker(peer, role string, in io.Reader, out io.Writer) error {
 	if err := j.close(); err != nil {
 		return fmt.Errorf("closing: %w", err)
 	}
-	return reply.Encode(finish{StartedNS: started.UnixNano(), EndedNS: ended.UnixNano(), Count: t.Count})
+	done := finish{StartedNS: started.UnixNano(), EndedNS: ended.UnixNano(), Count: t.Count}
+	if j.timings != nil {
+		done.Timings = j.timings()
+	}
+	return reply.Encode(done)
 }
 
 // timed does the work, and writes a CPU profile if a file for one is named.

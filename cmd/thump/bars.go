@@ -53,7 +53,7 @@ func newBars(stderr *output, terminal io.Writer, t tracks, width func() int) *ba
 	if t.sending() {
 		b.sent = &side{name: "sent", total: t.send}
 	}
-	if t.receive > 0 || !t.sending() {
+	if t.receive > 0 || t.receives || !t.sending() {
 		b.received = &side{name: "received", total: t.receive}
 	}
 	stderr.redirect(b)

@@ -113,11 +113,13 @@ func save(ctx context.Context, cfg *dumpConfig, u *ui) (err error) {
 	if err := u.disturbs(starting, conn.client, definition); err != nil {
 		return u.orInterrupted(err)
 	}
+	patient, given := u.patient(ctx)
+	defer given()
 	progress := new(dump.Progress)
 	stop := u.count(progress, "dumped")
 	trailer, err := dump.Save(ctx, conn.client, dump.Saving{
-		From: definition, Out: out, Compression: dump.Compression(cfg.file),
-		Start: cfg.offset.start, Until: cfg.until.time, Skip: cfg.filter.skip(), Progress: progress, Interrupted: u.interrupted,
+		From: definition, Out: u.untilEnded(patient, out), Compression: dump.Compression(cfg.file),
+		Begin: cfg.offset.begin(), Until: cfg.until.time, Skip: cfg.filter.skip(), Progress: progress, Interrupted: u.interrupted,
 	})
 	stop()
 	if err == nil {

@@ -163,8 +163,8 @@ func TestKilledRestore(t *testing.T) {
 		t.Fatalf("exit code %d\n%s", code, &p.stderr)
 	}
 	t.Log(p.stdout.String(), p.stderr.String())
-	last, found, err := dump.StreamEnd(t.Context(), client, queue+"-stream")
-	if err != nil || !found || last != count-1 {
-		t.Errorf("the stream ends with offset %d, want %d: %v", last, count-1, err)
+	end, found, err := dump.StreamEnd(t.Context(), client, queue+"-stream")
+	if err != nil || !found || end.Offset != count-1 {
+		t.Errorf("the stream ends with offset %d, want %d: %v", end.Offset, count-1, err)
 	}
 }

@@ -41,18 +41,15 @@ func (e *executor) String() string { return "the command " + e.command }
 func (e *executor) Write(batch *thump.Batch, deliveries []thump.Delivery) error {
 	for i := range deliveries {
 		d := &deliveries[i]
+		if e.u.stopping() { // for these no command has begun
+			return errors.Join(ackThose(deliveries[:i]), errInterrupted)
+		}
 		err := e.run(batch, d)
 		switch {
 		case err == nil:
 			continue
-		case e.u.stopping(), e.ctx.Err() != nil, e.onFailure == failureStop:
-			// Those before it are done.
-			for j := range i {
-				if err := deliveries[j].Ack(); err != nil && !errors.Is(err, thump.ErrSettled) && !errors.Is(err, thump.ErrStale) {
-					return err
-				}
-			}
-			return fmt.Errorf("--exec: %s: %w; its message stays where it was", e.command, err)
+		case e.interrupted(err), e.onFailure == failureStop:
+			return errors.Join(ackThose(deliveries[:i]), fmt.Errorf("--exec: %s: %w; its message stays where it was", e.command, err))
 		case e.onFailure == failureRequeue:
 			err = d.Requeue()
 		default:
@@ -64,6 +61,34 @@ func (e *executor) Write(batch *thump.Batch, deliveries []thump.Delivery) error 
 		}
 	}
 	return nil
+}
+
+// ackThose acks deliveries whose commands have succeeded. What has gone stale comes again, and
+// what was requeued or rejected is settled.
+func ackThose(deliveries []thump.Delivery) error {
+	for i := range deliveries {
+		if err := deliveries[i].Ack(); err != nil && !errors.Is(err, thump.ErrSettled) && !errors.Is(err, thump.ErrStale) {
+			return err
+		}
+	}
+	return nil
+}
+
+// signalWait is how long a signal may take to this process after it has ended a command, of
+// those that are sent to both: by whoever stops a service, or a shell script.
+const signalWait = time.Second
+
+// interrupted reports whether a command that failed did so while receive ends. Its message is
+// not the reason then.
+func (e *executor) interrupted(err error) bool {
+	if signaled(err) {
+		select {
+		case <-e.u.interrupted:
+		case <-e.ctx.Done():
+		case <-time.After(signalWait):
+		}
+	}
+	return e.u.stopping() || e.ctx.Err() != nil
 }
 
 // Sync has nothing to wait for: a command that has ended has done its work.
@@ -79,6 +104,7 @@ func (e *executor) run(batch *thump.Batch, d *thump.Delivery) error {
 	}
 	cmd := shellCommand(e.ctx, e.command)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = bytes.NewReader(input), os.Stdout, os.Stderr
+	apart(cmd)
 	return cmd.Run()
 }
 

@@ -17,8 +17,8 @@ import (
 const (
 	// feedBatch is the most messages that are read and published at a time.
 	feedBatch = 1000
-	// rateSteps is how often in a second messages are sent, with --rate, if there are as many.
-	rateSteps = 50
+	// paceSteps is how often in a second messages are sent, with --pace, if there are as many.
+	paceSteps = 50
 	// badShown is how many bad messages are named; the others are only counted.
 	badShown = 10
 	// stdinSilent is how long standard input may say nothing before the user is told.
@@ -55,8 +55,8 @@ type feed struct {
 	before  uint64 // of them before this turn of --loop
 	first   uint64 // Ref of the first message that was handed out last
 	skipped uint64
-	due     time.Time // when the next may be sent, with --rate; with --pace, the first
-	origin  time.Time // when the first was there before, with --pace
+	begin   time.Time // when the first was sent, with --pace
+	origin  time.Time // and when it was there before
 }
 
 // destination is what the place decides of a message.
@@ -188,9 +188,6 @@ func (f *feed) hint() string {
 // most is how many messages may be read now.
 func (f *feed) most() int {
 	most := uint64(len(f.records))
-	if f.rate > 0 {
-		most = min(most, max(1, uint64(f.rate/rateSteps)))
-	}
 	if f.count > 0 {
 		most = min(most, f.count-f.sent)
 	}
@@ -315,11 +312,8 @@ func (f *feed) fault(number uint64, why error) error {
 func (f *feed) release(ctx context.Context) ([]thump.Message, error) {
 	n := len(f.ready)
 	var wait time.Duration
-	switch {
-	case f.pace > 0:
+	if f.pace > 0 {
 		n, wait = f.recorded()
-	case f.rate > 0:
-		wait = f.evenly()
 	}
 	if wait > 0 {
 		timer := time.NewTimer(wait)
@@ -335,17 +329,6 @@ func (f *feed) release(ctx context.Context) ([]thump.Message, error) {
 	return messages, nil
 }
 
-// evenly is how long to wait for what is ready, with --rate.
-func (f *feed) evenly() time.Duration {
-	now := time.Now()
-	if now.Sub(f.due) > time.Second { // what was late is not made up for at once
-		f.due = now
-	}
-	wait := f.due.Sub(now)
-	f.due = f.due.Add(time.Duration(float64(len(f.ready)) / f.rate * float64(time.Second)))
-	return wait
-}
-
 // recorded is how many of the messages that are ready are due together, with --pace, and how
 // long to wait for them. A message without a time goes with the one before it.
 func (f *feed) recorded() (n int, wait time.Duration) {
@@ -353,15 +336,15 @@ func (f *feed) recorded() (n int, wait time.Duration) {
 	times := f.times[int(f.ready[0].Ref-f.first):]
 	due := func(at time.Time) time.Duration {
 		if f.origin.IsZero() {
-			f.origin, f.due = at, now
+			f.origin, f.begin = at, now
 		}
-		return f.due.Add(time.Duration(float64(at.Sub(f.origin)) / f.pace)).Sub(now)
+		return f.begin.Add(time.Duration(float64(at.Sub(f.origin)) / f.pace)).Sub(now)
 	}
 	if !times[0].IsZero() {
 		wait = max(0, due(times[0]))
 	}
 	for n = 1; n < len(f.ready); n++ {
-		if !times[n].IsZero() && due(times[n]) > wait+time.Second/rateSteps {
+		if !times[n].IsZero() && due(times[n]) > wait+time.Second/paceSteps {
 			break
 		}
 	}

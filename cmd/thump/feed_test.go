@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// TestFeedWaits: with --rate and with --pace no message is handed out before it is due, and
+// TestFeedWaits: with --pace no message is handed out before it is due, and
 // all are in the end.
 func TestFeedWaits(t *testing.T) {
 	t.Parallel()
@@ -28,7 +28,6 @@ func TestFeedWaits(t *testing.T) {
 		flags inputFlags
 		least time.Duration // from the first message to the last
 	}{
-		"rate": {inputFlags{rate: 200}, 390 * time.Millisecond},
 		"pace": {inputFlags{pace: 100}, 390 * time.Millisecond},
 		"loop": {inputFlags{pace: 100, loop: true, count: 120}, 390 * time.Millisecond},
 		"none": {inputFlags{}, 0},
@@ -63,7 +62,7 @@ func TestFeedWaits(t *testing.T) {
 				t.Errorf("%d messages, want %d", sent, want)
 			}
 			// With steps of a fiftieth of a second the first and the last may be early by one.
-			if took := last.Sub(first); took < c.least-2*time.Second/rateSteps {
+			if took := last.Sub(first); took < c.least-2*time.Second/paceSteps {
 				t.Errorf("it took %v, less than %v", took, c.least)
 			}
 		})

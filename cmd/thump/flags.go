@@ -56,6 +56,8 @@ type config struct {
 	partitions  int
 	maxBytes    sizeFlag
 
+	rate rateFlags // --rate, --arrivals, --duration
+
 	input   inputFlags   // of send
 	receipt receiptFlags // of receive
 
@@ -75,6 +77,7 @@ func (cfg *config) given(flag string) bool { return cfg.flags.Changed(flag) }
 func (cfg *config) sendFlags(flags *pflag.FlagSet) {
 	cfg.send.Count = countDefault
 	flags.Var((*countFlag)(&cfg.send.Count), "count", "messages to send in total (1000000, 10k, 1m)")
+	cfg.rate.register(flags)
 	flags.Var((*bodyFlag)(&cfg.send.BodyBytes), "body", `bodies: "tutorial" for "Message N", or a size of at least 16 bytes (100, 1KiB, 10kb)`)
 	flags.IntVar(&cfg.send.Publishers, "publishers", 1, "publishers, each on its own connection")
 	flags.IntVar(&cfg.send.Window, "window", windowOfQueue, fmt.Sprintf("messages in flight (not confirmed yet) for each publisher; for a stream %d", windowOfStream))
@@ -126,7 +129,7 @@ func (cfg *config) consumerNameFlag(flags *pflag.FlagSet) {
 func (cfg *config) endFlags(flags *pflag.FlagSet) {
 	flags.Var((*countFlag)(&cfg.receive.Count), "count", "end after this many messages (default: no limit)")
 	flags.Lookup("count").DefValue = ""
-	flags.Var((*idleFlag)(&cfg.receive.Idle), "idle", "end when no message has come for this long, like 5s (default: never)")
+	flags.Var((*durationFlag)(&cfg.receive.Idle), "idle", "end when no message has come for this long, like 5s (default: never)")
 }
 
 // rangeFlags adds the flags that say which part of a stream to receive.
@@ -152,7 +155,7 @@ func (cfg *config) checkSending() error {
 	case stream.SubEntry == 1 && stream.Compression != thump.NoCompression:
 		wrongStream = errors.New("--compression needs sub-entries, and --sub-entry is 1: it compresses batches")
 	}
-	return faults(wrong, wrongStream, checkReference("--publisher-name", cfg.stream.PublisherName))
+	return faults(wrong, wrongStream, cfg.rate.check(cfg.given), checkReference("--publisher-name", cfg.stream.PublisherName))
 }
 
 // checkReceiving says what is wrong with the flags that say how to receive.
@@ -183,6 +186,7 @@ func checkReference(flag, name string) error {
 func (cfg *config) sending() load.SendConfig {
 	send := cfg.send
 	send.To, send.RunID, send.Progress = cfg.place, rand.Uint32(), new(load.Progress)
+	cfg.rate.apply(&send, cfg.given("count"))
 	if !cfg.given("window") {
 		send.Window = cfg.place.window()
 	}

@@ -26,7 +26,6 @@ type inputFlags struct {
 	properties []string
 
 	loop      bool
-	rate      float64
 	pace      float64
 	rejectsTo string
 	skipBad   bool
@@ -46,7 +45,6 @@ func (f *inputFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.toOriginal, "to-original", false, "send each record to the exchange and with the routing key that it names")
 	flags.StringArrayVar(&f.headers, "header", nil, "a header of all messages: KEY=TEXT, or KEY:=VALUE for a value of JSON as in a record (attempt:=3)")
 	flags.StringArrayVar(&f.properties, "property", nil, "a property of all messages: KEY=VALUE, like content_type=text/plain or priority=5")
-	flags.Float64Var(&f.rate, "rate", 0, "send this many messages a second, evenly (default: as fast as possible)")
 	flags.Float64Var(&f.pace, "pace", 0, "replay records as they came, by stored_at or timestamp: 1 as fast as they came, 2 twice as fast")
 	flags.BoolVar(&f.loop, "loop", false, "begin again at the end of the files, until --count")
 	flags.StringVar(&f.rejectsTo, "rejects", "", "add messages that the broker rejects or returns to this file, as records")
@@ -70,7 +68,7 @@ func (f *inputFlags) choose(files []string, given func(string) bool, urlFromStdi
 	if len(f.files) > 0 {
 		return f.checkFiles(given)
 	}
-	for _, flag := range []string{"format", "delimiter", "compress", "to-original", "loop", "rejects", "skip-bad", "header", "property", "rate", "pace", "exchange", "routing-key"} {
+	for _, flag := range []string{"format", "delimiter", "compress", "to-original", "loop", "rejects", "skip-bad", "header", "property", "pace", "exchange", "routing-key"} {
 		if given(flag) {
 			return fmt.Errorf("--%s is for messages from a file or from standard input", flag)
 		}
@@ -94,11 +92,9 @@ func (f *inputFlags) checkFiles(given func(string) bool) error {
 		}
 	}
 	switch {
-	case f.rate < 0 || math.IsNaN(f.rate) || given("rate") && f.rate == 0:
-		errs = append(errs, errors.New("--rate must be more than 0"))
 	case f.pace < 0 || math.IsNaN(f.pace) || given("pace") && f.pace == 0:
 		errs = append(errs, errors.New("--pace must be more than 0"))
-	case f.pace > 0 && f.rate > 0:
+	case f.pace > 0 && given("rate"):
 		errs = append(errs, errors.New("--pace can't go with --rate: each says when a message is sent"))
 	case f.loop && slices.Contains(f.files, "-"):
 		errs = append(errs, errors.New("--loop can't go with standard input, which can't be read twice"))

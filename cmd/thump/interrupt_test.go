@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -419,6 +420,47 @@ func TestTerminatedWhileNobodyReads(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	deleteQueue(t, b, queue)
+}
+
+// TestInterruptedWhileNobodyReads: peek and dump into a pipe that nobody reads any more end
+// with Ctrl-C, and give everything back.
+func TestInterruptedWhileNobodyReads(t *testing.T) {
+	t.Parallel()
+	b := brokertest.All(t)[0]
+	for _, command := range []string{"peek --all --json", "dump -"} {
+		t.Run(command, func(t *testing.T) {
+			t.Parallel()
+			client, queue, drop := fillQueue(t, b)
+			defer drop()
+			path, environment := thumpCommand(t, b)
+			words := strings.Fields(command)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, path, append([]string{words[0], queue}, words[1:]...)...)
+			cmd.Env = environment
+			stdout, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			// It has begun to write, and a pipe does not hold all that it has.
+			if _, err := io.ReadFull(stdout, make([]byte, 1)); err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Process.Signal(os.Interrupt); err != nil {
+				t.Fatal(err)
+			}
+			err = cmd.Wait() // the pipe is closed after that
+			if ctx.Err() != nil || !strings.Contains(stderr.String(), "thump: interrupted") {
+				t.Errorf("%v\n%s", err, &stderr)
+			}
+			awaitLeft(t, client, queue, receivedCount)
+		})
+	}
 }
 
 func deleteQueue(t *testing.T, b brokertest.Broker, queue string) {

@@ -52,7 +52,11 @@ func (l *look) check(cmd *cobra.Command, name string) error {
 	case len(name) > nameMax:
 		return usagef("the name is %d bytes long, RabbitMQ allows %d", len(name), nameMax)
 	}
-	return faults(l.connect.check(l.flags.Changed), l.recovery.check(l.flags.Changed))
+	var next error
+	if l.offset.text == "next" {
+		next = fmt.Errorf("--offset next is for what is to come, and %s reads what is there: use thump receive --stream", l.command)
+	}
+	return faults(l.connect.check(l.flags.Changed), l.recovery.check(l.flags.Changed), next)
 }
 
 // open connects. Whoever opens must close.

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"time"
+
 	"github.com/thumpmq/thump/cmd/thump/internal/load"
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
@@ -14,10 +16,13 @@ type meter struct {
 	brokerOK bool
 }
 
-func startMeter(conn *connection) *meter {
-	m := &meter{conn: conn}
+// startMeter begins to measure a run, which begins now.
+func (o *opened) startMeter(r *result.Run) *meter {
+	r.StartedAt = time.Now().Format(time.RFC3339)
+	o.save.writer().Begin(r)
+	m := &meter{conn: o.conn}
 	m.client, m.clientOK = load.ReadUsage()
-	m.broker, m.brokerOK = conn.brokerCPU()
+	m.broker, m.brokerOK = o.conn.brokerCPU()
 	return m
 }
 

@@ -66,7 +66,7 @@ second ends at once.
 	flags.Var(&cfg.filter, "filter", "move only the messages that this expression is true of (docs/filter.md); the others are held until the end, up to 50,535 of a queue's")
 	flags.Var((*countFlag)(&cfg.count), "count", "take at most this many messages")
 	flags.Lookup("count").DefValue = ""
-	flags.Var((*idleFlag)(&cfg.idle), "idle", "end when no message has come for this long, like 5s")
+	flags.Var((*durationFlag)(&cfg.idle), "idle", "end when no message has come for this long, like 5s")
 	flags.BoolVar(&cfg.follow, "follow", false, "go on with what comes, until Ctrl-C")
 	flags.Float64Var(&cfg.rate, "rate", 0, "at most this many messages a second")
 	flags.StringVar(&cfg.journal, "journal", "", "remember in this file what was published and confirmed, for a move that is started again")

@@ -8,8 +8,9 @@ import (
 // opened is what send, receive and run have before their work begins.
 type opened struct {
 	conn *connection
-	json *file // where the record goes as JSON; nil if nobody wants that
-	keep bool  // what the command made is to stay
+	json *file    // where the record goes as JSON; nil if nobody wants that
+	save *runFile // where its course goes; nil likewise
+	keep bool     // what the command made is to stay
 	u    *ui
 }
 
@@ -22,11 +23,16 @@ func (cfg *config) open(ctx context.Context, u *ui, connect func(ctx context.Con
 	if err != nil {
 		return nil, u.orInterrupted(err)
 	}
+	save, err := createRunFile(cfg.output.save)
+	if err != nil {
+		return nil, err
+	}
 	conn, err := connect(ctx, u, manner{name: cfg.command, recovery: cfg.recovery.recovery()})
 	if err != nil {
+		_ = save.close() // it has nothing in it, and goes
 		return nil, u.orInterrupted(err)
 	}
-	return &opened{conn: conn, json: json, keep: cfg.keep, u: u}, nil
+	return &opened{conn: conn, json: json, save: save, keep: cfg.keep, u: u}, nil
 }
 
 // close closes the connection, and ends a broker that was started for it, unless that is
@@ -34,6 +40,7 @@ func (cfg *config) open(ctx context.Context, u *ui, connect func(ctx context.Con
 // that may be left running is news even to who has pressed Ctrl-C.
 func (o *opened) close(ctx context.Context, err error) error {
 	o.json.discard()
+	err = o.save.closeAfter(err)
 	timeout := cleanupTimeout
 	if o.u.stopping() {
 		timeout = goodbyeTimeout

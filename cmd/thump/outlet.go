@@ -30,6 +30,8 @@ type outlet struct {
 	stdout *os.File        // for the name "-"
 	ctx    context.Context // ends a write that nobody takes
 
+	syncing sync.Mutex // one at a time waits for the disk; comes before mu, which is free meanwhile
+
 	mu       sync.Mutex
 	name     string // of the file that is open
 	number   int    // of that file, with --split
@@ -253,32 +255,44 @@ func (o *outlet) fail(err error) error {
 	return o.failed
 }
 
-// Sync returns once what was written is on the disk; to a pipe or device it was written.
+// Sync returns once what was written before is on the disk; to a pipe or device it was written.
+// Others write on meanwhile.
 func (o *outlet) Sync() error {
+	o.syncing.Lock() // what another one waits for was written before, too
+	defer o.syncing.Unlock()
+	file, written, err := o.flushAll()
+	if err != nil || file == nil {
+		return err
+	}
+	err = syncFile(file)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.sync()
-}
-
-func (o *outlet) sync() error {
-	if o.failed != nil || !o.dirty || o.terminal != nil {
+	if o.file != file { // it was ended meanwhile, and synced for that
 		return o.failed
 	}
+	if err == nil {
+		o.safe = written
+	}
+	return o.fail(err)
+}
+
+// flushAll gives the file what the compression still holds. It returns the file, and how much is
+// in it, where that is not on the disk; else nil.
+func (o *outlet) flushAll() (file *os.File, written int64, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.failed != nil || !o.dirty || o.terminal != nil {
+		return nil, 0, o.failed
+	}
 	if err := o.fail(o.compress.Flush()); err != nil {
-		return err
+		return nil, 0, err
 	}
-	if err := o.fail(syncFile(o.file)); err != nil {
-		return err
-	}
-	o.dirty, o.safe = false, o.written
-	return nil
+	o.dirty = false
+	return o.file, o.written, nil
 }
 
 // nextFile ends this file and begins the next.
 func (o *outlet) nextFile() error {
-	if err := o.sync(); err != nil {
-		return err
-	}
 	if err := o.end(); err != nil {
 		return err
 	}
@@ -290,11 +304,14 @@ func (o *outlet) nextFile() error {
 	return nil
 }
 
-// end ends the file: it has what its compression writes at the end, and is closed.
+// end ends the file: it has what its compression writes at the end, is on the disk, and closed.
 func (o *outlet) end() error {
 	err := o.compress.Close()
 	if err == nil {
 		err = syncFile(o.file)
+	}
+	if err == nil {
+		o.dirty, o.safe = false, o.written
 	}
 	if o.file != o.stdout {
 		err = errors.Join(err, o.file.Close())

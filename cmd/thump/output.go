@@ -14,11 +14,13 @@ import (
 // outputFlags say what to print, and where.
 type outputFlags struct {
 	json  string
+	save  string
 	quiet bool
 }
 
 func (f *outputFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.json, "json", "", `write the result as JSON to this file, {"version", "verdict", "runs": [...]}; "-" for standard output, where nothing else goes then`)
+	flags.StringVar(&f.save, "save", "", "write the course of the work to this new file as it goes, a line of JSON for each second, and the result at its end; a killed command leaves what it has written")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print only the result, no settings and no progress")
 }
 

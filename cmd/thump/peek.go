@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -108,7 +109,9 @@ func peek(ctx context.Context, cfg *peekConfig, u *ui) (err error) {
 	if err := u.disturbs(starting, conn.client, definition); err != nil {
 		return u.orInterrupted(err)
 	}
-	p := peeker{cfg: cfg, u: u}
+	patient, given := u.patient(ctx)
+	defer given()
+	p := peeker{cfg: cfg, u: u, out: u.untilEnded(patient, u.stdout)}
 	if definition.Kind == dump.Stream {
 		err = p.stream(ctx, conn.client)
 	} else {
@@ -127,6 +130,7 @@ func peek(ctx context.Context, cfg *peekConfig, u *ui) (err error) {
 type peeker struct {
 	cfg   *peekConfig
 	u     *ui
+	out   io.Writer
 	seen  int64 // of a queue
 	shown uint64
 	back  int // the highest delivery count
@@ -174,22 +178,20 @@ func (p *peeker) queue(ctx context.Context, client *thump.Client, d dump.Definit
 }
 
 func (p *peeker) stream(ctx context.Context, client *thump.Client) error {
-	last, found, err := dump.StreamEnd(ctx, client, p.cfg.name)
+	end, found, err := dump.StreamEnd(ctx, client, p.cfg.name)
 	if err != nil || !found {
 		return err
 	}
 	r := dump.Reading{
-		Stream: p.cfg.name, Start: p.cfg.offset.start, Last: last, Until: p.cfg.until.time, Interrupted: p.u.interrupted,
+		Stream: p.cfg.name, From: p.cfg.offset.begin(), End: end, Until: p.cfg.until.time, Interrupted: p.u.interrupted,
 		Each: p.look,
 	}
 	switch {
 	case p.cfg.full >= 0:
-		r.Start, r.Last = thump.FromOffset(uint64(p.cfg.full)), min(last, uint64(p.cfg.full))
+		offset := uint64(p.cfg.full)
+		r.From, r.End.Offset = dump.Begin{Start: thump.FromOffset(offset), Offset: offset}, min(end.Offset, offset)
 	case p.cfg.last > 0:
-		r.Start = thump.FromOffset(last - min(last, uint64(p.cfg.last)-1))
-	}
-	if p.cfg.full > int64(last) || p.cfg.offset.offset > last {
-		return nil // there is nothing, and waiting for it would be in vain
+		r.From.Start = thump.FromOffset(end.Offset - min(end.Offset, uint64(p.cfg.last)-1))
 	}
 	_, err = dump.ReadStream(ctx, client, r)
 	return err
@@ -202,8 +204,7 @@ func (p *peeker) look(batch *thump.Batch, d *thump.Delivery) error {
 			return err
 		}
 	}
-	p.show(batch, d)
-	if err := p.u.outputError(); err != nil {
+	if err := p.show(batch, d); err != nil {
 		return err
 	}
 	if p.shown == p.most() {
@@ -213,21 +214,24 @@ func (p *peeker) look(batch *thump.Batch, d *thump.Delivery) error {
 }
 
 // show prints a message.
-func (p *peeker) show(batch *thump.Batch, d *thump.Delivery) {
+func (p *peeker) show(batch *thump.Batch, d *thump.Delivery) error {
 	var r record.Record
 	r.Set(d, batch)
 	p.shown++
 	if p.cfg.json {
 		p.line = record.Append(p.line[:0], &r)
-		p.u.printf("%s", p.line)
-		return
-	}
-	if p.shown > 1 {
-		p.u.printf("\n")
+		_, err := p.out.Write(p.line)
+		return err
 	}
 	title := fmt.Sprintf("message %d", p.seen)
 	if r.Stream != "" {
 		title = fmt.Sprintf("offset %d", r.Offset)
 	}
-	p.u.printf("%s", messageText(title, &r, p.cfg.full >= 0))
+	p.line = p.line[:0]
+	if p.shown > 1 {
+		p.line = append(p.line, '\n')
+	}
+	p.line = append(p.line, messageText(title, &r, p.cfg.full >= 0)...)
+	_, err := p.out.Write(p.line)
+	return err
 }

@@ -23,6 +23,7 @@ const (
 type tracks struct {
 	send, receive  uint64
 	sends          bool // there is something to send, of which nobody knows how much
+	receives       bool // and to receive
 	confirms       bool // count a message as sent when it is confirmed
 	blocksSilently bool // the broker does not say that it blocks publishers
 }

@@ -135,11 +135,12 @@ func receive(ctx context.Context, cfg *config, u *ui) (err error) {
 	}
 	if out != nil {
 		work.Output, r.Settings.Output = out, out.String()
+		work.Patient = cfg.receipt.exec != ""
 	}
 	u.notef("%s\n [*] Waiting for messages. To exit press CTRL+C\n", report.Settings(r))
 
 	done := u.follow(work.Progress, tracks{receive: work.Total()})
-	meter := startMeter(conn)
+	meter := o.startMeter(r)
 	tallies, ended := load.Receive(ctx, conn.client, work, r, u.interrupted)
 	meter.stop(r)
 	done()
@@ -147,6 +148,7 @@ func receive(ctx context.Context, cfg *config, u *ui) (err error) {
 		ended = out.finish(r, ended)
 		tallies = nil // the messages are the user's, and not the tutorial's
 	}
+	o.save.writer().End(r)
 
 	text := receivedText(r, tallies)
 	if out != nil {

@@ -151,7 +151,7 @@ func (cfg *restoreConfig) make(ctx context.Context, client *thump.Client, of dum
 func (cfg *restoreConfig) checkEmpty(ctx context.Context, client *thump.Client, contents dump.Contents, there dump.Definition, u *ui) error {
 	held := ""
 	if there.Kind == dump.Stream {
-		last, found, err := dump.StreamEnd(ctx, client, there.Name)
+		end, found, err := dump.StreamEnd(ctx, client, there.Name)
 		if err != nil {
 			return err
 		}
@@ -167,7 +167,7 @@ func (cfg *restoreConfig) checkEmpty(ctx context.Context, client *thump.Client, 
 			u.notef("A restore of this dump was cut short after message %d: going on there.\n", begun)
 			return nil
 		case found:
-			held = fmt.Sprintf("the stream %q holds messages, up to offset %d", there.Name, last)
+			held = fmt.Sprintf("the stream %q holds messages, up to offset %d", there.Name, end.Offset)
 		}
 	} else {
 		info, err := client.InspectQueue(ctx, there.Name)
@@ -211,6 +211,9 @@ func (cfg *restoreConfig) putBack(ctx context.Context, client *thump.Client, con
 	}
 	if restored.Resent > 0 {
 		text += fmt.Sprintf("; %d may be there twice, because the connection was lost", restored.Resent)
+	}
+	if restored.Unknown > 0 {
+		text += fmt.Sprintf("; %d more may be there: their confirms have not come", restored.Unknown)
 	}
 	if err != nil {
 		u.errorf("%s\n", text)

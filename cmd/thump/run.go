@@ -37,6 +37,9 @@ or delivered again is no fault; one that came twice for no such reason is. When 
 broker has been away for --give-up, 60 s unless you say otherwise, the run fails; with
 --no-recovery it does so when a connection is lost.
 
+With --rate it sends so many messages a second, each when it is due, and says how long
+messages took from then to their confirm and to their receipt; --duration ends it.
+
 With --kind stream the messages go through the stream --queue, over RabbitMQ's
 stream protocol, many to an entry, since it is run itself that reads them; with
 --sub-entry 1 each has its own entry, as thump send has it. Each of the --consumers
@@ -58,6 +61,8 @@ prints the summary. The second ends at once.
 ` + exitCodesHelp,
 		Example: `  thump run
   thump run --count 10m --quiet --json result.json
+  thump run --rate 5k --duration 30s
+  thump run --rate 1k..20k:60s --arrivals poisson
   thump run --kind quorum --publishers 4 --consumers 2 --body 1KiB
   thump run --kind stream --count 100m
   thump run --kind stream --count 1g --stream-max-bytes 10GB
@@ -122,7 +127,7 @@ func run(ctx context.Context, cfg *config, u *ui) (err error) {
 		return runAll(ctx, cfg, o, u)
 	}
 
-	one := runThrough(ctx, cfg, o.conn, u)
+	one := runThrough(ctx, cfg, o, u)
 	if !one.began {
 		return u.orInterrupted(one.ended)
 	}
@@ -158,7 +163,7 @@ func runAll(ctx context.Context, cfg *config, o *opened, u *ui) error {
 	var runs []*result.Run
 	var failed error // the first
 	for _, kind := range []string{kindClassic, kindQuorum, kindStream} {
-		one := runThrough(ctx, through(kind), o.conn, u)
+		one := runThrough(ctx, through(kind), o, u)
 		if !one.began && errors.Is(u.orInterrupted(one.ended), errInterrupted) {
 			break
 		}
@@ -204,7 +209,8 @@ type finished struct {
 
 // runThrough runs the load through one queue or stream. It makes that if it does not
 // exist, and deletes again what it has made.
-func runThrough(ctx context.Context, cfg *config, conn *connection, u *ui) finished {
+func runThrough(ctx context.Context, cfg *config, o *opened, u *ui) finished {
+	conn := o.conn
 	starting, started := u.starting(ctx)
 	defer started()
 	work := load.RunConfig{SendConfig: cfg.sending(), Consumers: cfg.receive.Consumers, Sequential: cfg.sequential, Recovery: cfg.recovery.recovery()}
@@ -226,13 +232,14 @@ func runThrough(ctx context.Context, cfg *config, conn *connection, u *ui) finis
 	u.notef("%s\n", report.Settings(r))
 
 	done := u.follow(work.Progress, tracks{
-		send: work.Count, receive: work.Count * uint64(work.To.Readers(work.Consumers)),
+		send: work.Count, receive: work.Count * uint64(work.To.Readers(work.Consumers)), sends: true, receives: true,
 		confirms: work.To.Confirms(), blocksSilently: cfg.place.blocksSilently(),
 	})
-	meter := startMeter(conn)
+	meter := o.startMeter(r)
 	ended := load.Run(ctx, conn.client, work, r, u.interrupted)
 	meter.stop(r)
 	done()
+	o.save.writer().End(r)
 	return finished{record: r, began: true, ended: ended, cleanupErr: cfg.cleanUp(ctx, conn, r, u)}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -64,6 +65,7 @@ func TestScripts(t *testing.T) {
 				"stream":      cmdStream,
 				"superstream": cmdSuperStream,
 				"json":        cmdJSON,
+				"saved":       cmdSaved,
 				"notamqp":     cmdNotAMQP,
 			},
 		})
@@ -77,7 +79,7 @@ func TestBroker(t *testing.T) {
 		Dir:   "testdata/broker",
 		Setup: func(e *testscript.Env) error { return isolate(e) },
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": cmdExits, "eventually": cmdEventually, "json": cmdJSON, "killbroker": cmdKillBroker,
+			"exits": cmdExits, "eventually": cmdEventually, "json": cmdJSON, "saved": cmdSaved, "killbroker": cmdKillBroker,
 		},
 	})
 }
@@ -341,6 +343,20 @@ func cmdJSON(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%s is %s, want %s", key, got, want)
 		}
 	}
+}
+
+// cmdSaved checks a run file, as json checks a record: saved FILE KEY=VALUE...
+func cmdSaved(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: saved FILE KEY=VALUE...")
+	}
+	name := ts.MkAbs(args[0])
+	record, err := result.ReadFile(name)
+	ts.Check(err)
+	var text bytes.Buffer
+	ts.Check(record.Write(&text))
+	ts.Check(os.WriteFile(name+".json", text.Bytes(), 0o600))
+	cmdJSON(ts, neg, append([]string{args[0] + ".json"}, args[1:]...))
 }
 
 // lookup finds a key like "broker.version" or "runs.0.verdict".

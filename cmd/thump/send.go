@@ -213,14 +213,15 @@ func send(ctx context.Context, cfg *config, u *ui) (err error) {
 	}
 	u.notef("%s\n", report.Settings(r))
 
-	done := u.follow(work.Progress, tracks{send: work.Count, sends: from != nil, confirms: work.To.Confirms(), blocksSilently: cfg.place.blocksSilently()})
-	meter := startMeter(conn)
+	done := u.follow(work.Progress, tracks{send: work.Count, sends: true, confirms: work.To.Confirms(), blocksSilently: cfg.place.blocksSilently()})
+	meter := o.startMeter(r)
 	ended := load.Send(ctx, conn.client, work, r, u.interrupted)
 	meter.stop(r)
 	done()
 	if from != nil {
 		ended = from.finish(r, ended)
 	}
+	o.save.writer().End(r)
 
 	if err := u.printResult(ctx, o.json, sentText(r), result.New(r)); err != nil {
 		return err

@@ -87,6 +87,8 @@ func (p streamPlace) checkDisk(conn *connection, send *load.SendConfig, s *resul
 	if limit := uint64(p.cfg.maxBytes); limit > 0 {
 		// One segment above the limit, and one that is being written.
 		need = min(need, limit+2*p.segmentBytes())
+	} else if send.Count == 0 {
+		return nil // it is the time that ends it
 	}
 	s.DiskBytes = &need
 	if conn.node == nil {

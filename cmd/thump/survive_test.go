@@ -125,6 +125,29 @@ func TestInterruptedWithoutAnAnswer(t *testing.T) {
 			ctl(t, node, "set_vm_memory_high_watermark", "0.6")
 		}
 	})
+	t.Run("memory alarm during a restore", func(t *testing.T) {
+		queue, file := brokertest.QueueName(t), filepath.Join(t.TempDir(), "alarm.dump")
+		for _, args := range [][]string{{"send", queue, "--generate", "--count", "50000"}, {"dump", queue, file}} {
+			if p := start(t, node.URL, args...); p.wait() != exitOK {
+				t.Fatalf("%s", &p.stderr)
+			}
+		}
+		ctl(t, node, "set_vm_memory_high_watermark", "0.00001")
+		p := start(t, node.URL, "restore", file, queue+"-2")
+		p.await("restored 0 of 50000")
+		p.interrupt()
+		begin := time.Now()
+		if code := p.wait(); code != exitInterrupted {
+			t.Errorf("exit code %d, want %d\n%s", code, exitInterrupted, &p.stderr)
+		}
+		if took := time.Since(begin); took > endTimeout {
+			t.Errorf("it took %v", took)
+		}
+		if said := p.stderr.String(); !strings.Contains(said, "0 of 50000 messages are confirmed") || !strings.Contains(said, "more may be there") {
+			t.Errorf("it says\n%s", said)
+		}
+		ctl(t, node, "set_vm_memory_high_watermark", "0.6")
+	})
 	t.Run("paused", func(t *testing.T) {
 		p := start(t, node.URL, "run", "--queue", brokertest.QueueName(t), "--count", "100m")
 		works(p)

@@ -186,6 +186,24 @@ func (u *ui) notef(format string, args ...any) {
 // outputError is the first write that failed, or nil.
 func (u *ui) outputError() error { return errors.Join(u.stdout.failure(), u.stderr.failure()) }
 
+// untilEnded writes to w, and waits for that until ctx ends: nobody may read. Then nothing
+// more is written to standard output, which w may be.
+func (u *ui) untilEnded(ctx context.Context, w io.Writer) io.Writer { return untilEnded{ctx, w, u} }
+
+type untilEnded struct {
+	ctx context.Context
+	w   io.Writer
+	u   *ui
+}
+
+func (e untilEnded) Write(p []byte) (int, error) {
+	n, err := interruptibly(e.ctx, func() (int, error) { return e.w.Write(p) })
+	if err != nil && e.ctx.Err() != nil {
+		e.u.stdout.abandoned.Store(true)
+	}
+	return n, err
+}
+
 // output is what a terminal may show: whatever it is given, it writes text and nothing
 // that a terminal would obey, and leaves only line breaks and tabs as they are. It
 // remembers that a write failed, so that its callers need not check.
@@ -194,13 +212,22 @@ type output struct {
 	name   string
 	failed func()
 
+	// abandoned says that a write is not waited for any more; it may hold mu for ever.
+	abandoned atomic.Bool
+
 	mu  sync.Mutex
 	cut []byte // the begin of a character whose rest has not come yet
 	err error
 }
 
+// errAbandoned is the error of a write after one that is not waited for any more.
+var errAbandoned = errors.New("nobody reads it")
+
 // Write writes p, or does nothing once a write has failed.
 func (o *output) Write(p []byte) (int, error) {
+	if o.abandoned.Load() {
+		return 0, errAbandoned
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	text := append(o.cut, p...)
@@ -251,6 +278,9 @@ func (o *output) redirect(w io.Writer) {
 // failure is the first write that failed, or nil. It is asked for at the end: a character
 // that is still not whole is written as it is.
 func (o *output) failure() error {
+	if o.abandoned.Load() {
+		return nil // it was interrupted, which is known
+	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.write(o.cut)

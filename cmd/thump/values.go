@@ -10,6 +10,7 @@ import (
 
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/cmd/thump/internal/load"
+	"github.com/thumpmq/thump/internal/dump"
 )
 
 // The values of flags: what pflag needs to parse and to show them.
@@ -132,19 +133,19 @@ func parseScaled(text string, suffixes map[string]uint64) (uint64, error) {
 	return n * scale, nil
 }
 
-// idleFlag is a time without messages; 0 only as a default.
-type idleFlag time.Duration
+// durationFlag is how long something takes; 0 only as a default.
+type durationFlag time.Duration
 
-func (f *idleFlag) Type() string { return "duration" }
+func (f *durationFlag) Type() string { return "duration" }
 
-func (f *idleFlag) String() string {
+func (f *durationFlag) String() string {
 	if *f == 0 {
 		return ""
 	}
 	return time.Duration(*f).String()
 }
 
-func (f *idleFlag) Set(text string) error {
+func (f *durationFlag) Set(text string) error {
 	d, err := time.ParseDuration(text)
 	if err != nil {
 		return errors.New("must be a time like 5s or 1m30s")
@@ -152,7 +153,7 @@ func (f *idleFlag) Set(text string) error {
 	if d <= 0 {
 		return errors.New("must be more than 0")
 	}
-	*f = idleFlag(d)
+	*f = durationFlag(d)
 	return nil
 }
 
@@ -200,6 +201,13 @@ type offsetFlag struct {
 	text   string
 	start  thump.Start
 	offset uint64 // if the start is an offset; else 0
+}
+
+// begin is it for package dump.
+func (f *offsetFlag) begin() dump.Begin {
+	begin := dump.Begin{Start: f.start, Offset: f.offset}
+	begin.Time, _ = time.Parse(time.RFC3339, f.text) // else it is no time
+	return begin
 }
 
 func (f *offsetFlag) Type() string { return "first|last|next|OFFSET|TIME|-N" }

@@ -29,9 +29,6 @@ const (
 	idleMost = 20 * time.Second
 )
 
-// ErrInterrupted is the error of what was asked to end early.
-var ErrInterrupted = errors.New("interrupted")
-
 // ErrEnough is for Each of Browsing and Reading: it ends the reading in order, before all is
 // read, and is no error of Browse or ReadStream.
 var ErrEnough = errors.New("no more is wanted")
@@ -66,15 +63,8 @@ func Browse(ctx context.Context, client *thump.Client, b Browsing) (read uint64,
 	if err != nil {
 		return 0, err
 	}
-	working, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	go func() {
-		select {
-		case <-b.Interrupted:
-			cancel(ErrInterrupted)
-		case <-working.Done():
-		}
-	}()
+	working, cancel := unlessInterrupted(ctx, b.Interrupted, 0)
+	defer cancel()
 	r := browser{client: client, Browsing: b, shared: info.Consumers > 0}
 	if err = r.readAll(working, uint64(info.Messages)); err == nil {
 		err = r.lost()
@@ -163,10 +153,8 @@ func (b *browser) readWith(ctx context.Context, prefetch uint64) error {
 		return err
 	}
 	for h.held < prefetch {
-		select {
-		case <-b.Interrupted:
+		if isClosed(b.Interrupted) {
 			return ErrInterrupted
-		default:
 		}
 		batch, err := b.receive(ctx, h)
 		if err != nil || b.empty {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sync/atomic"
+	"time"
 
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/internal/record"
@@ -53,7 +54,12 @@ type Restored struct {
 	// Resent is how many of Confirmed may be there twice: they were sent again after the
 	// connection was lost.
 	Resent uint64
+	// Unknown is how many more may be there: no word of them had come when it ended.
+	Unknown uint64
 }
+
+// confirmsMost is how long confirms are waited for after an interruption.
+const confirmsMost = 3 * time.Second
 
 // Restore publishes the messages of a dump file, in order. It returns nil once every one is
 // confirmed. Otherwise the error says why not, and Restored how many were confirmed before.
@@ -80,22 +86,39 @@ func Restore(ctx context.Context, client *thump.Client, r Restoring) (Restored, 
 	if r.Kind == Stream {
 		w.there = w.pub.LastPublishingID()
 	}
-	err = w.publishAll(ctx)
-	if errors.Is(err, errRefused) {
-		err = nil // the outcomes say why
+	err = w.publish(ctx)
+	result := Restored{
+		Confirmed: w.confirmed.Load(), There: w.there, Skipped: w.skipped, Resent: w.resent.Load(), Unknown: w.unknown.Load(),
 	}
-	closing := w.pub.Close(ctx)
-	if err == nil {
-		err = closing
-	}
-	if bad := w.bad.Load(); bad != nil {
-		err = fmt.Errorf("message %d of the dump is %v: %d %s", bad.Ref, bad.Status, bad.Code, bad.Text)
-	}
-	result := Restored{Confirmed: w.confirmed.Load(), There: w.there, Skipped: w.skipped, Resent: w.resent.Load()}
 	if got := result.Confirmed + result.There + result.Skipped; err == nil && got != r.Contents.Messages {
 		err = fmt.Errorf("%d of %d messages are accounted for", got, r.Contents.Messages)
 	}
 	return result, errors.Join(err, done(ctx))
+}
+
+// publish publishes all that is to be published, and waits for its confirms. Nothing that the
+// broker keeps waiting outlasts an interruption for long.
+func (w *restorer) publish(ctx context.Context) error {
+	publishing, ended := unlessInterrupted(ctx, w.Interrupted, 0)
+	defer ended()
+	err := w.publishAll(publishing)
+	if errors.Is(err, errRefused) {
+		err = nil // the outcomes say why
+	}
+	confirming, ended := unlessInterrupted(ctx, w.Interrupted, confirmsMost)
+	defer ended()
+	closing := w.pub.Close(confirming)
+	bad := w.bad.Load()
+	switch {
+	case isClosed(w.Interrupted) && (bad == nil || bad.Status == thump.Unknown) && (err != nil || closing != nil):
+		return ErrInterrupted
+	case bad != nil:
+		return fmt.Errorf("message %d of the dump is %v: %d %s", bad.Ref, bad.Status, bad.Code, bad.Text)
+	case err != nil:
+		return err
+	default:
+		return closing
+	}
 }
 
 // restorer is a Restore at work.
@@ -110,8 +133,8 @@ type restorer struct {
 	there   uint64
 	skipped uint64
 
-	confirmed, resent atomic.Uint64
-	bad               atomic.Pointer[thump.Outcome] // the first one that was not confirmed
+	confirmed, resent, unknown atomic.Uint64
+	bad                        atomic.Pointer[thump.Outcome] // the first one that was not confirmed
 }
 
 // slot is one message that is about to be published, and the memory that it is in.
@@ -141,7 +164,9 @@ func (w *restorer) target(ctx context.Context) (cfg thump.PublisherConfig, done 
 		return cfg, nil, err
 	}
 	done = func(ctx context.Context) error {
-		return w.client.DeleteExchange(context.WithoutCancel(ctx), exchange.Name, thump.DeleteOptions{})
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), goodbyeTimeout)
+		defer cancel()
+		return w.client.DeleteExchange(ctx, exchange.Name, thump.DeleteOptions{})
 	}
 	if err := w.client.Bind(ctx, thump.Binding{Source: exchange.Name, Queue: w.To}); err != nil {
 		return cfg, nil, errors.Join(err, done(ctx))
@@ -153,10 +178,8 @@ func (w *restorer) target(ctx context.Context) (cfg thump.PublisherConfig, done 
 func (w *restorer) publishAll(ctx context.Context) error {
 	w.slots, w.msgs = make([]slot, publishMost), make([]thump.Message, 0, publishMost)
 	for {
-		select {
-		case <-w.Interrupted:
+		if isClosed(w.Interrupted) {
 			return ErrInterrupted
-		default:
 		}
 		reading := w.fill()
 		if len(w.msgs) > 0 {
@@ -252,6 +275,9 @@ func (w *restorer) outcomes(outcomes []thump.Outcome) {
 	confirmed := uint64(0)
 	for i := range outcomes {
 		o := &outcomes[i]
+		if o.Status == thump.Unknown {
+			w.unknown.Add(1)
+		}
 		if o.Status != thump.Confirmed {
 			w.bad.CompareAndSwap(nil, new(*o))
 			continue

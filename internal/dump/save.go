@@ -16,7 +16,7 @@ type Saving struct {
 	Compression string // see Compression
 
 	// For a stream: where to begin, and what to end with. See Reading.
-	Start thump.Start
+	Begin Begin
 	Until time.Time
 
 	// Skip, where set, says which messages are left out.
@@ -59,15 +59,15 @@ func (s *Saving) saveQueue(ctx context.Context, client *thump.Client, w *Writer)
 }
 
 func (s *Saving) saveStream(ctx context.Context, client *thump.Client, w *Writer) error {
-	last, found, err := StreamEnd(ctx, client, s.From.Name)
+	end, found, err := StreamEnd(ctx, client, s.From.Name)
 	if err != nil || !found {
 		return err
 	}
 	_, err = ReadStream(ctx, client, Reading{
-		Stream: s.From.Name, Start: s.Start, Last: last, Until: s.Until, Interrupted: s.Interrupted,
+		Stream: s.From.Name, From: s.Begin, End: end, Until: s.Until, Interrupted: s.Interrupted,
 		Each: func(batch *thump.Batch, d *thump.Delivery) error {
 			if s.Progress.Total.Load() == 0 {
-				s.Progress.Total.Store(last - d.Offset + 1)
+				s.Progress.Total.Store(end.Offset - d.Offset + 1)
 			}
 			return s.write(w, batch, d)
 		},

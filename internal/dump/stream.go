@@ -20,12 +20,31 @@ const (
 	lastChunkTimeout = 10 * time.Second
 )
 
+// Begin is where in a stream to begin.
+type Begin struct {
+	Start thump.Start
+	// Offset or Time are that of Start, where it is one of those; else zero.
+	Offset uint64
+	Time   time.Time
+}
+
+// End is the end of a stream.
+type End struct {
+	Offset   uint64    // of its last message
+	StoredAt time.Time // when the chunk of that was stored
+}
+
+// before reports whether nothing is stored from b on.
+func (end *End) before(b *Begin) bool {
+	return b.Offset > end.Offset || !b.Time.IsZero() && b.Time.UnixMilli() > end.StoredAt.UnixMilli()
+}
+
 // Reading says what to read of a stream.
 type Reading struct {
 	Stream string
-	Start  thump.Start
-	// Last is the offset to end with; see StreamEnd.
-	Last uint64
+	From   Begin
+	// End is where to end; see StreamEnd.
+	End End
 	// Until, where set, ends the reading with what was stored up to then.
 	Until time.Time
 	// Each is called with each message. Both are valid during the call. An error ends the
@@ -35,19 +54,18 @@ type Reading struct {
 	Interrupted <-chan struct{}
 }
 
-// StreamEnd returns the offset of the last message of a stream; found is false where there
-// is none.
-func StreamEnd(ctx context.Context, client *thump.Client, stream string) (last uint64, found bool, err error) {
+// StreamEnd returns where the last message of a stream is; found is false where there is none.
+func StreamEnd(ctx context.Context, client *thump.Client, stream string) (end End, found bool, err error) {
 	info, err := client.InspectStream(ctx, stream)
 	if err != nil || info.Known && info.Empty {
-		return 0, false, err
+		return End{}, false, err
 	}
 	consumer, err := client.Consumer(ctx, thump.ConsumerConfig{
 		From: thump.Stream(stream), MaxBatch: chunkMost, ReuseBuffers: true, AutoAck: true,
 		Stream: thump.StreamConsuming{Start: thump.FromLastChunk(), Credit: 2},
 	})
 	if err != nil {
-		return 0, false, err
+		return End{}, false, err
 	}
 	defer closeReader(ctx, consumer)
 	waiting, cancel := context.WithTimeout(ctx, lastChunkTimeout)
@@ -56,17 +74,17 @@ func StreamEnd(ctx context.Context, client *thump.Client, stream string) (last u
 		batch, err := consumer.Receive(waiting)
 		switch {
 		case err != nil && ctx.Err() == nil && waiting.Err() != nil:
-			return last, found, nil
+			return end, found, nil
 		case err != nil:
-			return 0, false, err
+			return End{}, false, err
 		}
 		bytes := 0
 		for i := range batch.Deliveries {
 			bytes += len(batch.Deliveries[i].Body)
 		}
-		last, found = batch.Deliveries[len(batch.Deliveries)-1].Offset, true
+		end, found = End{batch.Deliveries[len(batch.Deliveries)-1].Offset, batch.StoredAt}, true
 		if bytes < chunkBytes {
-			return last, true, nil
+			return end, true, nil
 		}
 		cancel() // what is left of the chunk is here already; it is not waited for more
 		waiting, cancel = context.WithTimeout(ctx, idlePause)
@@ -78,19 +96,20 @@ func StreamEnd(ctx context.Context, client *thump.Client, stream string) (last u
 // messages it had. With an error that is not all: ErrInterrupted, that of Each or of ctx, or
 // why nothing more came.
 func ReadStream(ctx context.Context, client *thump.Client, r Reading) (read uint64, err error) {
+	if r.End.before(&r.From) {
+		return 0, nil // waiting for it would be in vain
+	}
 	consumer, err := client.Consumer(ctx, thump.ConsumerConfig{
 		From: thump.Stream(r.Stream), MaxBatch: batchMost, ReuseBuffers: true, AutoAck: true,
-		Stream: thump.StreamConsuming{Start: r.Start},
+		Stream: thump.StreamConsuming{Start: r.From.Start},
 	})
 	if err != nil {
 		return 0, err
 	}
 	defer closeReader(ctx, consumer)
 	for {
-		select {
-		case <-r.Interrupted:
+		if isClosed(r.Interrupted) {
 			return read, ErrInterrupted
-		default:
 		}
 		batch, err := r.receive(ctx, consumer)
 		if err != nil {
@@ -101,7 +120,7 @@ func ReadStream(ctx context.Context, client *thump.Client, r Reading) (read uint
 		}
 		for i := range batch.Deliveries {
 			d := &batch.Deliveries[i]
-			if d.Offset > r.Last {
+			if d.Offset > r.End.Offset {
 				return read, nil
 			}
 			if err := r.Each(batch, d); errors.Is(err, ErrEnough) {
@@ -110,7 +129,7 @@ func ReadStream(ctx context.Context, client *thump.Client, r Reading) (read uint
 				return read, err
 			}
 			read++
-			if d.Offset == r.Last {
+			if d.Offset == r.End.Offset {
 				return read, nil
 			}
 		}
@@ -129,12 +148,10 @@ func (r *Reading) receive(ctx context.Context, consumer *thump.Consumer) (*thump
 		case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
 			return nil, err
 		case time.Since(since) > idleMost:
-			return nil, fmt.Errorf("reading stream %q: nothing has come for %v, and it reaches to offset %d: %w", r.Stream, idleMost, r.Last, err)
+			return nil, fmt.Errorf("reading stream %q: nothing has come for %v, and it reaches to offset %d: %w", r.Stream, idleMost, r.End.Offset, err)
 		}
-		select {
-		case <-r.Interrupted:
+		if isClosed(r.Interrupted) {
 			return nil, ErrInterrupted
-		default:
 		}
 	}
 }

@@ -43,10 +43,8 @@ func Verify(in io.Reader, p *Progress, interrupted <-chan struct{}) (Contents, e
 	c := Contents{Header: r.Header}
 	var rec record.Record
 	for {
-		select {
-		case <-interrupted:
+		if isClosed(interrupted) {
 			return c, ErrInterrupted
-		default:
 		}
 		err := r.Read(&rec)
 		c.Messages, c.Digest = r.read, ""

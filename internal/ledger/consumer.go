@@ -17,6 +17,15 @@ type Consumer struct {
 	ended  []span
 	active []*cursor
 	bad    Totals
+
+	arrivals []Arrival // of the latest Commit
+}
+
+// Arrival is consecutive messages of one publisher, First to Last, that came for the first
+// time. They are numbered from 0, by their places in the publisher's range.
+type Arrival struct {
+	Publisher   int
+	First, Last uint64
 }
 
 // span is messages of one publisher that came in order, one after another. They
@@ -45,6 +54,7 @@ type cursor struct {
 	header     header
 
 	own    Range
+	of     int             // the publisher
 	books  *publisherBooks // the ledger's; guarded by its lock
 	active bool            // it is in the consumer's active
 
@@ -162,7 +172,7 @@ func (c *Consumer) cursor(publisher int) *cursor {
 	k := c.cursors[publisher]
 	if k == nil {
 		b := &c.ledger.publishers[publisher]
-		k = &cursor{own: b.own, books: b, first: b.own.First, next: b.own.First}
+		k = &cursor{own: b.own, of: publisher, books: b, first: b.own.First, next: b.own.First}
 		c.cursors[publisher] = k
 	}
 	return k
@@ -205,16 +215,36 @@ func (c *Consumer) Commit() (unique uint64) {
 	t.Received += c.bad.Corrupted + c.bad.Unexpected
 	t.Corrupted += c.bad.Corrupted
 	t.Unexpected += c.bad.Unexpected
+	c.arrivals = c.arrivals[:0]
 	for i := range c.ended {
-		l.enter(&c.ended[i])
+		c.enter(&c.ended[i])
 	}
 	c.ended = c.ended[:0]
 	c.bad = Totals{}
 	return t.Unique
 }
 
-// enter counts a span. The caller holds the lock.
-func (l *Ledger) enter(s *span) {
+// Arrivals are the messages that the latest Commit has recorded as the first of their kind to
+// come, to any consumer of the ledger, in no particular order. The slice is valid until the
+// next Commit.
+func (c *Consumer) Arrivals() []Arrival { return c.arrivals }
+
+// arrived notes first to last, but for the repeated ones among them, which are in order.
+func (c *Consumer) arrived(k *cursor, first, last uint64, repeated []Range) {
+	for _, r := range repeated {
+		if r.First > first {
+			c.arrivals = append(c.arrivals, Arrival{k.of, first, r.First - 1})
+		}
+		first = r.Last + 1
+	}
+	if first <= last {
+		c.arrivals = append(c.arrivals, Arrival{k.of, first, last})
+	}
+}
+
+// enter counts a span. The caller holds the ledger's lock.
+func (c *Consumer) enter(s *span) {
+	l := c.ledger
 	t, k, received := &l.totals, s.of, &s.of.books.received
 	n := s.last - s.first + 1
 	t.Received += n
@@ -222,6 +252,7 @@ func (l *Ledger) enter(s *span) {
 		// Its messages may have been on their way before, to this consumer or to
 		// another: their order says nothing, for them and for what follows them.
 		fresh, _ := received.addRange(s.first, s.last)
+		c.arrived(k, s.first, s.last, received.repeated)
 		t.Unique += fresh.n
 		t.Duplicated += n - fresh.n
 		t.Redelivered += n - fresh.n // which Totals explains
@@ -229,7 +260,9 @@ func (l *Ledger) enter(s *span) {
 	}
 	var unique uint64
 	if s.first < k.highest {
-		late, _ := received.addRange(s.first, min(s.last, k.highest-1))
+		last := min(s.last, k.highest-1)
+		late, _ := received.addRange(s.first, last)
+		c.arrived(k, s.first, last, received.repeated)
 		if late.n > 0 {
 			t.Reordered += late.n
 			t.FarthestReorder = max(t.FarthestReorder, k.highest-1-late.first)
@@ -238,7 +271,9 @@ func (l *Ledger) enter(s *span) {
 		l.repeated(s.of.books)
 	}
 	if s.last >= k.highest {
-		fresh, _ := received.addRange(max(s.first, k.highest), s.last)
+		first := max(s.first, k.highest)
+		fresh, _ := received.addRange(first, s.last)
+		c.arrived(k, first, s.last, received.repeated)
 		if fresh.n > 0 {
 			k.highest = fresh.last + 1
 		}

@@ -24,6 +24,8 @@ type model struct {
 	again  map[uint64]bool // and came once more
 	copies map[uint64]int  // came again unmarked, and nothing else explains that
 	resent map[uint64]bool
+
+	arrived []uint64 // came for the first time with the latest commit
 }
 
 type modelConsumer struct {
@@ -51,6 +53,7 @@ func newModel(format Format, consumers int) *model {
 func (m *model) commit(consumer int) {
 	c := &m.consumers[consumer]
 	t := &m.totals
+	m.arrived = m.arrived[:0]
 	for _, d := range c.pending {
 		t.Received++
 		n, class := plainParse(&m.format, d.body)
@@ -86,6 +89,7 @@ func (m *model) commit(consumer int) {
 		}
 		t.Unique++
 		m.came[n] = true
+		m.arrived = append(m.arrived, n)
 	}
 	c.pending = c.pending[:0]
 }
@@ -292,6 +296,16 @@ func againstModel(t *testing.T, format Format, random *rand.Rand) {
 		tr.model.commit(i)
 		if got, want := tr.ledger.totals, tr.model.totals; got != want || unique != want.Unique {
 			t.Fatalf("totals, %d unique\n got %+v\nwant %+v", unique, got, want)
+		}
+		var arrived []uint64
+		for _, a := range tr.consumers[i].Arrivals() {
+			for place := a.First; place <= a.Last; place++ {
+				arrived = append(arrived, format.plan.Range(a.Publisher).First+place)
+			}
+		}
+		slices.Sort(arrived)
+		if slices.Sort(tr.model.arrived); !slices.Equal(arrived, tr.model.arrived) {
+			t.Fatalf("%v came for the first time, want %v", arrived, tr.model.arrived)
 		}
 	}
 	for range 300 {

@@ -23,6 +23,13 @@ import (
 // answerMax is how many bytes an answer may have. A queue takes some 2 kB.
 const answerMax = 64 << 20
 
+// pagesMax is how many answers a list may have, of 500 queues each, and listMax how many bytes
+// all of them together.
+const (
+	pagesMax = 2000
+	listMax  = 512 << 20
+)
+
 // Config is where the API is, and who asks.
 type Config struct {
 	URL            string // http or https, with or without a path; of a user in it nothing is used
@@ -126,12 +133,20 @@ func (a *Arguments) UnmarshalJSON(text []byte) error {
 // Queues lists the queues and streams of a vhost whose names have a part in them, by name.
 func (c *Client) Queues(ctx context.Context, vhost, part string) ([]Queue, error) {
 	var list []Queue
+	size := 0
 	for page, pages := 1, 1; page <= pages; page++ {
+		if page > pagesMax || size > listMax {
+			return nil, fmt.Errorf("listing the queues of vhost %q: there are more than %d, or more than %d bytes of them: ask for a part of the name", vhost, len(list), size)
+		}
 		var answer page500
-		if err := c.get(ctx, &answer, fmt.Sprintf("queues/%s?page=%d&page_size=500&sort=name&name=%s", url.PathEscape(vhost), page, url.QueryEscape(part))); err != nil {
+		n, err := c.get(ctx, &answer, fmt.Sprintf("queues/%s?page=%d&page_size=500&sort=name&name=%s", url.PathEscape(vhost), page, url.QueryEscape(part)))
+		if err != nil {
 			return nil, fmt.Errorf("listing the queues of vhost %q: %w", vhost, err)
 		}
-		list, pages = append(list, answer.Items...), answer.Pages
+		list, pages, size = append(list, answer.Items...), answer.Pages, size+n
+		if len(answer.Items) == 0 {
+			break
+		}
 	}
 	return list, nil
 }
@@ -147,7 +162,7 @@ type page500 struct {
 func (c *Client) Named(ctx context.Context, vhost, part string) ([]Queue, error) {
 	var answer page500
 	question := fmt.Sprintf("queues/%s?page=1&page_size=500&sort=name&disable_stats=true&columns=name,type&name=%s", url.PathEscape(vhost), url.QueryEscape(part))
-	if err := c.get(ctx, &answer, question); err != nil {
+	if _, err := c.get(ctx, &answer, question); err != nil {
 		return nil, fmt.Errorf("listing the queues of vhost %q: %w", vhost, err)
 	}
 	return answer.Items, nil
@@ -156,7 +171,7 @@ func (c *Client) Named(ctx context.Context, vhost, part string) ([]Queue, error)
 // Queue describes one. ErrNotFound is in the error if it does not exist.
 func (c *Client) Queue(ctx context.Context, vhost, name string) (Queue, error) {
 	var q Queue
-	if err := c.get(ctx, &q, "queues/"+url.PathEscape(vhost)+"/"+url.PathEscape(name)); err != nil {
+	if _, err := c.get(ctx, &q, "queues/"+url.PathEscape(vhost)+"/"+url.PathEscape(name)); err != nil {
 		return q, fmt.Errorf("describing queue %q: %w", name, err)
 	}
 	return q, nil
@@ -165,45 +180,45 @@ func (c *Client) Queue(ctx context.Context, vhost, name string) (Queue, error) {
 // Bindings lists what leads to a queue.
 func (c *Client) Bindings(ctx context.Context, vhost, queue string) ([]Binding, error) {
 	var list []Binding
-	if err := c.get(ctx, &list, "queues/"+url.PathEscape(vhost)+"/"+url.PathEscape(queue)+"/bindings"); err != nil {
+	if _, err := c.get(ctx, &list, "queues/"+url.PathEscape(vhost)+"/"+url.PathEscape(queue)+"/bindings"); err != nil {
 		return nil, fmt.Errorf("listing the bindings of queue %q: %w", queue, err)
 	}
 	return list, nil
 }
 
-// get reads the answer to a question into answer.
-func (c *Client) get(ctx context.Context, answer any, question string) error {
+// get reads the answer to a question into answer, and returns how many bytes it had.
+func (c *Client) get(ctx context.Context, answer any, question string) (size int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+question, nil)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	request.SetBasicAuth(c.user, c.password)
 	response, err := c.http.Do(request)
 	if err != nil {
 		if failed, ok := errors.AsType[*net.OpError](err); ok && failed.Op == "dial" {
-			return fmt.Errorf("%w: %w", ErrAbsent, failed)
+			return 0, fmt.Errorf("%w: %w", ErrAbsent, failed)
 		}
 		if failed, ok := errors.AsType[*url.Error](err); ok {
 			err = failed.Err // which does not repeat the question
 		}
-		return err
+		return 0, err
 	}
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(response.Body, answerMax+1))
 	switch {
 	case response.StatusCode != http.StatusOK:
-		return c.refused(response, body)
+		return 0, c.refused(response, body)
 	case err != nil:
-		return fmt.Errorf("reading the answer of %s: %w", c.base, err)
+		return 0, fmt.Errorf("reading the answer of %s: %w", c.base, err)
 	case len(body) > answerMax:
-		return fmt.Errorf("the answer of %s has more than %d bytes", c.base, answerMax)
+		return 0, fmt.Errorf("the answer of %s has more than %d bytes", c.base, answerMax)
 	}
 	if err := json.Unmarshal(body, answer); err != nil {
-		return fmt.Errorf("%w: %s answers with something else: %s", ErrAbsent, c.base, printable.Text(err.Error()))
+		return 0, fmt.Errorf("%w: %s answers with something else: %s", ErrAbsent, c.base, printable.Text(err.Error()))
 	}
-	return nil
+	return len(body), nil
 }
 
 // refused is the error for an answer that is none.

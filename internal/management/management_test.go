@@ -86,6 +86,20 @@ func TestPages(t *testing.T) {
 	}
 }
 
+// TestEndlessPages: a list that says that there is always more comes to an end.
+func TestEndlessPages(t *testing.T) {
+	for item, want := range map[string]string{`{"name": "q"}`: "ask for a part of the name", "": "<nil>"} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = fmt.Fprintf(w, `{"page_count": 1000000000, "items": [%s]}`, item)
+		}))
+		list, err := client(t, server.URL, "", "").Queues(t.Context(), "/", "")
+		server.Close()
+		if !strings.Contains(fmt.Sprint(err), want) || len(list) != 0 {
+			t.Errorf("%d queues, %v", len(list), err)
+		}
+	}
+}
+
 // TestStrangers asks what is something else, or means harm.
 func TestStrangers(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{

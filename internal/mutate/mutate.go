@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"runtime/metrics"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -49,6 +50,15 @@ func Fuzz(f *testing.F, target any) {
 		return nil
 	}).Interface())
 	f.Cleanup(func() { fmt.Printf("%s: %d executions of %d inputs\n", f.Name(), executions.Load(), inputs.Load()) })
+}
+
+// Allocated is how many bytes this process has allocated so far, small ones counted late: a
+// span of them at a time. Unlike runtime.ReadMemStats it does not stop the world, which
+// would take most of a fuzz target's time.
+func Allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
 }
 
 // mutation changes one input.

@@ -15,8 +15,9 @@ import (
 // keeps its memory, so that reading many records allocates little. The zero value is ready.
 // One goroutine at a time may use it.
 type Parser struct {
-	s     scanner
-	texts texts
+	s      scanner
+	texts  texts
+	values int // headers, and what is in them, of this record
 }
 
 // Parse reads the line into r, whatever is in r. What r has then is valid until the line is
@@ -38,6 +39,7 @@ func (p *Parser) parse(line []byte, r *Record) error {
 	*r = Record{}
 	r.Properties.Headers = headers
 	p.s = scanner{line: line, decoded: p.s.decoded}
+	p.values = 0
 	var seen uint32
 	p.s.list('{', '}', func() { p.field(r, &seen) })
 	p.s.end()

@@ -12,6 +12,11 @@ import (
 // depthMost is how deep values may be inside of each other: more than a message may have.
 const depthMost = 64
 
+// valuesMost is how many values a record's headers may have, lists and tables counted with all
+// that is in them: each takes many times its two bytes of a line. It is more than a message of
+// RabbitMQ has, whose headers come in one frame.
+const valuesMost = 1 << 20
+
 // table reads an object into t, which is empty.
 func (p *Parser) table(t thump.Table, depth int) thump.Table {
 	p.s.list('{', '}', func() {
@@ -26,6 +31,10 @@ func (p *Parser) table(t thump.Table, depth int) thump.Table {
 func (p *Parser) value(depth int) any {
 	if depth > depthMost {
 		p.s.fail(p.s.at, "more than %d values are inside of each other", depthMost)
+		return nil
+	}
+	if p.values++; p.values > valuesMost {
+		p.s.fail(p.s.at, "the headers have more than %d values", valuesMost)
 		return nil
 	}
 	switch c := p.s.peek(); {

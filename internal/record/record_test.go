@@ -281,12 +281,13 @@ func TestFaults(t *testing.T) {
 		{`{"body":"","headers":{"a":9223372036854775808}}`, `column 27: the number has no room in 64 bits`},
 		{`{"body":"","headers":{"a":}}`, `column 27: '}' is where a value has to be`},
 		{`{"body":"","headers":{"a":` + strings.Repeat("[", 1000), `more than 64 values are inside of each other`},
+		{`{"body":"","headers":{"a":[` + strings.Repeat("1,", valuesMost) + `1]}}`, `the headers have more than 1048576 values`},
 	} {
 		var p Parser
 		var r Record
 		err := p.Parse([]byte(c.line), &r)
 		if err == nil || !strings.Contains(err.Error(), c.want) {
-			t.Errorf("%s\n got %v\nwant %s", c.line, err, c.want)
+			t.Errorf("%.100s\n got %v\nwant %s", c.line, err, c.want)
 		}
 	}
 }

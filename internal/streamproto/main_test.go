@@ -3,8 +3,9 @@ package streamproto
 import (
 	"flag"
 	"os"
-	"runtime/metrics"
 	"testing"
+
+	"github.com/thumpmq/thump/internal/mutate"
 )
 
 // TestMain adds -update, which rewrites the golden files in testdata.
@@ -27,20 +28,12 @@ func frameOf(t testing.TB, b []byte) Frame {
 // size, the number of bytes that it was given to read.
 func checkAllocation(t testing.TB, size int, f func()) {
 	t.Helper()
-	before := allocated()
+	before := mutate.Allocated()
 	f()
 	// The worst is an array of empty strings or properties: 2 bytes of input for
 	// each 16 of memory. The MiB is for errors, for other goroutines, and for memory
 	// that is counted late: it is, a span at a time.
-	if got, limit := allocated()-before, uint64(32*size+1<<20); got > limit {
+	if got, limit := mutate.Allocated()-before, uint64(32*size+1<<20); got > limit {
 		t.Errorf("%d bytes of input made it allocate %d, limit %d", size, got, limit)
 	}
-}
-
-// allocated is how many bytes were allocated so far. Unlike runtime.ReadMemStats it
-// does not stop the world, which would take most of a fuzz target's time.
-func allocated() uint64 {
-	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
-	metrics.Read(sample)
-	return sample[0].Value.Uint64()
 }

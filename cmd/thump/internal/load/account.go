@@ -16,6 +16,7 @@ func (r *runner) record(ctx context.Context, out *result.Run, interrupted bool) 
 	sentAgain := min(t.SentAgain, r.sent.counts.Resent*uint64(len(r.books)))
 	out.DuplicatedResent, out.DuplicatedRedelivered = &sentAgain, &t.DeliveredAgain
 	recordTimes(out, r.first, r.last)
+	out.ReceiveLatency = r.cfg.Progress.receiveLatency.latency(r.cfg.Schedule != nil)
 	r.recordLost(ctx, out, interrupted)
 	if r.left.known {
 		out.LeftInQueue = &r.left.messages

@@ -3,6 +3,7 @@ package load
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/internal/ledger"
@@ -23,23 +24,39 @@ func newBooks(format ledger.Format, cfg *RunConfig) books {
 
 // sink makes a sink for what consumer i receives from the queue, or from one
 // stream. The streams of a super stream get one each: order is within a stream.
-func (b books) sink(i int, stream string) sink {
-	s := &ledgerSink{b[min(i, len(b)-1)].Consumer()}
+func (r *runner) sink(i int, stream string) sink {
+	s := &ledgerSink{
+		consumer:  r.books[min(i, len(r.books)-1)].Consumer(),
+		stopwatch: r.sent.times.stopwatch(), latencies: &r.cfg.Progress.receiveLatency,
+	}
 	if stream != "" {
 		return &streamSink{ledgerSink: s}
 	}
 	return s
 }
 
-// ledgerSink records deliveries in a ledger.
-type ledgerSink struct{ consumer *ledger.Consumer }
+// ledgerSink records deliveries in a ledger, and how long they took that are the first of
+// their message.
+type ledgerSink struct {
+	consumer  *ledger.Consumer
+	stopwatch *stopwatch
+	latencies *latencies
+}
 
-func (s *ledgerSink) record(deliveries []thump.Delivery) {
+func (s *ledgerSink) record(deliveries []thump.Delivery, now time.Time) {
 	for i := range deliveries {
 		d := &deliveries[i]
 		s.consumer.Add(d.Body, d.Redelivered)
 	}
+	s.commit(now)
+}
+
+func (s *ledgerSink) commit(now time.Time) {
 	s.consumer.Commit()
+	for _, a := range s.consumer.Arrivals() {
+		s.stopwatch.stop(a.Publisher, a.First, a.Last, now)
+	}
+	s.stopwatch.record(s.latencies)
 }
 
 // streamSink is a ledgerSink for one stream. What has come from an offset before is the
@@ -49,17 +66,17 @@ type streamSink struct {
 	next uint64 // the offset after the last that has come
 }
 
-func (s *streamSink) record(deliveries []thump.Delivery) {
+func (s *streamSink) record(deliveries []thump.Delivery, now time.Time) {
 	for i := range deliveries {
 		d := &deliveries[i]
 		if d.Offset >= s.next {
-			s.ledgerSink.record(deliveries[i:])
+			s.ledgerSink.record(deliveries[i:], now)
 			s.next = deliveries[len(deliveries)-1].Offset + 1
 			return
 		}
 		s.consumer.Add(d.Body, true)
 	}
-	s.consumer.Commit()
+	s.commit(now)
 }
 
 // unconfirmed notes messages that were published and not confirmed.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
@@ -26,12 +27,12 @@ type Feed interface {
 	Outcomes(outcomes []thump.Outcome)
 }
 
-// feed publishes what the feed has, until its end, until stop is closed, or until an error.
-func (p *publisher) feed(ctx context.Context, stop <-chan struct{}) error {
+// feed publishes what the feed has, until its end, until ctx ends, or until an error.
+func (p *publisher) feed(ctx context.Context) error {
 	for {
-		messages, err := p.cfg.Feed.Next(ctx)
+		messages, err := p.nextOfFeed(ctx)
 		switch {
-		case stopped(stop):
+		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, io.EOF):
 			p.fed = true
@@ -40,17 +41,20 @@ func (p *publisher) feed(ctx context.Context, stop <-chan struct{}) error {
 			return err
 		}
 		for len(messages) > 0 {
-			accepted, err := p.pub.Publish(ctx, messages...)
-			p.published += uint64(accepted)
-			p.cfg.Progress.published.Add(uint64(accepted))
+			if p.pace != nil && p.published >= p.cfg.Schedule.Count(p.cfg.Duration) {
+				p.fed = true
+				return nil
+			}
+			accepted, err := p.pub.Publish(ctx, messages[:p.ready(ctx, uint64(len(messages)))]...)
+			p.count(accepted)
 			messages = messages[accepted:]
 			if err == nil {
-				break
+				continue
 			}
 			switch {
-			case stopped(stop):
+			case ctx.Err() != nil:
 				return nil
-			case ctx.Err() != nil || p.pub.Err() != nil:
+			case p.pub.Err() != nil:
 				return err
 			}
 			if err := p.cfg.Feed.Refused(&messages[0], err); err != nil {
@@ -59,6 +63,30 @@ func (p *publisher) feed(ctx context.Context, stop <-chan struct{}) error {
 			messages = messages[1:]
 		}
 	}
+}
+
+// nextOfFeed returns the feed's next messages. Where they were not there when the first was due,
+// the schedule goes on with them: it is not the sending that is late.
+func (p *publisher) nextOfFeed(ctx context.Context) ([]thump.Message, error) {
+	if p.pace == nil {
+		return p.cfg.Feed.Next(ctx)
+	}
+	asked := time.Since(p.pace.begin)
+	messages, err := p.cfg.Feed.Next(ctx)
+	due := p.pace.due(p.published)
+	if waited := time.Since(p.pace.begin) - max(asked, due); waited > 0 {
+		p.pace.shift += waited
+	}
+	return messages, err
+}
+
+// ready waits for the first of the feed's next n messages to be due, and returns how many are
+// due together; without a schedule all are. After ctx has ended it does not wait.
+func (p *publisher) ready(ctx context.Context, n uint64) uint64 {
+	if p.pace == nil {
+		return n
+	}
+	return p.pace.await(ctx, p.published, min(n, p.cfg.Schedule.Count(p.cfg.Duration)-p.published))
 }
 
 // Exchange is an exchange. It keeps nothing, so that it can only be sent to, by a Feed.

@@ -12,8 +12,9 @@ import (
 
 // sink records deliveries: a ledger's consumer, or a tally's.
 type sink interface {
-	// record is called before the deliveries are acked. It must not keep the bodies.
-	record(deliveries []thump.Delivery)
+	// record is called before the deliveries are acked, which came at that time. It must not
+	// keep the bodies.
+	record(deliveries []thump.Delivery, now time.Time)
 }
 
 // intakeConfig says how to consume.
@@ -31,6 +32,7 @@ type intakeConfig struct {
 	hold     <-chan struct{}
 	progress *Progress
 	output   Output // nil to throw away what comes
+	patient  bool   // close waits for the output for as long as that takes
 
 	// count, if not 0, is how many deliveries to take: all consumers together, or, if
 	// each is set, every consumer.
@@ -167,12 +169,17 @@ func (in *intake) fail(err error) {
 // connections. The error is why a consumer failed, now or before.
 func (in *intake) close(ctx context.Context, timeout time.Duration) error {
 	defer in.cancel()
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
 	var wg sync.WaitGroup
 	for _, t := range in.takers {
 		wg.Go(func() {
-			t.finish(ctx)
+			if in.cfg.patient {
+				t.finish(ctx)
+			}
+			ctx, cancel := context.WithTimeout(ctx, timeout)
+			defer cancel()
+			if !in.cfg.patient {
+				t.finish(ctx)
+			}
 			err := t.con.Close(ctx)
 			switch {
 			case err == nil || errors.Is(err, thump.ErrClosed):
@@ -239,7 +246,7 @@ func (in *intake) consume(ctx context.Context, t *taker) error {
 				return err
 			}
 		}
-		t.sink(batch.Stream).record(batch.Deliveries[:n])
+		t.sink(batch.Stream).record(batch.Deliveries[:n], now)
 		in.count(t, batch, now, n)
 		if err := in.settle(t, written{batch, n, n == len(batch.Deliveries)}); err != nil {
 			return err

@@ -3,8 +3,10 @@ package load
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
 
 // Progress is how far a run has come. It is written once a batch. Any goroutine
@@ -16,6 +18,10 @@ type Progress struct {
 	answered  atomic.Uint64 // messages whose outcome is known
 
 	outages outages
+
+	confirmLatency, receiveLatency latencies
+
+	pace atomic.Pointer[pace] // while messages are sent by a schedule
 
 	mu         sync.Mutex
 	publishers []*thump.Publisher
@@ -29,6 +35,23 @@ func (p *Progress) Confirmed() uint64 { return p.confirmed.Load() }
 
 // Received is the number of deliveries.
 func (p *Progress) Received() uint64 { return p.received.Load() }
+
+// Schedule is how many messages a second were asked for at this moment, and how far the sending
+// is behind that: how late the next message is. ok is false where no rate was asked for, and
+// before the first message and after the last.
+func (p *Progress) Schedule() (rate float64, late time.Duration, ok bool) {
+	if pace := p.pace.Load(); pace != nil {
+		return pace.state()
+	}
+	return 0, 0, false
+}
+
+// Latencies are those of the messages that were confirmed and received since Latencies was
+// called last; nil where none was, or they are not measured. One goroutine may call it: each
+// message is told once.
+func (p *Progress) Latencies() (confirm, receive *result.Percentiles) {
+	return p.confirmLatency.take(), p.receiveLatency.take()
+}
 
 // Blocked is the broker's reason while it blocks one of the publishers (a memory
 // or disk alarm), and "" otherwise.

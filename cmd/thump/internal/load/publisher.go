@@ -13,8 +13,11 @@ import (
 type publisher struct {
 	cfg       *SendConfig
 	format    *ledger.Format
+	number    int // counted from 0
 	own       ledger.Range
 	pub       *thump.Publisher
+	times     *sentTimes
+	pace      *pacer // nil without a schedule
 	published uint64
 	fed       bool // the feed has come to its end
 	err       error
@@ -23,23 +26,30 @@ type publisher struct {
 	last        time.Time // when the latest outcomes came
 	unconfirmed []uint64
 	resent      []uint64
+	stopwatch   *stopwatch
 }
 
-// publish publishes the range in batches. It ends with the range, when stop is
-// closed, or on an error.
-func (p *publisher) publish(ctx context.Context, stop <-chan struct{}) error {
+// publish publishes the range in batches, as fast as possible. It ends with the range, when
+// ctx ends, or on an error.
+func (p *publisher) publish(ctx context.Context) error {
 	b := p.newBatch()
-	for next := p.own.First; next <= p.own.Last && !stopped(stop); {
+	for next := p.own.First; next <= p.own.Last && ctx.Err() == nil; {
 		messages := b.fill(next, p.own.Last-next+1)
+		p.times.sending(p.number, time.Now())
 		accepted, err := p.pub.Publish(ctx, messages...)
-		p.published += uint64(accepted)
+		p.count(accepted)
 		next += uint64(accepted)
-		p.cfg.Progress.published.Add(uint64(accepted))
-		if err != nil && !stopped(stop) {
+		if err != nil && ctx.Err() == nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// count counts messages that were published.
+func (p *publisher) count(n int) {
+	p.published += uint64(n)
+	p.cfg.Progress.published.Add(uint64(n))
 }
 
 // messageBatch is the messages of one call of Publish, and their bodies. It makes
@@ -52,9 +62,13 @@ type messageBatch struct {
 	keys     []string // routing keys; nil for none
 }
 
+// batchSize is how many messages a batch of such bodies has at most.
+func batchSize(to Place, format *ledger.Format) int {
+	return min(to.batchMessages(), max(1, batchBytes/format.MaxSize()))
+}
+
 func (p *publisher) newBatch() *messageBatch {
-	to := p.cfg.To
-	size := min(to.batchMessages(), max(1, batchBytes/p.format.MaxSize()))
+	to, size := p.cfg.To, batchSize(p.cfg.To, p.format)
 	b := &messageBatch{
 		format: p.format, messages: make([]thump.Message, size), ends: make([]int, 0, size), keys: to.routingKeys(),
 	}
@@ -88,6 +102,7 @@ func (b *messageBatch) fill(first, limit uint64) []thump.Message {
 // and of those that were sent again, as nobody can rule out of what is Unknown.
 func (p *publisher) outcomes(outcomes []thump.Outcome) {
 	p.last = time.Now()
+	p.time(outcomes)
 	p.unconfirmed, p.resent = p.unconfirmed[:0], p.resent[:0]
 	for i := range outcomes {
 		o := &outcomes[i]
@@ -109,6 +124,25 @@ func (p *publisher) outcomes(outcomes []thump.Outcome) {
 	if len(p.resent) > 0 && p.cfg.Resent != nil {
 		p.cfg.Resent(p.resent)
 	}
+}
+
+// time notes how long it took to confirm messages. Those that were not confirmed took no time
+// that says anything.
+func (p *publisher) time(outcomes []thump.Outcome) {
+	if p.stopwatch == nil {
+		return
+	}
+	for i := 0; i < len(outcomes); i++ {
+		if outcomes[i].Status != thump.Confirmed {
+			continue
+		}
+		first := outcomes[i].Ref
+		for i+1 < len(outcomes) && outcomes[i+1].Ref == outcomes[i].Ref+1 && outcomes[i+1].Status == thump.Confirmed {
+			i++
+		}
+		p.stopwatch.stop(p.number, first-p.own.First, outcomes[i].Ref-p.own.First, p.last)
+	}
+	p.stopwatch.record(&p.cfg.Progress.confirmLatency)
 }
 
 // flushError returns err if it says that the publisher has ended. That the broker

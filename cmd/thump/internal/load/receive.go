@@ -25,6 +25,9 @@ type ReceiveConfig struct {
 
 	// Output, if set, has what is received before it is acked.
 	Output Output
+	// Patient lets the end wait until the output has taken what it is given, whatever that
+	// takes: a message that is worked on when the connection is dropped comes again.
+	Patient bool
 
 	// Progress is updated with every batch. It must not be nil.
 	Progress *Progress
@@ -97,7 +100,7 @@ func (rec *receiver) receive(ctx context.Context, stop <-chan struct{}) error {
 		sink: func(i int, _ string) sink {
 			return &tallySink{tallies[min(i, len(tallies)-1)].Consumer(), &rec.redelivered}
 		},
-		count: cfg.Count, each: len(tallies) > 1, output: cfg.Output,
+		count: cfg.Count, each: len(tallies) > 1, output: cfg.Output, patient: cfg.Patient,
 		progress: cfg.Progress, expectedSeen: seen, expected: expected,
 	})
 	if err != nil {
@@ -198,7 +201,7 @@ type tallySink struct {
 	redelivered *atomic.Uint64
 }
 
-func (s *tallySink) record(deliveries []thump.Delivery) {
+func (s *tallySink) record(deliveries []thump.Delivery, _ time.Time) {
 	var redelivered uint64
 	for i := range deliveries {
 		s.consumer.Add(deliveries[i].Body)

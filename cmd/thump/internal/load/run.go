@@ -114,12 +114,12 @@ func newRunner(client *thump.Client, cfg RunConfig, stop <-chan struct{}) *runne
 
 // run runs the load and writes its record.
 func (r *runner) run(ctx context.Context, out *result.Run) (interrupted bool, err error) {
-	_, format, err := r.cfg.plan()
+	err = r.sent.prepare()
 	if err == nil {
 		err = r.source.open(ctx)
 	}
 	if err == nil {
-		r.books = newBooks(format, &r.cfg)
+		r.books = newBooks(r.sent.format, &r.cfg)
 		r.sent.cfg.Unconfirmed, r.sent.cfg.Resent = r.books.unconfirmed, r.books.resent
 		r.cfg.Progress.onLost(func() { r.books.lost(r.source.forgets()) })
 		r.sendAndReceive(ctx)
@@ -225,7 +225,7 @@ func (r *runner) receiveRounds(ctx context.Context, hold chan struct{}) {
 func (r *runner) openIntake(ctx context.Context, hold <-chan struct{}) (in *intake, err error) {
 	open := func(context.Context) error { // they live longer than the question
 		in, err = openIntake(ctx, r.client, intakeConfig{
-			consumers: r.cfg.Consumers, consumer: r.source.consumer, sink: r.books.sink, hold: hold, recovers: !r.cfg.Recovery.Off,
+			consumers: r.cfg.Consumers, consumer: r.source.consumer, sink: r.sink, hold: hold, recovers: !r.cfg.Recovery.Off,
 			progress: r.cfg.Progress, expectedSeen: r.expectedSeen, expected: &r.expected,
 		})
 		return err

@@ -22,8 +22,15 @@ const (
 
 // SendConfig says what to send.
 type SendConfig struct {
-	To         Place
-	Count      uint64 // messages in all; each publisher sends its share
+	To Place
+	// Count is how many messages in all; each publisher sends its share. With Duration 0 is for
+	// as many as there is time for.
+	Count uint64
+	// Schedule, if set, says when each message is to be sent, of all publishers together; nil is
+	// for as fast as possible. Duration, if not 0, is when to end. What is due by then and late
+	// is still sent, as long as that does not take much longer: see lateMost.
+	Schedule   *Schedule
+	Duration   time.Duration
 	Publishers int
 	Window     int // messages in flight for each publisher, with confirms
 
@@ -49,6 +56,10 @@ type SendConfig struct {
 // Describe notes the settings of the sending side.
 func (cfg *SendConfig) Describe(s *result.Settings) {
 	s.Count, s.Publishers = cfg.Count, cfg.Publishers
+	s.DurationSeconds = cfg.Duration.Seconds()
+	if cfg.Schedule != nil {
+		s.Rate, s.Arrivals = cfg.Schedule.String(), cfg.Schedule.Arrivals()
+	}
 	if cfg.To.Confirms() {
 		s.Window = cfg.Window
 	}
@@ -61,12 +72,27 @@ func (cfg *SendConfig) Describe(s *result.Settings) {
 	cfg.To.sending(s)
 }
 
+// openCount is the count of a plan that the time ends: more than can be sent.
+const openCount = 1 << 40
+
+// lateMost is how much longer than Duration messages may be sent that are due and late: long
+// enough that no break within that time goes unseen.
+func (cfg *SendConfig) lateMost() time.Duration {
+	if cfg.Schedule == nil {
+		return 0
+	}
+	return max(5*time.Second, cfg.Duration/10)
+}
+
 // plan returns who publishes what, and the bodies.
 func (cfg *SendConfig) plan() (ledger.Plan, ledger.Format, error) {
 	if cfg.Feed != nil {
 		return ledger.Plan{Publishers: 1}, ledger.Format{}, nil
 	}
 	plan := ledger.Plan{Count: cfg.Count, Publishers: cfg.Publishers}
+	if plan.Count == 0 && cfg.Duration > 0 {
+		plan.Count = openCount
+	}
 	if err := plan.Validate(); err != nil || cfg.BodyBytes == 0 {
 		return plan, ledger.Tutorial(plan), err
 	}
@@ -84,7 +110,10 @@ func (cfg *SendConfig) plan() (ledger.Plan, ledger.Format, error) {
 // Messages that the broker rejected or returned are no error; r counts them.
 func Send(ctx context.Context, client *thump.Client, cfg SendConfig, r *result.Run, stop <-chan struct{}) error {
 	s := &sender{cfg: cfg, client: client}
-	err := s.send(ctx, stop)
+	err := s.prepare()
+	if err == nil {
+		err = s.send(ctx, stop)
+	}
 	s.record(r)
 	r.TotalSeconds = r.SendSeconds
 	judge(r, err, stopped(stop) && !s.complete())
@@ -96,14 +125,16 @@ func (s *sender) complete() bool {
 	if s.cfg.Feed != nil {
 		return len(s.publishers) == 1 && s.publishers[0].fed
 	}
-	return s.counts.Published >= s.cfg.Count
+	return s.timeUp.Load() || s.counts.Published >= s.cfg.Count
 }
 
 // sender is a Send. Its results are there once send has returned.
 type sender struct {
 	cfg        SendConfig
-	format     ledger.Format
 	client     *thump.Client
+	plan       ledger.Plan
+	format     ledger.Format
+	times      *sentTimes // nil with a Feed
 	publishers []publisher
 
 	// counts are the sums over the publishers. published is, for each publisher, how
@@ -114,6 +145,8 @@ type sender struct {
 	// came; without confirms, when the broker had read the last message. Both are
 	// zero if nothing was published.
 	first, last time.Time
+	// late is how far the sending was behind the schedule at worst.
+	late time.Duration
 	// receivedByEnd is the number of deliveries when sending ended.
 	receivedByEnd uint64
 	// bodyBytes and wireBytes are, for a stream, the sizes of the bodies that were
@@ -121,17 +154,25 @@ type sender struct {
 	bodyBytes, wireBytes uint64
 	// unanswered says that the wait for outcomes was cut short after stop.
 	unanswered atomic.Bool
+	timeUp     atomic.Bool // Duration has ended the sending
+}
+
+// prepare makes the plan.
+func (s *sender) prepare() (err error) {
+	if s.plan, s.format, err = s.cfg.plan(); err != nil {
+		return err
+	}
+	s.publishers, s.published = make([]publisher, s.plan.Publishers), make([]uint64, s.plan.Publishers)
+	if s.cfg.Feed == nil {
+		s.times = newSentTimes(s.plan, s.cfg.Schedule, batchSize(s.cfg.To, &s.format))
+	}
+	return nil
 }
 
 // send publishes everything, waits for the outcomes and closes the publishers.
 func (s *sender) send(ctx context.Context, stop <-chan struct{}) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	plan, format, err := s.cfg.plan()
-	if err != nil {
-		return err
-	}
-	s.format, s.publishers, s.published = format, make([]publisher, plan.Publishers), make([]uint64, plan.Publishers)
 	// Two contexts: publishing ends as soon as stop is closed, the wait for outcomes
 	// some seconds later.
 	publishing, stopPublishing := context.WithCancel(ctx)
@@ -147,7 +188,7 @@ func (s *sender) send(ctx context.Context, stop <-chan struct{}) error {
 		cancel()
 	}()
 
-	if err := s.open(publishing, plan); err != nil {
+	if err := s.open(publishing); err != nil {
 		s.close(ctx)
 		if stopped(stop) {
 			err = nil
@@ -155,11 +196,18 @@ func (s *sender) send(ctx context.Context, stop <-chan struct{}) error {
 		return err
 	}
 	first := time.Now()
+	defer s.start(first, stopPublishing)()
 	s.each(func(p *publisher) {
-		if s.cfg.Feed != nil {
-			p.err = p.feed(publishing, stop)
-		} else {
-			p.err = p.publish(publishing, stop)
+		switch {
+		case s.cfg.Feed != nil:
+			p.err = p.feed(publishing)
+		case p.pace != nil:
+			p.err = p.publishPaced(publishing)
+		default:
+			p.err = p.publish(publishing)
+		}
+		if p.pace != nil {
+			p.pace.end()
 		}
 		if err := flushError(p.pub.Flush(ctx)); p.err == nil {
 			p.err = err
@@ -168,13 +216,35 @@ func (s *sender) send(ctx context.Context, stop <-chan struct{}) error {
 	s.receivedByEnd = s.cfg.Progress.Received()
 	flushed := time.Now()
 	s.close(ctx)
-	err = s.sum(first, flushed)
+	err := s.sum(first, flushed)
 	if stopped(stop) && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 		// There was no time to wait for every outcome. Those that are missing count as
 		// unknown, and the user knows why.
 		err = nil
 	}
 	return err
+}
+
+// start starts the clocks. The function that it returns stops them.
+func (s *sender) start(begin time.Time, timeUp func()) (end func()) {
+	if s.times != nil {
+		s.times.start(begin)
+	}
+	if s.cfg.Schedule != nil {
+		pace := newPace(s.cfg.Schedule, begin, len(s.publishers))
+		for i := range s.publishers {
+			s.publishers[i].pace = pace.pacer(i)
+		}
+		s.cfg.Progress.pace.Store(pace)
+	}
+	if s.cfg.Duration == 0 {
+		return func() {}
+	}
+	over := time.AfterFunc(s.cfg.Duration+s.cfg.lateMost(), func() {
+		s.timeUp.Store(true)
+		timeUp()
+	})
+	return func() { over.Stop() }
 }
 
 // drain waits, after stop, as long as it is worth waiting for outcomes, or until ctx ends.
@@ -204,12 +274,12 @@ func (s *sender) drain(ctx context.Context) {
 }
 
 // open connects every publisher, so that all are ready when the clock starts.
-func (s *sender) open(ctx context.Context, plan ledger.Plan) error {
+func (s *sender) open(ctx context.Context) error {
 	for i := range s.publishers {
 		p := &s.publishers[i]
-		p.cfg, p.format = &s.cfg, &s.format
-		if s.cfg.Feed == nil {
-			p.own = plan.Range(i)
+		p.cfg, p.format, p.number, p.times = &s.cfg, &s.format, i, s.times
+		if s.times != nil {
+			p.own, p.stopwatch = s.plan.Range(i), s.times.stopwatch()
 		}
 		cfg := s.cfg.To.publisher(i, len(s.publishers))
 		cfg.Window, cfg.OnOutcomes = s.cfg.Window, p.outcomes
@@ -264,6 +334,9 @@ func (s *sender) sum(first, flushed time.Time) error {
 		s.bodyBytes += c.BodyBytes
 		s.wireBytes += c.WireBytes
 		s.published[i] = p.published
+		if p.pace != nil {
+			s.late = max(s.late, p.pace.late)
+		}
 		if p.last.After(s.last) {
 			s.last = p.last
 		}
@@ -290,6 +363,13 @@ func (s *sender) record(r *result.Run) {
 	s.cfg.Progress.recordOutages(r)
 	if s.first.IsZero() {
 		return
+	}
+	r.ConfirmLatency = s.cfg.Progress.confirmLatency.latency(s.cfg.Schedule != nil)
+	if s.cfg.Schedule != nil {
+		r.LateSeconds = seconds(s.late)
+		if s.timeUp.Load() && s.cfg.Feed == nil {
+			r.NotSent = new(s.cfg.Count - min(s.cfg.Count, c.Published))
+		}
 	}
 	if s.wireBytes > 0 {
 		r.BytesOnWire = new(s.wireBytes)

@@ -23,8 +23,11 @@ const (
 
 // StreamBytes estimates what the messages take on the disk of each node that has
 // the stream, with sub-entry batches of up to subEntry messages. Compression may
-// make it less.
+// make it less. It is math.MaxUint64 where it is the time that ends the sending.
 func (cfg *SendConfig) StreamBytes(subEntry int) uint64 {
+	if cfg.Count == 0 {
+		return math.MaxUint64
+	}
 	section := uint64(sectionBytes)
 	if cfg.LargestBody() > math.MaxUint8 {
 		section = sectionBytesOf

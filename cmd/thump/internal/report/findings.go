@@ -13,6 +13,7 @@ func producer(r *result.Run) []string {
 		done, rate = "sent", r.Sent
 	}
 	lines := []string{throughput(rate, done, r.SendSeconds, r.SendRatePerSecond)}
+	lines = append(append(lines, schedule(r)...), confirmed(r)...)
 	if bad := result.Value(r.Rejected) + result.Value(r.Returned) + result.Value(r.Unknown); bad > 0 {
 		lines = append(lines, fmt.Sprintf("Not confirmed: %s rejected, %s returned, %s unknown.",
 			known(r.Rejected), known(r.Returned), known(r.Unknown)))
@@ -38,10 +39,9 @@ func wire(r *result.Run) string {
 }
 
 func consumer(r *result.Run, p *place) []string {
-	return []string{
-		throughput(r.Received, p.received, r.ReceiveSeconds, r.ReceiveRatePerSecond),
-		beside("received", tutorialReceiveSeconds, "with automatic acks", r.ReceiveRatePerSecond),
-	}
+	lines := []string{throughput(r.Received, p.received, r.ReceiveSeconds, r.ReceiveRatePerSecond)}
+	lines = append(lines, received(r)...)
+	return append(lines, beside("received", tutorialReceiveSeconds, "with automatic acks", r.ReceiveRatePerSecond))
 }
 
 func throughput(count *uint64, done string, seconds, rate *float64) string {

@@ -27,13 +27,19 @@ func Settings(r *result.Run) string {
 	case r.Command != "receive" && s.BodyBytes == 0: // they are not made up
 		row("messages", s.Body)
 	case r.Command != "receive":
-		bodies := fmt.Sprintf(`"Message 1" to "Message %d"`, s.Count)
+		bodies, count := fmt.Sprintf(`"Message 1" to "Message %d"`, s.Count), whole(float64(s.Count))
+		if s.Count == 0 {
+			bodies, count = `"Message 1" and so on`, "as many as there is time for"
+		}
 		if s.Body != "tutorial" {
 			bodies = s.Body + " each"
 		}
-		row("messages", whole(float64(s.Count)), bodies)
+		row("messages", count, bodies)
 	case s.Count > 0:
 		row("messages", whole(float64(s.Count))+" at most")
+	}
+	if text := pacing(s); text != "" {
+		row("load", text)
 	}
 	if r.Command != "receive" {
 		row("publishers", append([]string{fmt.Sprint(s.Publishers)}, p.publishing...)...)

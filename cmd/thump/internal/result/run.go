@@ -2,11 +2,12 @@ package result
 
 // Run is the record of one run of one command.
 type Run struct {
-	Command  string   `json:"command"` // "run", "send" or "receive"
-	Verdict  Verdict  `json:"verdict"`
-	Reason   *string  `json:"reason"` // why the verdict is not ok
-	Settings Settings `json:"settings"`
-	Broker   Broker   `json:"broker"`
+	Command   string   `json:"command"` // "run", "send" or "receive"
+	Verdict   Verdict  `json:"verdict"`
+	Reason    *string  `json:"reason"`     // why the verdict is not ok
+	StartedAt string   `json:"started_at"` // as RFC 3339 has it; "" if it did not begin
+	Settings  Settings `json:"settings"`
+	Broker    Broker   `json:"broker"`
 
 	// Sent = Confirmed + Rejected + Returned + Unknown. Without confirms, Sent is
 	// the messages that were written to the connection.
@@ -17,6 +18,12 @@ type Run struct {
 	Unknown   *uint64 `json:"unknown"`
 	// Skipped is how many messages of files could not be read or sent, and were passed over.
 	Skipped *uint64 `json:"skipped"`
+
+	// LateSeconds is how far the sending was behind the rate that was asked for, at worst;
+	// NotSent how many messages were due and had not been sent when it was given up. Both are
+	// nil where no rate was asked for.
+	LateSeconds *float64 `json:"late_seconds"`
+	NotSent     *uint64  `json:"not_sent"`
 
 	// Received = Unique + Duplicated + Corrupted + Unexpected. Every consumer of a
 	// stream receives every message and is judged by itself; the counts are sums
@@ -100,6 +107,12 @@ type Settings struct {
 	// Durable is nil if the queue existed already and is not known to be durable or
 	// transient.
 	Durable *bool `json:"durable"`
+	// Rate is how many messages a second were to be sent, in the user's words; "" for as many
+	// as possible. Arrivals is "even" or "poisson" then.
+	Rate     string `json:"rate"`
+	Arrivals string `json:"arrivals"`
+	// DurationSeconds is after how long the sending was to end; 0 for no limit.
+	DurationSeconds float64 `json:"duration_seconds"`
 	// Count is how many messages were asked for; 0 for no limit.
 	Count      uint64 `json:"count"`
 	Body       string `json:"body"`       // "tutorial", "100 bytes", or where they come from

@@ -18,6 +18,8 @@ const (
 	// Interrupted means that the user ended the run early, and that nothing was
 	// wrong until then.
 	Interrupted Verdict = "interrupted"
+	// Unfinished is that of a run whose file has no end: it was killed, or still goes on.
+	Unfinished Verdict = "unfinished"
 )
 
 // severity orders the verdicts. A violation is the worst: it is a fact, whatever

@@ -1,0 +1,112 @@
+package load
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+)
+
+// pace is a schedule at work, for whoever looks at it from outside. It is safe for concurrent
+// use.
+type pace struct {
+	schedule *Schedule
+	begin    time.Time
+	// next is, for each publisher, when the message is due that it sends next, since the
+	// beginning, or noneDue.
+	next []atomic.Int64
+}
+
+// noneDue is that a publisher has nothing more to send.
+const noneDue = -1
+
+func newPace(schedule *Schedule, begin time.Time, publishers int) *pace {
+	return &pace{schedule: schedule, begin: begin, next: make([]atomic.Int64, publishers)}
+}
+
+// state is the rate that is asked for now, and how late the latest publisher is.
+func (p *pace) state() (rate float64, late time.Duration, ok bool) {
+	now := time.Since(p.begin)
+	for i := range p.next {
+		if due := time.Duration(p.next[i].Load()); due != noneDue {
+			late, ok = max(late, now-due), true
+		}
+	}
+	return p.schedule.RateAt(now), late, ok
+}
+
+// pacer is one publisher's part of a pace: publishers take turns.
+type pacer struct {
+	*pace
+	publisher int
+	arrivals  arrivals
+	shift     time.Duration // by how much the schedule was put off
+	late      time.Duration // how far it was behind at worst
+}
+
+func (p *pace) pacer(publisher int) *pacer {
+	return &pacer{pace: p, publisher: publisher, arrivals: arrivals{schedule: p.schedule}}
+}
+
+// due is when the publisher's message n, counted from 0, is to be sent, since the beginning.
+func (p *pacer) due(n uint64) time.Duration {
+	return p.arrivals.at(slot(n, p.publisher, len(p.next))) + p.shift
+}
+
+// slot is which message of all a publisher's message n is in the schedule, both counted from 0.
+func slot(n uint64, publisher, publishers int) uint64 {
+	return n*uint64(publishers) + uint64(publisher)
+}
+
+// await waits until message n is due, and returns how many are due by then, n among them, at
+// most most: each message goes out when it is due, and with others only where these are due
+// too. It returns early when ctx ends.
+func (p *pacer) await(ctx context.Context, n, most uint64) (ready uint64) {
+	first := p.due(n)
+	p.next[p.publisher].Store(int64(first))
+	now := time.Since(p.begin)
+	for now < first && ctx.Err() == nil {
+		wait(ctx, first-now)
+		now = time.Since(p.begin)
+	}
+	p.late = max(p.late, now-first)
+	for ready = 1; ready < most && p.due(n+ready) <= now; {
+		ready++
+	}
+	return ready
+}
+
+// end says that the publisher has nothing more to send.
+func (p *pacer) end() { p.next[p.publisher].Store(noneDue) }
+
+// publishPaced publishes the range by the schedule. It ends with the range, when ctx ends, or
+// on an error.
+func (p *publisher) publishPaced(ctx context.Context) error {
+	b := p.newBatch()
+	for n := uint64(0); n < p.own.Len() && ctx.Err() == nil; {
+		ready := p.pace.await(ctx, n, min(uint64(len(b.messages)), p.own.Len()-n))
+		accepted, err := p.pub.Publish(ctx, b.fill(p.own.First+n, ready)...)
+		p.count(accepted)
+		n += uint64(accepted)
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// napMost is how long a thread may sleep that nothing wakes.
+const napMost = 2 * time.Millisecond
+
+// wait returns after about that time, or soon after ctx has ended. It may return earlier.
+func wait(ctx context.Context, d time.Duration) {
+	if d <= napMost {
+		nap(d)
+		return
+	}
+	timer := time.NewTimer(d - napMost/2)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
