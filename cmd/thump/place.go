@@ -45,6 +45,8 @@ type place interface {
 	find(ctx context.Context, client *thump.Client, s *result.Settings) error
 	// checkUnused refuses a place whose other users a run would disturb.
 	checkUnused() error
+	// watched is what is watched of the place while a command works on it.
+	watched() watched
 	// remove deletes the place if declare has made it.
 	remove(ctx context.Context, client *thump.Client) error
 }

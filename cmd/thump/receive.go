@@ -90,7 +90,7 @@ Ctrl-C ends in order and prints the total. The second ends at once.
 			if err := cfg.chooseQueueOrStream(cmd, args); err != nil {
 				return err
 			}
-			if err := faults(cfg.checkCount(), cfg.checkPlace(), cfg.checkReceiving(), cfg.receipt.check(&cfg)); err != nil {
+			if err := faults(cfg.checkCount(), cfg.checkPlace(), cfg.checkReceiving(), cfg.receipt.check(&cfg), cfg.result.checkReceive()); err != nil {
 				return err
 			}
 			return receive(cmd.Context(), &cfg, u)
@@ -101,6 +101,7 @@ Ctrl-C ends in order and prints the total. The second ends at once.
 	cfg.receipt.register(flags)
 	cfg.endFlags(flags)
 	cfg.receiveFlags(flags)
+	cfg.latencyOfReceive(flags)
 	cfg.kindFlags(flags, "create a queue of this kind", kindClassic, kindQuorum)
 	cfg.streamFlag(flags)
 	cfg.superStreamFlags(flags)
@@ -109,6 +110,7 @@ Ctrl-C ends in order and prints the total. The second ends at once.
 	cfg.connect.register(flags)
 	cfg.recovery.register(flags)
 	cfg.output.register(flags)
+	cfg.result.register(flags)
 	return cmd
 }
 
@@ -157,9 +159,9 @@ func receive(ctx context.Context, cfg *config, u *ui) (err error) {
 	u.notef("%s\n [*] Waiting for messages. To exit press CTRL+C\n", report.Settings(r))
 
 	done := u.follow(work.Progress, tracks{receive: work.Total()})
-	meter := o.startMeter(r)
+	watching := o.watch(ctx, cfg, r, work.Progress)
 	tallies, ended := load.Receive(ctx, conn.client, work, r, u.interrupted)
-	meter.stop(r)
+	watching.stop(ctx, r)
 	done()
 	if out != nil {
 		ended = out.finish(r, ended)
@@ -172,10 +174,7 @@ func receive(ctx context.Context, cfg *config, u *ui) (err error) {
 		text += out.note()
 	}
 	text += cfg.othersText(work.Selection)
-	if err := u.printResult(ctx, o.json, text, result.New(r)); err != nil {
-		return err
-	}
-	return verdictError(r, ended)
+	return o.finish(ctx, text, result.New(r), verdictError(r, ended))
 }
 
 // receivedText is the last line of the tutorial's consumer, and what the numbers in
@@ -186,6 +185,7 @@ func receivedText(r *result.Run, tallies []load.Tally) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, " [x] Received a total of %d messages in %.2f seconds\n", result.Value(r.Received), result.Value(r.ReceiveSeconds))
+	b.WriteString(latencyText(r))
 	b.WriteString(survivedText(r))
 	for i, tally := range tallies {
 		if tally.Numbered == 0 || tally.Partial {

@@ -77,6 +77,19 @@ func TestBrokers(t *testing.T) {
 			t.Errorf("%+v, %v", bindings, err)
 		}
 
+		nodes, err := c.Nodes(t.Context())
+		if err != nil || len(nodes) != 1 || nodes[0].Name == "" || nodes[0].MemoryBytes == 0 || nodes[0].MemoryAlarm {
+			t.Errorf("%+v, %v", nodes, err)
+		}
+		if _, _, err := c.Connections(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if _, err := c.State(t.Context(), "/", name); err != nil {
+			t.Error(err)
+		}
+		if _, err := c.State(t.Context(), "/", name+"-other"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("the state of a queue that is not there: %v", err)
+		}
 		if _, err := c.Queue(t.Context(), "/", name+"-other"); !errors.Is(err, ErrNotFound) {
 			t.Errorf("a queue that is not there: %v", err)
 		}

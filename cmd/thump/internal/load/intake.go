@@ -35,6 +35,7 @@ type intakeConfig struct {
 	patient  bool   // close waits for the output for as long as that takes
 	// selection says which messages are wanted; nil for all.
 	selection *Selection
+	work      Work
 
 	// count, if not 0, is how many deliveries to take: all consumers together, or, if
 	// each is set, every consumer.
@@ -84,7 +85,8 @@ type taker struct {
 	// read is, by stream, the offset after the latest delivery. intake.mu guards it.
 	read map[string]uint64
 
-	acker *acker // where there is an output
+	acker  *acker  // where there is an output
+	worker *worker // where there is work
 
 	stop chan struct{}  // closed when it is to take no more
 	over chan struct{}  // closed when it takes no more; nil before it has begun
@@ -129,6 +131,9 @@ func openIntake(ctx context.Context, client *thump.Client, cfg intakeConfig) (*i
 	for i := range cfg.consumers {
 		how := cfg.consumer(i, cfg.consumers)
 		how.ReuseBuffers = true // a sink keeps no body
+		if cfg.work.Most > 0 {
+			how.MaxBatch = 1 // each is acked when its work is done
+		}
 		con, err := client.Consumer(ctx, how)
 		if err != nil {
 			in.fail(err)
@@ -137,11 +142,15 @@ func openIntake(ctx context.Context, client *thump.Client, cfg intakeConfig) (*i
 		if i > 0 && cfg.each {
 			tickets = in.newTickets()
 		}
-		in.takers = append(in.takers, &taker{
+		t := &taker{
 			con: con, autoAck: how.AutoAck, newSink: func(stream string) sink { return cfg.sink(i, stream) }, sinks: make(map[string]sink),
 			tickets: tickets, read: make(map[string]uint64), stop: make(chan struct{}),
 			selection: cfg.selection, prefetch: how.Prefetch,
-		})
+		}
+		if cfg.work.any() {
+			t.worker = &worker{Work: &cfg.work, progress: cfg.progress, stop: t.stop}
+		}
+		in.takers = append(in.takers, t)
 	}
 	cfg.progress.consumersOpened()
 	for _, t := range in.takers {
@@ -273,8 +282,19 @@ func (in *intake) consume(ctx context.Context, t *taker) error {
 				return err
 			}
 		}
-		t.sink(batch.Stream).record(taken, now)
+		kept := taken
+		if t.worker != nil {
+			if kept, err = t.worker.handle(ctx, kept); err != nil {
+				return err
+			}
+		}
+		t.sink(batch.Stream).record(kept, now)
 		in.count(t, batch.Stream, taken, now)
+		if t.worker != nil {
+			if err := t.worker.reject(); err != nil {
+				return err
+			}
+		}
 		if err := in.settle(t, handled(batch, acked)); err != nil {
 			return err
 		}

@@ -23,6 +23,10 @@ type ReceiveConfig struct {
 	// Idle ends the receiving when nothing has come for this long; 0 for never.
 	Idle time.Duration
 
+	// Latency tells how long messages took that say when they were sent: see
+	// SendConfig.Latency.
+	Latency bool
+
 	// Output, if set, has what is received before it is acked.
 	Output Output
 	// Patient lets the end wait until the output has taken what it is given, whatever that
@@ -70,7 +74,7 @@ type Tally = ledger.TallyCounts
 //
 // The error is why a consumer failed. It is in the verdict too.
 func Receive(ctx context.Context, client *thump.Client, cfg ReceiveConfig, r *result.Run, stop <-chan struct{}) ([]Tally, error) {
-	rec := &receiver{cfg: cfg, client: client}
+	rec := &receiver{cfg: cfg, client: client, clocks: clocks{client: client}}
 	err := rec.receive(ctx, stop)
 	rec.record(r)
 	total := cfg.Total()
@@ -86,6 +90,8 @@ type receiver struct {
 	counts      []Tally
 	redelivered atomic.Uint64
 	first, last time.Time // when the first and the last delivery came, or zero
+	clocks      clocks
+	stamped     stamped
 }
 
 func (rec *receiver) receive(ctx context.Context, stop <-chan struct{}) error {
@@ -102,7 +108,11 @@ func (rec *receiver) receive(ctx context.Context, stop <-chan struct{}) error {
 	in, err := openIntake(ctx, rec.client, intakeConfig{
 		consumers: cfg.Consumers, consumer: cfg.consumer,
 		sink: func(i int, _ string) sink {
-			return &tallySink{tallies[min(i, len(tallies)-1)].Consumer(), &rec.redelivered}
+			counted := &tallySink{tallies[min(i, len(tallies)-1)].Consumer(), &rec.redelivered}
+			if !cfg.Latency {
+				return counted
+			}
+			return &stampSink{tallySink: counted, ctx: ctx, receiver: rec}
 		},
 		count: cfg.Count, each: len(tallies) > 1, output: cfg.Output, patient: cfg.Patient, selection: cfg.Selection,
 		progress: cfg.Progress, expectedSeen: seen, expected: expected,
@@ -185,6 +195,9 @@ func (rec *receiver) record(r *result.Run) {
 	r.Received = &received
 	rec.cfg.Progress.recordOutages(r)
 	r.Redelivered = new(rec.redelivered.Load())
+	if rec.cfg.Latency {
+		rec.recordLatency(r)
+	}
 	recordTimes(r, rec.first, rec.last)
 	r.TotalSeconds = r.ReceiveSeconds
 }
