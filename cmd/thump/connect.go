@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/thumpmq/thump"
@@ -48,19 +49,10 @@ func (c *connection) newRun(command string, p place) *result.Run {
 	r := &result.Run{
 		Command:  command,
 		Broker:   result.Broker{Product: server.Product, Version: server.Version, Private: c.node != nil},
-		Settings: result.Settings{ThumpVersion: thumpVersion(), URL: c.url, StreamURL: c.streamURL},
+		Settings: result.Settings{ThumpVersion: thumpVersion(), Processors: runtime.GOMAXPROCS(0), URL: c.url, StreamURL: c.streamURL},
 	}
 	p.describe(&r.Settings)
 	return r
-}
-
-// brokerCPU is the processor time in seconds that a private broker has used. ok is
-// false for another one.
-func (c *connection) brokerCPU() (seconds float64, ok bool) {
-	if c.node == nil {
-		return 0, false
-	}
-	return c.node.CPUSeconds()
 }
 
 // target is a broker that a command may connect to.

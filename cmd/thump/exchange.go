@@ -17,6 +17,7 @@ type exchange struct{ load.Exchange }
 func (*exchange) window() int                                 { return windowOfQueue }
 func (*exchange) blocksSilently() bool                        { return false }
 func (*exchange) checkUnused() error                          { return nil }
+func (*exchange) watched() watched                            { return watched{} }
 func (*exchange) remove(context.Context, *thump.Client) error { return nil }
 
 func (*exchange) checkDisk(*connection, *load.SendConfig, *result.Settings) error { return nil }

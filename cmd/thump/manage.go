@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/url"
 	"strings"
 	"unicode/utf8"
 
@@ -41,7 +39,7 @@ func (m *manage) register(cmd *cobra.Command) *pflag.FlagSet {
 
 // registerManagement adds the flag of those that ask the management API.
 func (m *manage) registerManagement(flags *pflag.FlagSet) {
-	flags.StringVar(&m.managementURL, "management-url", "", "RabbitMQ's management API, http://host:15672 or with user:password@ (default: "+managementVariable+" where no flag names a broker, else the broker's host at port 15672, or with amqps 15671, as the same user)")
+	flags.StringVar(&m.managementURL, "management-url", "", managementHelp)
 }
 
 // registerDestructive adds the flags of those that destroy something.
@@ -127,56 +125,7 @@ func (s *manager) answer(ctx context.Context, text string, record any) error {
 
 // management makes a client of the management API, and says which vhost the URL names.
 func (s *manager) management() (api *management.Client, vhost string, err error) {
-	endpoint, err := thump.ParseURL(s.target.url)
-	if err != nil {
-		return nil, "", usageError{err}
-	}
-	cfg := management.Config{User: endpoint.User, Password: endpoint.Password, CACertFile: endpoint.CACertFile}
-	named := cmp.Or(s.managementURL, s.target.managementURL)
-	switch {
-	case named != "":
-		if err := useURL(&cfg, named); err != nil {
-			return nil, "", err
-		}
-	case s.target.node != nil:
-		cfg.Dial = s.target.node.DialContext // no password to somebody who has taken its port
-		if err := useURL(&cfg, s.target.node.ManagementURL); err != nil {
-			return nil, "", err
-		}
-	case endpoint.TLS:
-		cfg.URL = "https://" + net.JoinHostPort(endpoint.Host, "15671")
-	default:
-		cfg.URL = "http://" + net.JoinHostPort(endpoint.Host, "15672")
-	}
-	if api, err = management.New(cfg); err != nil {
-		return nil, "", usageError{err}
-	}
-	s.u.warnOfClearText(thump.Endpoint{Host: hostOf(cfg.URL), TLS: strings.HasPrefix(cfg.URL, "https:")})
-	return api, endpoint.Vhost, nil
-}
-
-// useURL takes the address of the management API from a URL, and the user where that
-// names one.
-func useURL(cfg *management.Config, text string) error {
-	u, err := url.Parse(text)
-	if err != nil {
-		return usagef("the URL of the management API is none") // not repeated: it may hold a password
-	}
-	if u.User != nil {
-		cfg.User = u.User.Username()
-		cfg.Password, _ = u.User.Password()
-	}
-	u.User = nil
-	cfg.URL = u.String()
-	return nil
-}
-
-func hostOf(text string) string {
-	u, err := url.Parse(text)
-	if err != nil {
-		return text
-	}
-	return u.Hostname()
+	return s.target.management(s.u, s.managementURL)
 }
 
 // withAdvice says what to do where the management API is not there.

@@ -13,30 +13,39 @@ import (
 
 // outputFlags say what to print, and where.
 type outputFlags struct {
-	json  string
-	save  string
+	json string
+	save string
+
+	managementURL string // what the record says of the broker comes from there
+
 	quiet bool
 }
 
 func (f *outputFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.json, "json", "", `write the result as JSON to this file, {"version", "verdict", "runs": [...]}; "-" for standard output, where nothing else goes then`)
 	flags.StringVar(&f.save, "save", "", "write the course of the work to this new file as it goes, a line of JSON for each second, and the result at its end; a killed command leaves what it has written")
+	flags.StringVar(&f.managementURL, "management-url", "", `whose figures of the broker go into the record: `+managementHelp+`; "none": nobody asks it`)
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print only the result, no settings and no progress")
 }
 
 // openJSON opens what --json names, before the work begins. It returns nil for "".
 func (u *ui) openJSON(ctx context.Context, name string) (*file, error) {
+	return u.openFile(ctx, "--json", name)
+}
+
+// openFile opens what a flag names, before the work begins. It returns nil for "".
+func (u *ui) openFile(ctx context.Context, flag, name string) (*file, error) {
 	switch name {
 	case "":
 		return nil, nil
 	case "-":
 		name = "/dev/stdout"
 	}
-	json, err := createFile(ctx, name, u.stdout, u.stderr)
+	f, err := createFile(ctx, name, u.stdout, u.stderr)
 	if err != nil {
-		return nil, fmt.Errorf("--json: %w", err)
+		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
-	return json, nil
+	return f, nil
 }
 
 // printResult prints the text of a record, and writes the record as JSON if that was

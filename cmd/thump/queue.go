@@ -102,6 +102,13 @@ func (q *queue) checkUnused() error {
 	}
 }
 
+func (q *queue) watched() watched {
+	return watched{[]string{q.Name}, func(ctx context.Context, client *thump.Client) (uint64, error) {
+		info, err := client.InspectQueue(ctx, q.Name)
+		return uint64(max(0, info.Messages)), err
+	}}
+}
+
 func (q *queue) remove(ctx context.Context, client *thump.Client) error {
 	if !q.created {
 		return nil

@@ -10,6 +10,7 @@ import (
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/cmd/thump/internal/load"
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
+	"github.com/thumpmq/thump/cmd/thump/internal/watch"
 )
 
 // giveUpDefault is how long a command waits for a broker that is away: a restart of
@@ -62,11 +63,17 @@ func (f *giveUpFlag) Set(text string) error {
 
 // listener hears what happens to the connections of a client, for the work that is being
 // done.
-type listener struct{ progress atomic.Pointer[load.Progress] }
+type listener struct {
+	progress atomic.Pointer[load.Progress]
+	watch    atomic.Pointer[watch.Watch]
+}
 
 // hear is for thump.Config.OnEvent.
 func (l *listener) hear(e thump.Event) {
 	if p := l.progress.Load(); p != nil {
 		p.Tell(e)
+	}
+	if w := l.watch.Load(); w != nil {
+		w.Tell(e)
 	}
 }

@@ -180,6 +180,25 @@ func (p *plainStream) find(ctx context.Context, client *thump.Client, s *result.
 	return p.checkOffset(ctx, client, p.String(), p.End, s)
 }
 
+func (p *plainStream) watched() watched {
+	return watched{[]string{p.Name}, func(ctx context.Context, client *thump.Client) (uint64, error) {
+		return stored(ctx, client, p.Name)
+	}}
+}
+
+// stored is how many messages a stream holds, up to its newest chunk.
+func stored(ctx context.Context, client *thump.Client, name string) (uint64, error) {
+	info, err := client.InspectStream(ctx, name)
+	switch {
+	case err != nil || info.Empty:
+		return 0, err
+	case !info.Known:
+		return 0, errors.New("the broker does not say how far the stream reaches")
+	default:
+		return info.LastChunk - min(info.LastChunk, info.FirstOffset), nil
+	}
+}
+
 func (p *plainStream) remove(ctx context.Context, client *thump.Client) error {
 	if !p.Fresh {
 		return nil
@@ -229,6 +248,20 @@ func (p *superStream) find(ctx context.Context, client *thump.Client, s *result.
 		return err
 	}
 	return p.checkOffset(ctx, client, p.String(), p.End, s)
+}
+
+func (p *superStream) watched() watched {
+	return watched{nil, func(ctx context.Context, client *thump.Client) (sum uint64, err error) {
+		partitions, err := client.Partitions(ctx, p.Name)
+		for _, partition := range partitions {
+			n, err := stored(ctx, client, partition)
+			if err != nil {
+				return 0, err
+			}
+			sum += n
+		}
+		return sum, err
+	}}
 }
 
 func (p *superStream) remove(ctx context.Context, client *thump.Client) error {

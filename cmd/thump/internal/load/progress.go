@@ -17,6 +17,10 @@ type Progress struct {
 	received  atomic.Uint64
 	answered  atomic.Uint64 // messages whose outcome is known
 
+	requeued, rejected atomic.Uint64 // by consumers
+
+	sendingEnded atomic.Pointer[time.Time]
+
 	outages outages
 
 	confirmLatency, receiveLatency latencies
@@ -35,6 +39,15 @@ func (p *Progress) Confirmed() uint64 { return p.confirmed.Load() }
 
 // Received is the number of deliveries.
 func (p *Progress) Received() uint64 { return p.received.Load() }
+
+// SendingEnded is when every publisher had sent its messages and knew their outcomes; ok is
+// false until then.
+func (p *Progress) SendingEnded() (at time.Time, ok bool) {
+	if ended := p.sendingEnded.Load(); ended != nil {
+		return *ended, true
+	}
+	return time.Time{}, false
+}
 
 // Schedule is how many messages a second were asked for at this moment, and how far the sending
 // is behind that: how late the next message is. ok is false where no rate was asked for, and
