@@ -151,6 +151,7 @@ func (cfg *config) endFlags(flags *pflag.FlagSet) {
 func (cfg *config) rangeFlags(flags *pflag.FlagSet) {
 	flags.Var(&cfg.offset, "offset", "stream: begin with the first message, the last chunk, the next message, an offset, a time, or -1000 for the last thousand")
 	flags.Var(&cfg.until, "until", `stream: end with what was stored up to this time, or "now"`)
+	flags.StringArrayVar(&cfg.stream.FilterValues, "filter-value", nil, "stream: let the broker leave out chunks that have no message with this filter value (RabbitMQ 3.13); --filter says which messages of the others; may be repeated")
 }
 
 // checkSending says what is wrong with the flags that say what to send, and how.

@@ -257,7 +257,7 @@ func sentText(r *result.Run) string {
 // latencyText is lines about how long messages took; "" where that is not known.
 func latencyText(r *result.Run) string {
 	var text strings.Builder
-	for _, line := range report.Latencies(r) {
+	for _, line := range report.Latency(r) {
 		text.WriteString("     " + line + "\n")
 	}
 	return text.String()

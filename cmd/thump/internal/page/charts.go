@@ -149,8 +149,8 @@ func curve(r *result.Run, id string) *view {
 			x := nines(p.Percent, which.of.Count)
 			l.points, reach = append(l.points, point{x, p.Seconds}), max(reach, x)
 		}
-		l.Whole = "p99 " + report.Latency(which.of.P99)
-		said = append(said, l.Name+": p50 "+report.Latency(which.of.P50)+", p99 "+report.Latency(which.of.P99)+", at most "+report.Latency(which.of.Max))
+		l.Whole = "p99 " + report.Took(which.of.P99)
+		said = append(said, l.Name+": p50 "+report.Took(which.of.P50)+", p99 "+report.Took(which.of.P99)+", at most "+report.Took(which.of.Max))
 		ch.Lines = append(ch.Lines, l)
 	}
 	if len(ch.Lines) == 0 {
@@ -224,7 +224,7 @@ func percentileTable(r *result.Run, id string) *table {
 	for _, level := range levels {
 		line := row{Name: fmt.Sprintf("%g %%", level), X: trim6(nines(level, most))}
 		for _, m := range all {
-			line.Cells = append(line.Cells, report.Latency(valueAt(m.points, level)))
+			line.Cells = append(line.Cells, report.Took(valueAt(m.points, level)))
 		}
 		t.Rows = append(t.Rows, line)
 	}

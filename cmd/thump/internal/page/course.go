@@ -90,7 +90,7 @@ func (c *course) counts(readers uint64) {
 		c.add("received", "received/s", per, rate(func(s *result.Sample) uint64 { return s.Received }))
 	}
 	c.add("wanted", "wanted/s", per, func(s, _ *result.Sample) float64 { return known(s.WantedRate) })
-	c.add("late", "behind schedule", report.Latency, func(s, _ *result.Sample) float64 { return known(s.LateSeconds) })
+	c.add("late", "behind schedule", report.Took, func(s, _ *result.Sample) float64 { return known(s.LateSeconds) })
 	if c.columns["sent"].values != nil && c.columns["received"].values != nil {
 		c.add("waiting", "sent, not received", per, func(s, _ *result.Sample) float64 {
 			return max(0, float64(s.Sent)-float64(s.Received)/float64(readers))
@@ -122,7 +122,7 @@ func (c *course) latencies() {
 		{"receive", func(s *result.Sample) *result.Percentiles { return s.ReceiveLatency }},
 	} {
 		for _, p := range percentiles {
-			c.add(which.name+" "+p.name, which.name+" "+p.name, report.Latency, func(s, _ *result.Sample) float64 {
+			c.add(which.name+" "+p.name, which.name+" "+p.name, report.Took, func(s, _ *result.Sample) float64 {
 				if of := which.of(s); of != nil && of.Count > 0 {
 					return p.of(of)
 				}
@@ -149,7 +149,7 @@ func (c *course) resources() {
 	bytes := func(x float64) string { return report.Number(result.Bytes, x) }
 	c.add("client cpu", "thump: CPU", cores, func(s, _ *result.Sample) float64 { return known(s.Client.CPU) })
 	c.add("client memory", "thump: memory", bytes, func(s, _ *result.Sample) float64 { return count(s.Client.MemoryBytes) })
-	c.add("gc", "thump: GC pauses", report.Latency, func(s, _ *result.Sample) float64 { return known(s.Client.GCPauseSeconds) })
+	c.add("gc", "thump: GC pauses", report.Took, func(s, _ *result.Sample) float64 { return known(s.Client.GCPauseSeconds) })
 	c.add("broker cpu", "RabbitMQ: CPU", cores, func(s, _ *result.Sample) float64 {
 		if s.Broker == nil {
 			return math.NaN()

@@ -185,7 +185,7 @@ func Value(figure result.Figure, r *result.Run) string {
 func Number(u result.Unit, x float64) string {
 	switch u {
 	case result.Seconds:
-		return Latency(x)
+		return took(x)
 	case result.Bytes:
 		return size(uint64(max(0, x)))
 	case result.Ratio:
@@ -197,28 +197,5 @@ func Number(u result.Unit, x float64) string {
 	}
 }
 
-// Latency writes seconds with three digits and the unit that suits: "1.23 ms", "45.6 µs", "12.3 s".
-func Latency(seconds float64) string {
-	switch {
-	case seconds <= 0:
-		return "0"
-	case seconds < 1e-3:
-		return digits(seconds*1e6) + unit + "µs"
-	case seconds < 1:
-		return digits(seconds*1e3) + unit + "ms"
-	default:
-		return digits(seconds) + unit + "s"
-	}
-}
-
-// digits writes a number with three digits.
-func digits(x float64) string {
-	switch {
-	case x < 10:
-		return fmt.Sprintf("%.2f", x)
-	case x < 100:
-		return fmt.Sprintf("%.1f", x)
-	default:
-		return whole(x)
-	}
-}
+// Took writes seconds with three digits, in the unit that suits.
+func Took(seconds float64) string { return took(seconds) }

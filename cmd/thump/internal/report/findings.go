@@ -110,6 +110,9 @@ func scalability(r *result.Run, p *place) []string {
 	if r.ClientRSSPeakBytes != nil {
 		lines = append(lines, fmt.Sprintf("thump's peak memory: %.0f"+unit+"MB.", float64(*r.ClientRSSPeakBytes)/1e6))
 	}
+	if _, text := Limited(r); text != "" {
+		lines = append(lines, text)
+	}
 	return append(lines, "This run did not try "+p.more+".")
 }
 

@@ -19,7 +19,7 @@ func received(r *result.Run) []string {
 	lines := latency("From publish to receive", l)
 	if lines != nil && l.ClockUncertaintySeconds != nil {
 		text := fmt.Sprintf("The clocks of sender and receiver are %s apart, which is subtracted, and known to within %s",
-			Latency(math.Abs(result.Value(l.ClockOffsetSeconds))), Latency(*l.ClockUncertaintySeconds))
+			took(math.Abs(result.Value(l.ClockOffsetSeconds))), took(*l.ClockUncertaintySeconds))
 		if l.Early > 0 {
 			text += fmt.Sprintf("; by that %s before they were sent", messages(l.Early)+" came")
 		}
@@ -31,9 +31,9 @@ func received(r *result.Run) []string {
 	return lines
 }
 
-// Latencies returns what is known of how long a command's messages took, a line for each thing;
+// Latency returns what is known of how long a command's messages took, a line for each thing;
 // nothing where nothing is.
-func Latencies(r *result.Run) []string {
+func Latency(r *result.Run) []string {
 	r = shown(r)
 	lines := append(append(schedule(r), confirmed(r)...), received(r)...)
 	for i := range lines {
@@ -47,7 +47,26 @@ func latency(what string, l *result.Latency) []string {
 		return nil
 	}
 	return []string{fmt.Sprintf("%s: half within %s, 99"+unit+"%% within %s, 99.9"+unit+"%% within %s, 99.99"+unit+"%% within %s, the slowest %s.",
-		what, Latency(l.P50), Latency(l.P99), Latency(l.P999), Latency(l.P9999), Latency(l.Max))}
+		what, took(l.P50), took(l.P99), took(l.P999), took(l.P9999), took(l.Max))}
+}
+
+// took writes a latency with three digits, like "85.2 ms".
+func took(seconds float64) string {
+	value, name := seconds*1e6, "µs"
+	switch {
+	case seconds >= 1:
+		value, name = seconds, "s"
+	case seconds >= 1e-3:
+		value, name = seconds*1e3, "ms"
+	}
+	digits := 2
+	switch {
+	case name == "µs" || value >= 100:
+		digits = 0
+	case value >= 10:
+		digits = 1
+	}
+	return fmt.Sprintf("%.*f"+unit+"%s", digits, value, name)
 }
 
 // schedule says how the rate was kept that was asked for; nothing where none was.
@@ -56,7 +75,7 @@ func schedule(r *result.Run) []string {
 	if s.Rate == "" || r.LateSeconds == nil {
 		return nil
 	}
-	text := fmt.Sprintf("Asked for: %s. No message left more than %s after it was due", pacing(s), Latency(*r.LateSeconds))
+	text := fmt.Sprintf("Asked for: %s. No message left more than %s after it was due", pacing(s), took(*r.LateSeconds))
 	if r.ConfirmLatency != nil && r.ConfirmLatency.FromIntended {
 		text += "; latencies count from then"
 	}

@@ -61,6 +61,8 @@ func Figures() []Figure {
 		count("returned", "returned", Lower, func(r *Run) *uint64 { return r.Returned }),
 		count("unknown", "of unknown outcome", Lower, func(r *Run) *uint64 { return r.Unknown }),
 		count("resent", "sent again", Lower, func(r *Run) *uint64 { return r.Resent }),
+		count("not_sent", "due and never sent", Lower, func(r *Run) *uint64 { return r.NotSent }),
+		Figure{"late", "behind schedule, at worst", Seconds, Lower, func(r *Run) *float64 { return r.LateSeconds }},
 		count("outages", "outages", Lower, func(r *Run) *uint64 { return r.Outages }),
 		Figure{"outage_time", "time without a connection", Seconds, Lower, func(r *Run) *float64 { return r.OutageSeconds }},
 		count("backlog", "waiting when the last was sent", Neither, func(r *Run) *uint64 { return r.BacklogAtSendEnd }),

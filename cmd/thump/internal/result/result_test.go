@@ -45,7 +45,7 @@ func TestJSONKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkKeys(t, "runs.0.settings.", settings,
-		"thump_version", "url", "stream_url", "queue", "kind", "durable", "count", "body", "body_bytes",
+		"thump_version", "processors", "url", "stream_url", "queue", "kind", "durable", "count", "body", "body_bytes",
 		"publishers", "consumers", "window", "prefetch", "confirms", "auto_ack", "sequential", "partitions",
 		"sub_entry", "compression", "publisher_name", "consumer_name", "offset", "until", "stream_max_bytes",
 		"disk_bytes", "disk_free_bytes", "recovery", "give_up_seconds", "output", "rate", "arrivals", "duration_seconds",

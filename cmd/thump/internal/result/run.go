@@ -109,10 +109,12 @@ type Run struct {
 // told filled in.
 type Settings struct {
 	ThumpVersion string `json:"thump_version"`
-	URL          string `json:"url"`        // without the password
-	StreamURL    string `json:"stream_url"` // without the password; empty if none was given
-	Queue        string `json:"queue"`      // the name of the queue, stream or super stream
-	Kind         Kind   `json:"kind"`
+	// Processors is how many thump could use; 0 if that is not known.
+	Processors int    `json:"processors"`
+	URL        string `json:"url"`        // without the password
+	StreamURL  string `json:"stream_url"` // without the password; empty if none was given
+	Queue      string `json:"queue"`      // the name of the queue, stream or super stream
+	Kind       Kind   `json:"kind"`
 	// Durable is nil if the queue existed already and is not known to be durable or
 	// transient.
 	Durable *bool `json:"durable"`
