@@ -43,16 +43,18 @@ var layers = map[string][]string{
 	"internal/move":       {"", "internal/dump", "internal/version"},
 	"cmd/thump": {
 		"", "internal/broker", "internal/dump", "internal/management", "internal/move", "internal/printable",
-		"internal/record", "internal/secretfile", "internal/version", "cmd/thump/internal/filter",
-		"cmd/thump/internal/latency", "cmd/thump/internal/load", "cmd/thump/internal/places", "cmd/thump/internal/report",
-		"cmd/thump/internal/result", "cmd/thump/internal/watch",
+		"internal/record", "internal/secretfile", "internal/version", "cmd/thump/internal/compare", "cmd/thump/internal/filter",
+		"cmd/thump/internal/latency", "cmd/thump/internal/load", "cmd/thump/internal/page", "cmd/thump/internal/places",
+		"cmd/thump/internal/report", "cmd/thump/internal/result", "cmd/thump/internal/watch",
 	},
 
 	"cmd/thump/internal/filter":  {""},
 	"cmd/thump/internal/latency": {"cmd/thump/internal/result"},
 	"cmd/thump/internal/load":    {"", "internal/ledger", "cmd/thump/internal/latency", "cmd/thump/internal/result"},
+	"cmd/thump/internal/page":    {"internal/printable", "cmd/thump/internal/compare", "cmd/thump/internal/latency", "cmd/thump/internal/report", "cmd/thump/internal/result"},
 	"cmd/thump/internal/places":  {"internal/secretfile"},
-	"cmd/thump/internal/report":  {"internal/printable", "internal/version", "cmd/thump/internal/latency", "cmd/thump/internal/result"},
+	"cmd/thump/internal/report":  {"internal/printable", "internal/version", "cmd/thump/internal/compare", "cmd/thump/internal/latency", "cmd/thump/internal/result"},
+	"cmd/thump/internal/compare": {"cmd/thump/internal/result"},
 	"cmd/thump/internal/result":  {"internal/printable"},
 	"cmd/thump/internal/watch":   {"", "internal/management", "cmd/thump/internal/load", "cmd/thump/internal/result"},
 
@@ -66,6 +68,7 @@ var layers = map[string][]string{
 	"internal/faulttest":              {},
 	"internal/hostiletest":            {},
 	"internal/docstest":               {},
+	"cmd/thump/internal/browser":      {},
 	"bench":                           {"", "internal/amqp10", "internal/amqpproto", "internal/broker", "internal/ledger", "internal/streamproto"},
 }
 

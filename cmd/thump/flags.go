@@ -61,13 +61,17 @@ type config struct {
 	input   inputFlags   // of send
 	receipt receiptFlags // of receive
 
+	work       load.Work // --work, --requeue, --reject, of run
 	sequential bool
+	several    severalFlags // of run
+	again      bool         // what this run has made goes before the next one
 	private    bool
 	keep       bool
 
 	connect  connectFlags
 	recovery recoveryFlags
 	output   outputFlags
+	result   resultFlags
 }
 
 // given reports whether a flag was given.
@@ -89,6 +93,16 @@ func (cfg *config) receiveFlags(flags *pflag.FlagSet) {
 	flags.IntVar(&cfg.receive.Consumers, "consumers", 1, "consumers, each on its own connection")
 	flags.IntVar(&cfg.queue.Prefetch, "prefetch", prefetchDefault, fmt.Sprintf("messages that each consumer may hold unacked; of a receive to a file %d", prefetchOfFile))
 	flags.BoolVar(&cfg.queue.AutoAck, "auto-ack", false, "let the broker drop a message as soon as it is sent")
+}
+
+// latencyOfSend adds the flag that makes send say when it sent a message.
+func (cfg *config) latencyOfSend(flags *pflag.FlagSet) {
+	flags.BoolVar(&cfg.send.Latency, "latency", false, "let each made-up message say when it was sent, or due, in two headers: for thump receive --latency")
+}
+
+// latencyOfReceive adds the flag that makes receive read it.
+func (cfg *config) latencyOfReceive(flags *pflag.FlagSet) {
+	flags.BoolVar(&cfg.receive.Latency, "latency", false, "tell how long messages took that thump send --latency has sent, from here or from another machine")
 }
 
 // kindFlags adds the flags that say how to make a queue. kinds are those that --kind
@@ -136,6 +150,7 @@ func (cfg *config) endFlags(flags *pflag.FlagSet) {
 func (cfg *config) rangeFlags(flags *pflag.FlagSet) {
 	flags.Var(&cfg.offset, "offset", "stream: begin with the first message, the last chunk, the next message, an offset, a time, or -1000 for the last thousand")
 	flags.Var(&cfg.until, "until", `stream: end with what was stored up to this time, or "now"`)
+	flags.StringArrayVar(&cfg.stream.FilterValues, "filter-value", nil, "stream: let the broker leave out chunks that have no message with this filter value (RabbitMQ 3.13); --filter says which messages of the others; may be repeated")
 }
 
 // checkSending says what is wrong with the flags that say what to send, and how.

@@ -26,6 +26,7 @@ const (
 	exitFailed      = 1
 	exitUsage       = 2
 	exitViolated    = 3
+	exitFailIf      = 4
 	exitSignal      = 128 // and the number of the signal
 	exitInterrupted = 130
 )
@@ -36,6 +37,7 @@ Exit codes:
   1    failed
   2    wrong usage
   3    a message was lost, duplicated, corrupted or unexpected
+  4    a figure is as --fail-if says that it must not be
   129  ended by SIGHUP, within 8 s, with the summary if there is time
   130  interrupted by Ctrl-C, after the summary
   143  ended by SIGTERM, within 8 s, with the summary if there is time
@@ -112,6 +114,8 @@ func exitCode(err error) int {
 		return exitUsage
 	case errors.Is(err, errViolated):
 		return exitViolated
+	case errors.Is(err, errFailIf):
+		return exitFailIf
 	case errors.Is(err, errInterrupted):
 		return exitInterrupted
 	default:
@@ -172,9 +176,9 @@ THUMP_URL, --url-file and --url-command keep it from them.
 		return usagef("%w (see %s --help)", err, cmd.CommandPath())
 	})
 	root.AddCommand(
-		runCommand(u), sendCommand(u), receiveCommand(u),
+		runCommand(u), sendCommand(u), receiveCommand(u), reportCommand(u),
 		peekCommand(u), dumpCommand(u), restoreCommand(u), moveCommand(u), redriveCommand(u),
-		queueCommand(u), streamCommand(u), brokerCommand(u),
+		queueCommand(u), streamCommand(u), exchangeCommand(u), brokerCommand(u),
 		completionCommand(u), manCommand(u), licensesCommand(u),
 	)
 	completeNames(u, root)

@@ -9,10 +9,12 @@ import (
 type opened struct {
 	conn *connection
 	json *file    // where the record goes as JSON; nil if nobody wants that
+	html *file    // where it goes as a page; nil likewise
 	save *runFile // where its course goes; nil likewise
 	keep bool     // what the command made is to stay
 	u    *ui
 
+	failIf        failIfFlag
 	managementURL string // of --management-url
 }
 
@@ -25,6 +27,10 @@ func (cfg *config) open(ctx context.Context, u *ui, connect func(ctx context.Con
 	if err != nil {
 		return nil, u.orInterrupted(err)
 	}
+	html, err := cfg.openPage(ctx, u, json)
+	if err != nil {
+		return nil, u.orInterrupted(err)
+	}
 	save, err := createRunFile(cfg.output.save)
 	if err != nil {
 		return nil, err
@@ -34,7 +40,7 @@ func (cfg *config) open(ctx context.Context, u *ui, connect func(ctx context.Con
 		_ = save.close() // it has nothing in it, and goes
 		return nil, u.orInterrupted(err)
 	}
-	return &opened{conn: conn, json: json, save: save, keep: cfg.keep, u: u, managementURL: cfg.output.managementURL}, nil
+	return &opened{conn: conn, json: json, html: html, save: save, failIf: cfg.result.failIf, keep: cfg.keep, u: u, managementURL: cfg.output.managementURL}, nil
 }
 
 // close closes the connection, and ends a broker that was started for it, unless that is
@@ -42,6 +48,7 @@ func (cfg *config) open(ctx context.Context, u *ui, connect func(ctx context.Con
 // that may be left running is news even to who has pressed Ctrl-C.
 func (o *opened) close(ctx context.Context, err error) error {
 	o.json.discard()
+	o.html.discard()
 	err = o.save.closeAfter(err)
 	timeout := cleanupTimeout
 	if o.u.stopping() {

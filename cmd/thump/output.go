@@ -30,17 +30,22 @@ func (f *outputFlags) register(flags *pflag.FlagSet) {
 
 // openJSON opens what --json names, before the work begins. It returns nil for "".
 func (u *ui) openJSON(ctx context.Context, name string) (*file, error) {
+	return u.openFile(ctx, "--json", name)
+}
+
+// openFile opens what a flag names, before the work begins. It returns nil for "".
+func (u *ui) openFile(ctx context.Context, flag, name string) (*file, error) {
 	switch name {
 	case "":
 		return nil, nil
 	case "-":
 		name = "/dev/stdout"
 	}
-	json, err := createFile(ctx, name, u.stdout, u.stderr)
+	f, err := createFile(ctx, name, u.stdout, u.stderr)
 	if err != nil {
-		return nil, fmt.Errorf("--json: %w", err)
+		return nil, fmt.Errorf("%s: %w", flag, err)
 	}
-	return json, nil
+	return f, nil
 }
 
 // printResult prints the text of a record, and writes the record as JSON if that was

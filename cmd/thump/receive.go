@@ -37,6 +37,12 @@ message, and escapes what is not text.
 With --exec a command gets each message on its standard input, and the message is
 acked when the command succeeds; --on-failure says what becomes of others.
 
+With --filter receive takes the messages that an expression is true of, and --count is
+of those. A stream's others are passed over. Those of a queue are held until receive
+ends, for which nobody else gets them, and go back to their places: with an end, such as
+--idle, and up to --prefetch of them, 65535 by default. --others discard throws them
+away instead.
+
 With --discard messages are only counted, and gone. If they are like the tutorial's,
 "Message 1", it also says how many numbers came twice or are missing. This is for your
 information: receive cannot know what was sent; thump run can.
@@ -64,6 +70,7 @@ Ctrl-C ends in order and prints the total. The second ends at once.
   thump receive orders --output 'orders-%04d.ndjson' --split 1GB
   thump receive orders --format json | jq .headers
   thump receive orders --exec ./handle --on-failure reject
+  thump receive orders --filter 'headers.tenant == "acme"' --idle 2s -o acme.ndjson
   thump receive orders --delimiter '\0' | xargs -0 -n 1 ./print
   thump receive orders --discard --count 1000
   thump receive --transient --discard    from the tutorial's producer
@@ -79,7 +86,7 @@ Ctrl-C ends in order and prints the total. The second ends at once.
 			if err := cfg.chooseQueueOrStream(cmd, args); err != nil {
 				return err
 			}
-			if err := faults(cfg.checkCount(), cfg.checkPlace(), cfg.checkReceiving(), cfg.receipt.check(&cfg)); err != nil {
+			if err := faults(cfg.checkCount(), cfg.checkPlace(), cfg.checkReceiving(), cfg.receipt.check(&cfg), cfg.result.checkReceive()); err != nil {
 				return err
 			}
 			return receive(cmd.Context(), &cfg, u)
@@ -90,6 +97,7 @@ Ctrl-C ends in order and prints the total. The second ends at once.
 	cfg.receipt.register(flags)
 	cfg.endFlags(flags)
 	cfg.receiveFlags(flags)
+	cfg.latencyOfReceive(flags)
 	cfg.kindFlags(flags, "create a queue of this kind", kindClassic, kindQuorum)
 	cfg.streamFlag(flags)
 	cfg.superStreamFlags(flags)
@@ -98,6 +106,7 @@ Ctrl-C ends in order and prints the total. The second ends at once.
 	cfg.connect.register(flags)
 	cfg.recovery.register(flags)
 	cfg.output.register(flags)
+	cfg.result.register(flags)
 	return cmd
 }
 
@@ -127,6 +136,9 @@ func receive(ctx context.Context, cfg *config, u *ui) (err error) {
 	if err := cfg.place.find(starting, conn.client, &r.Settings); err != nil {
 		return u.orInterrupted(err)
 	}
+	if work.Selection, err = cfg.selection(starting, conn.client, u); err != nil {
+		return u.orInterrupted(err)
+	}
 	patient, given := u.patient(ctx)
 	defer given()
 	out, err := cfg.receipt.open(patient, u)
@@ -154,10 +166,8 @@ func receive(ctx context.Context, cfg *config, u *ui) (err error) {
 	if out != nil {
 		text += out.note()
 	}
-	if err := u.printResult(ctx, o.json, text, result.New(r)); err != nil {
-		return err
-	}
-	return verdictError(r, ended)
+	text += cfg.othersText(work.Selection)
+	return o.finish(ctx, text, result.New(r), verdictError(r, ended))
 }
 
 // receivedText is the last line of the tutorial's consumer, and what the numbers in
@@ -168,6 +178,7 @@ func receivedText(r *result.Run, tallies []load.Tally) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, " [x] Received a total of %d messages in %.2f seconds\n", result.Value(r.Received), result.Value(r.ReceiveSeconds))
+	b.WriteString(latencyText(r))
 	b.WriteString(survivedText(r))
 	for i, tally := range tallies {
 		if tally.Numbered == 0 || tally.Partial {

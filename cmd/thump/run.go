@@ -3,9 +3,9 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/thumpmq/thump/cmd/thump/internal/load"
 	"github.com/thumpmq/thump/cmd/thump/internal/report"
@@ -50,6 +50,11 @@ refused; with --stream-max-bytes a new stream keeps less, and drops its oldest
 messages, read or not. With --super-stream the messages are spread over --partitions
 streams by a hash of their number, and their order is judged within each.
 
+With --repeat it does so several times, and prints how far the runs are apart. With
+--versus it puts another configuration beside its own, by turns, and says which
+differences noise explains. --fail-if says what must not be: a figure, an operator and a
+limit (docs/results.md); if it is, run ends with exit code 4.
+
 With --kind all the same messages go through a classic queue, a quorum queue and a
 stream (--queue with the kind at its end), one after another, and one table shows
 all three. The JSON then has three runs. Its verdict and the exit code are those of
@@ -69,34 +74,48 @@ prints the summary. The second ends at once.
   thump run --kind stream --sub-entry 1 --consumers 3
   thump run --super-stream orders --partitions 3
   thump run --kind all
+  thump run --html run.html --fail-if 'receive_rate<50k'
+  thump run --repeat 5 --versus '--prefetch 1'
   thump run --sequential --transient --no-confirms --auto-ack   as in the tutorial
   thump run --url amqp://user:password@host/vhost --queue test`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.command, cfg.flags = cmd.CommandPath(), cmd.Flags()
 			cfg.choosePlace(cfg.queueName)
-			if err := faults(cfg.checkRun(), cfg.checkPlace(), cfg.checkSending(), cfg.checkReceiving()); err != nil {
+			if err := faults(cfg.checkRun(), cfg.several.check(), cfg.checkPlace(), cfg.checkSending(), cfg.checkReceiving(), cfg.checkWork()); err != nil {
 				return err
 			}
-			return run(cmd.Context(), &cfg, u)
+			each, err := cfg.configurations()
+			if err != nil {
+				return faults(err)
+			}
+			return run(cmd.Context(), &cfg, each, u)
 		},
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	cfg.sendFlags(flags)
-	flags.StringVar(&cfg.queueName, "queue", queueDefault, "the queue, or with --kind stream the stream")
-	cfg.kindFlags(flags, `what to send through; "all" is the first three, one after another`, kindClassic, kindQuorum, kindStream, kindAll)
-	cfg.receiveFlags(flags)
-	flags.BoolVar(&cfg.sequential, "sequential", false, "send everything before the first message is received")
-	cfg.superStreamFlags(flags)
-	cfg.publishFlags(flags, subEntryOfRun)
-	cfg.consumerNameFlag(flags)
+	cfg.loadFlags(flags)
+	cfg.several.register(flags)
 	cfg.connect.register(flags)
 	cfg.recovery.register(flags)
 	flags.BoolVar(&cfg.private, "private", false, "start a private broker for this run, whatever else is running")
 	flags.BoolVar(&cfg.keep, "keep", false, "keep the queue or stream, and the broker that this run started")
 	cfg.output.register(flags)
+	cfg.result.register(flags)
 	return cmd
+}
+
+// loadFlags adds the flags that say what run sends and receives, and through what.
+func (cfg *config) loadFlags(flags *pflag.FlagSet) {
+	cfg.sendFlags(flags)
+	flags.StringVar(&cfg.queueName, "queue", queueDefault, "the queue, or with --kind stream the stream")
+	cfg.kindFlags(flags, `what to send through; "all" is the first three, one after another`, kindClassic, kindQuorum, kindStream, kindAll)
+	cfg.receiveFlags(flags)
+	cfg.workFlags(flags)
+	flags.BoolVar(&cfg.sequential, "sequential", false, "send everything before the first message is received")
+	cfg.superStreamFlags(flags)
+	cfg.publishFlags(flags, subEntryOfRun)
+	cfg.consumerNameFlag(flags)
 }
 
 // checkRun refuses flags of run that contradict each other.
@@ -111,9 +130,9 @@ func (cfg *config) checkRun() error {
 	}
 }
 
-// run sends, receives and checks, and prints what it found. Whatever happens, what it
-// has created is gone afterwards, unless it is to be kept.
-func run(ctx context.Context, cfg *config, u *ui) (err error) {
+// run sends, receives and checks, once or as each configuration says, and prints what it found.
+// Whatever happens, what it has created is gone afterwards, unless it is to be kept.
+func run(ctx context.Context, cfg *config, each []*config, u *ui) (err error) {
 	starting, started := u.starting(ctx)
 	defer started()
 	o, err := cfg.open(starting, u, func(ctx context.Context, u *ui, how manner) (*connection, error) {
@@ -123,8 +142,8 @@ func run(ctx context.Context, cfg *config, u *ui) (err error) {
 		return err
 	}
 	defer func() { err = o.close(ctx, err) }()
-	if cfg.kind.kind == kindAll {
-		return runAll(ctx, cfg, o, u)
+	if len(each) > 1 || cfg.several.several() {
+		return runSeveral(ctx, cfg, each, o, u)
 	}
 
 	one := runThrough(ctx, cfg, o, u)
@@ -132,58 +151,13 @@ func run(ctx context.Context, cfg *config, u *ui) (err error) {
 		return u.orInterrupted(one.ended)
 	}
 	r := one.record
-	if err := u.printResult(ctx, o.json, report.Text(r), result.New(r)); err != nil {
-		return err
-	}
-	if err := verdictError(r, one.ended); err != nil {
+	if err := o.finish(ctx, report.Text(r), result.New(r), verdictError(r, one.ended)); err != nil {
 		if one.cleanupErr != nil {
 			u.errorf("%s\n", errorText(one.cleanupErr))
 		}
 		return err
 	}
 	return one.cleanupErr
-}
-
-// runAll runs the same load through a classic queue, a quorum queue and a stream, one
-// after another, and prints one table of all.
-func runAll(ctx context.Context, cfg *config, o *opened, u *ui) error {
-	through := func(kind string) *config {
-		one := *cfg
-		one.kind.kind = kind
-		one.choosePlace(cfg.queueName + "-" + kind)
-		return &one
-	}
-	// Better to refuse the stream now than minutes later.
-	stream := through(kindStream)
-	work := stream.sending()
-	if err := stream.place.checkDisk(o.conn, &work, new(result.Settings)); err != nil {
-		return err
-	}
-
-	var runs []*result.Run
-	var failed error // the first
-	for _, kind := range []string{kindClassic, kindQuorum, kindStream} {
-		one := runThrough(ctx, through(kind), o, u)
-		if !one.began && errors.Is(u.orInterrupted(one.ended), errInterrupted) {
-			break
-		}
-		runs = append(runs, one.record)
-		u.notef("\n%s: %s\n\n", kind, report.Verdict(one.record))
-		if err := errors.Join(verdictError(one.record, one.ended), one.cleanupErr); err != nil && failed == nil {
-			failed = fmt.Errorf("%s: %w", kind, err)
-		}
-		if u.stopping() {
-			break
-		}
-	}
-	if len(runs) == 0 {
-		return errInterrupted
-	}
-	rec := result.New(runs...)
-	if err := u.printResult(ctx, o.json, report.Table(rec), rec); err != nil {
-		return err
-	}
-	return recordError(rec, failed)
 }
 
 // recordError is the error that a command with several runs ends with. failed is that
@@ -213,7 +187,7 @@ func runThrough(ctx context.Context, cfg *config, o *opened, u *ui) finished {
 	conn := o.conn
 	starting, started := u.starting(ctx)
 	defer started()
-	work := load.RunConfig{SendConfig: cfg.sending(), Consumers: cfg.receive.Consumers, Sequential: cfg.sequential, Recovery: cfg.recovery.recovery()}
+	work := load.RunConfig{SendConfig: cfg.sending(), Consumers: cfg.receive.Consumers, Sequential: cfg.sequential, Work: cfg.work, Recovery: cfg.recovery.recovery()}
 	r := conn.newRun("run", cfg.place)
 	work.Describe(&r.Settings)
 	cfg.recovery.describe(&r.Settings)
@@ -250,7 +224,7 @@ func (cfg *config) cleanUp(ctx context.Context, conn *connection, r *result.Run,
 		u.notef("\nKept: the %s%s\n", cfg.place, conn.howToReach())
 		return nil
 	}
-	if conn.started {
+	if conn.started && !cfg.again {
 		return nil // it is gone with its broker
 	}
 	timeout := cleanupTimeout

@@ -80,6 +80,7 @@ comes. The second ends at once.
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	cfg.sendFlags(flags)
+	cfg.latencyOfSend(flags)
 	cfg.input.register(flags)
 	cfg.kindFlags(flags, "create a queue of this kind", kindClassic, kindQuorum)
 	cfg.streamFlag(flags)
@@ -88,6 +89,7 @@ comes. The second ends at once.
 	cfg.connect.register(flags)
 	cfg.recovery.register(flags)
 	cfg.output.register(flags)
+	cfg.result.register(flags)
 	return cmd
 }
 
@@ -223,10 +225,7 @@ func send(ctx context.Context, cfg *config, u *ui) (err error) {
 	}
 	o.save.writer().End(r)
 
-	if err := u.printResult(ctx, o.json, sentText(r), result.New(r)); err != nil {
-		return err
-	}
-	return verdictError(r, ended)
+	return o.finish(ctx, sentText(r), result.New(r), verdictError(r, ended))
 }
 
 // sentText is the last line of the tutorial's producer, and what the tutorial leaves
@@ -249,7 +248,19 @@ func sentText(r *result.Run) string {
 	if skipped := result.Value(r.Skipped); skipped > 0 {
 		text += fmt.Sprintf("     %d more could not be read or sent, and were skipped\n", skipped)
 	}
+	if s := &r.Settings; s.Rate != "" {
+		text += latencyText(r)
+	}
 	return text + survivedText(r)
+}
+
+// latencyText is lines about how long messages took; "" where that is not known.
+func latencyText(r *result.Run) string {
+	var text strings.Builder
+	for _, line := range report.Latency(r) {
+		text.WriteString("     " + line + "\n")
+	}
+	return text.String()
 }
 
 // survivedText is a line about the outages of a command; "" if there were none.

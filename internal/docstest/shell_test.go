@@ -18,7 +18,7 @@ const (
 
 // TestShell runs the manual's command lines of thump, without a broker: a wrong flag
 // or argument fails before thump looks for one. Those that start a broker are asked
-// for their help instead, which fails for unknown flags, and so are those that read a dump.
+// for their help instead, which fails for unknown flags, and so are those that read a dump or a kept run.
 func TestShell(t *testing.T) {
 	thump := filepath.Join(t.TempDir(), "thump")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", thump, "./cmd/thump")
@@ -73,7 +73,7 @@ func makeFiles(t *testing.T, folder string, args []string) {
 func withoutBroker(args []string, urlFile string) (offline []string, connects bool) {
 	offline = slices.Clone(args)
 	if args[0] == "broker" || args[0] == "completion" || args[0] == "man" || slices.Contains(args, "--private") ||
-		args[0] == "restore" || slices.Contains(args, "--verify") { // which look for their file first
+		args[0] == "restore" || args[0] == "report" || slices.Contains(args, "--verify") { // which look for their file first
 		return append(offline, "--help"), false
 	}
 	for i, arg := range args[:len(args)-1] {

@@ -84,7 +84,11 @@ func (p *publisher) publishPaced(ctx context.Context) error {
 	b := p.newBatch()
 	for n := uint64(0); n < p.own.Len() && ctx.Err() == nil; {
 		ready := p.pace.await(ctx, n, min(uint64(len(b.messages)), p.own.Len()-n))
-		accepted, err := p.pub.Publish(ctx, b.fill(p.own.First+n, ready)...)
+		messages := b.fill(p.own.First+n, ready)
+		for i := 0; b.stamps != nil && i < len(messages); i++ {
+			b.stamps.set(i, p.pace.begin.Add(p.pace.due(n+uint64(i))))
+		}
+		accepted, err := p.pub.Publish(ctx, messages...)
 		p.count(accepted)
 		n += uint64(accepted)
 		if err != nil && ctx.Err() == nil {

@@ -17,7 +17,8 @@ type publisher struct {
 	own       ledger.Range
 	pub       *thump.Publisher
 	times     *sentTimes
-	pace      *pacer // nil without a schedule
+	clock     *clockKeeper // nil where messages do not say when they were sent
+	pace      *pacer       // nil without a schedule
 	published uint64
 	fed       bool // the feed has come to its end
 	err       error
@@ -34,8 +35,11 @@ type publisher struct {
 func (p *publisher) publish(ctx context.Context) error {
 	b := p.newBatch()
 	for next := p.own.First; next <= p.own.Last && ctx.Err() == nil; {
-		messages := b.fill(next, p.own.Last-next+1)
-		p.times.sending(p.number, time.Now())
+		messages, now := b.fill(next, p.own.Last-next+1), time.Now()
+		p.times.sending(p.number, now)
+		if b.stamps != nil {
+			b.stamps.set(0, now)
+		}
 		accepted, err := p.pub.Publish(ctx, messages...)
 		p.count(accepted)
 		next += uint64(accepted)
@@ -60,6 +64,7 @@ type messageBatch struct {
 	bodies   []byte
 	ends     []int
 	keys     []string // routing keys; nil for none
+	stamps   *stamps  // nil for none
 }
 
 // batchSize is how many messages a batch of such bodies has at most.
@@ -72,7 +77,10 @@ func (p *publisher) newBatch() *messageBatch {
 	b := &messageBatch{
 		format: p.format, messages: make([]thump.Message, size), ends: make([]int, 0, size), keys: to.routingKeys(),
 	}
-	if to.transient() {
+	switch {
+	case p.clock != nil:
+		b.stamps = newStamps(b.messages, p.clock.name, p.pace != nil, to.transient())
+	case to.transient():
 		transient := &thump.Properties{DeliveryMode: thump.Transient}
 		for i := range b.messages {
 			b.messages[i].Properties = transient

@@ -23,11 +23,19 @@ type ReceiveConfig struct {
 	// Idle ends the receiving when nothing has come for this long; 0 for never.
 	Idle time.Duration
 
+	// Latency tells how long messages took that say when they were sent: see
+	// SendConfig.Latency.
+	Latency bool
+
 	// Output, if set, has what is received before it is acked.
 	Output Output
 	// Patient lets the end wait until the output has taken what it is given, whatever that
 	// takes: a message that is worked on when the connection is dropped comes again.
 	Patient bool
+
+	// Selection, if set, says which messages are wanted: Count is of those. It does not work
+	// with AutoAck.
+	Selection *Selection
 
 	// Progress is updated with every batch. It must not be nil.
 	Progress *Progress
@@ -66,7 +74,7 @@ type Tally = ledger.TallyCounts
 //
 // The error is why a consumer failed. It is in the verdict too.
 func Receive(ctx context.Context, client *thump.Client, cfg ReceiveConfig, r *result.Run, stop <-chan struct{}) ([]Tally, error) {
-	rec := &receiver{cfg: cfg, client: client}
+	rec := &receiver{cfg: cfg, client: client, clocks: clocks{client: client}}
 	err := rec.receive(ctx, stop)
 	rec.record(r)
 	total := cfg.Total()
@@ -82,6 +90,8 @@ type receiver struct {
 	counts      []Tally
 	redelivered atomic.Uint64
 	first, last time.Time // when the first and the last delivery came, or zero
+	clocks      clocks
+	stamped     stamped
 }
 
 func (rec *receiver) receive(ctx context.Context, stop <-chan struct{}) error {
@@ -98,9 +108,13 @@ func (rec *receiver) receive(ctx context.Context, stop <-chan struct{}) error {
 	in, err := openIntake(ctx, rec.client, intakeConfig{
 		consumers: cfg.Consumers, consumer: cfg.consumer,
 		sink: func(i int, _ string) sink {
-			return &tallySink{tallies[min(i, len(tallies)-1)].Consumer(), &rec.redelivered}
+			counted := &tallySink{tallies[min(i, len(tallies)-1)].Consumer(), &rec.redelivered}
+			if !cfg.Latency {
+				return counted
+			}
+			return &stampSink{tallySink: counted, ctx: ctx, receiver: rec}
 		},
-		count: cfg.Count, each: len(tallies) > 1, output: cfg.Output, patient: cfg.Patient,
+		count: cfg.Count, each: len(tallies) > 1, output: cfg.Output, patient: cfg.Patient, selection: cfg.Selection,
 		progress: cfg.Progress, expectedSeen: seen, expected: expected,
 	})
 	if err != nil {
@@ -126,7 +140,7 @@ func (rec *receiver) receive(ctx context.Context, stop <-chan struct{}) error {
 // more than it may take.
 func (cfg *ReceiveConfig) consumer(i, of int) thump.ConsumerConfig {
 	how := cfg.From.consumer(i, of)
-	if cfg.Count > 0 {
+	if cfg.Count > 0 && cfg.Selection == nil {
 		how.Prefetch = int(min(uint64(how.Prefetch), cfg.Count))
 	}
 	if cfg.Output != nil && how.MaxBatch == 0 {
@@ -152,8 +166,8 @@ func (rec *receiver) wait(ctx context.Context, in *intake, seen, stop <-chan str
 				began = time.Now() // nothing can come
 			}
 			latest := began
-			if _, last := in.times(); last.After(began) {
-				latest = last
+			if seen := in.lastSeen(); seen.After(began) {
+				latest = seen
 			}
 			if time.Since(latest) >= rec.cfg.Idle {
 				return
@@ -181,6 +195,9 @@ func (rec *receiver) record(r *result.Run) {
 	r.Received = &received
 	rec.cfg.Progress.recordOutages(r)
 	r.Redelivered = new(rec.redelivered.Load())
+	if rec.cfg.Latency {
+		rec.recordLatency(r)
+	}
 	recordTimes(r, rec.first, rec.last)
 	r.TotalSeconds = r.ReceiveSeconds
 }

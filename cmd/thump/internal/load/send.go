@@ -34,6 +34,10 @@ type SendConfig struct {
 	Publishers int
 	Window     int // messages in flight for each publisher, with confirms
 
+	// Latency puts two headers into each message, with which a Receive in another process can
+	// tell how long it took. A Feed's messages stay as they are.
+	Latency bool
+
 	// Feed, if set, has the messages, and knows how many: Count is then for the settings
 	// alone. There is one publisher, which keeps their order.
 	Feed Feed
@@ -134,7 +138,8 @@ type sender struct {
 	client     *thump.Client
 	plan       ledger.Plan
 	format     ledger.Format
-	times      *sentTimes // nil with a Feed
+	times      *sentTimes   // nil with a Feed
+	clock      *clockKeeper // nil without Latency
 	publishers []publisher
 
 	// counts are the sums over the publishers. published is, for each publisher, how
@@ -276,9 +281,12 @@ func (s *sender) drain(ctx context.Context) {
 
 // open connects every publisher, so that all are ready when the clock starts.
 func (s *sender) open(ctx context.Context) error {
+	if s.cfg.Latency {
+		s.clock = keepClock(ctx, s.client, s.cfg.Schedule != nil)
+	}
 	for i := range s.publishers {
 		p := &s.publishers[i]
-		p.cfg, p.format, p.number, p.times = &s.cfg, &s.format, i, s.times
+		p.cfg, p.format, p.number, p.times, p.clock = &s.cfg, &s.format, i, s.times, s.clock
 		if s.times != nil {
 			p.own, p.stopwatch = s.plan.Range(i), s.times.stopwatch()
 		}
@@ -314,6 +322,9 @@ func (s *sender) close(ctx context.Context) {
 		}
 		<-p.pub.Done() // where ctx has ended, Close waits for no callback
 	})
+	if s.clock != nil {
+		s.clock.close(ctx)
+	}
 }
 
 // sum adds up what the publishers have counted. All of them have closed. The error

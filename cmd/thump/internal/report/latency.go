@@ -18,8 +18,26 @@ func received(r *result.Run) []string {
 	l := r.ReceiveLatency
 	lines := latency("From publish to receive", l)
 	if lines != nil && l.ClockUncertaintySeconds != nil {
-		lines = append(lines, fmt.Sprintf("Sender and receiver have different clocks, %s apart, and this difference is known to within %s.",
-			took(math.Abs(result.Value(l.ClockOffsetSeconds))), took(*l.ClockUncertaintySeconds)))
+		text := fmt.Sprintf("The clocks of sender and receiver are %s apart, which is subtracted, and known to within %s",
+			took(math.Abs(result.Value(l.ClockOffsetSeconds))), took(*l.ClockUncertaintySeconds))
+		if l.Early > 0 {
+			text += fmt.Sprintf("; by that %s before they were sent", messages(l.Early)+" came")
+		}
+		lines = append(lines, text+".")
+	}
+	if n := result.Value(r.Untimed); n > 0 {
+		lines = append(lines, fmt.Sprintf("Without a latency: %s that did not say when they were sent, or by a clock that nobody answered for (both commands need --latency, at the same time).", messages(n)))
+	}
+	return lines
+}
+
+// Latency returns what is known of how long a command's messages took, a line for each thing;
+// nothing where nothing is.
+func Latency(r *result.Run) []string {
+	r = shown(r)
+	lines := append(append(schedule(r), confirmed(r)...), received(r)...)
+	for i := range lines {
+		lines[i] = spaces(lines[i])
 	}
 	return lines
 }

@@ -136,3 +136,6 @@ func batches(s *result.Settings) string {
 func backlogShare(r *result.Run) string {
 	return percent(result.Value(r.BacklogAtSendEnd), result.Value(r.Sent))
 }
+
+// PlaceName is what a run went through: "classic queue".
+func PlaceName(r *result.Run) string { return placeOf(shown(r)).name }

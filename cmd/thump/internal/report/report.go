@@ -17,6 +17,26 @@ const (
 	tutorialReceiveSeconds = 250.67
 )
 
+// Finding is one of the five findings: a title, and sentences. A no-break space stands between
+// a number and its unit.
+type Finding struct {
+	Title string
+	Lines []string
+}
+
+// Findings are the tutorial's five findings as the run measured them.
+func Findings(r *result.Run) []Finding {
+	r = shown(r)
+	p := placeOf(r)
+	return []Finding{
+		{"Producer performance", producer(r)},
+		{"Consumer performance", consumer(r, &p)},
+		{"Asynchronous nature", asynchronous(r, &p)},
+		{"Scalability", scalability(r, &p)},
+		{"Reliability", reliability(r, &p)},
+	}
+}
+
 // Text returns "Results and analysis" of a run: the tutorial's five findings as this
 // run measured them, with the tutorial's own figures beside them. The last line is
 // the verdict.
@@ -24,20 +44,9 @@ func Text(r *result.Run) string {
 	r = shown(r)
 	var b strings.Builder
 	b.WriteString("Results and analysis\n")
-	p := placeOf(r)
-	findings := []struct {
-		title string
-		lines []string
-	}{
-		{"Producer performance", producer(r)},
-		{"Consumer performance", consumer(r, &p)},
-		{"Asynchronous nature", asynchronous(r, &p)},
-		{"Scalability", scalability(r, &p)},
-		{"Reliability", reliability(r, &p)},
-	}
-	for i, f := range findings {
-		fmt.Fprintf(&b, "\n%d. %s\n", i+1, f.title)
-		for _, line := range f.lines {
+	for i, f := range Findings(r) {
+		fmt.Fprintf(&b, "\n%d. %s\n", i+1, f.Title)
+		for _, line := range f.Lines {
 			b.WriteString(wrap(line, "   "))
 		}
 	}

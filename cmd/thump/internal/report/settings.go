@@ -5,17 +5,30 @@ import (
 	"strings"
 
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
+	"github.com/thumpmq/thump/internal/printable"
 )
+
+// Row is a setting in words.
+type Row struct{ Name, Text string }
 
 // Settings returns the effective settings of a command, for the start of its output.
 // It needs only the record's Command, Settings and Broker.
 func Settings(r *result.Run) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "thump %s\n", printable.Text(r.Command))
+	for _, row := range SettingRows(r) {
+		fmt.Fprintf(&b, "  %-11s %s\n", row.Name, row.Text)
+	}
+	return b.String()
+}
+
+// SettingRows are the lines of Settings.
+func SettingRows(r *result.Run) []Row {
 	r = shown(r)
 	s, p := &r.Settings, placeOf(r)
-	var b strings.Builder
-	fmt.Fprintf(&b, "thump %s\n", r.Command)
+	var rows []Row
 	row := func(name string, words ...string) {
-		fmt.Fprintf(&b, "  %-11s %s\n", name, strings.Join(words, ", "))
+		rows = append(rows, Row{name, strings.Join(words, ", ")})
 	}
 	broker := strings.TrimSpace(r.Broker.Product + " " + r.Broker.Version)
 	if r.Broker.Private {
@@ -46,6 +59,9 @@ func Settings(r *result.Run) string {
 	}
 	if r.Command != "send" {
 		row("consumers", append([]string{fmt.Sprint(s.Consumers)}, p.consuming...)...)
+		if words := work(s); words != nil {
+			row("work", words...)
+		}
 	}
 	if s.Output != "" {
 		row("output", s.Output)
@@ -61,7 +77,7 @@ func Settings(r *result.Run) string {
 	if s.DiskBytes != nil {
 		row("disk", spaces(disk(s)))
 	}
-	return b.String()
+	return rows
 }
 
 // outages says what becomes of the command in one.

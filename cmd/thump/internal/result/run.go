@@ -43,6 +43,11 @@ type Run struct {
 	// had come before a consumer lost its connection. Nothing explains the rest.
 	DuplicatedResent      *uint64 `json:"duplicated_resent"`
 	DuplicatedRedelivered *uint64 `json:"duplicated_redelivered"`
+	// Requeued is how many deliveries the consumers gave back, as --requeue asks: those are no
+	// part of Received. Dropped is how many they rejected, after they had been received. Both
+	// are nil where nobody asked.
+	Requeued *uint64 `json:"requeued"`
+	Dropped  *uint64 `json:"dropped"`
 	// Redelivered is, for receive, how many deliveries the broker marked as redelivered.
 	Redelivered *uint64 `json:"redelivered"`
 
@@ -74,6 +79,10 @@ type Run struct {
 	// They are nil where they were not measured.
 	ConfirmLatency *Latency `json:"confirm_latency"`
 	ReceiveLatency *Latency `json:"receive_latency"`
+
+	// Untimed is, for receive, how many messages have no latency, because they did not say when
+	// they were sent, or by a clock of which nothing is known. It is nil where nobody asked.
+	Untimed *uint64 `json:"untimed"`
 
 	// BytesOnWire is the size of the frames that carried the messages to a stream.
 	// CompressionRatio is the size of the bodies divided by it: below 1 if the
@@ -126,7 +135,13 @@ type Settings struct {
 	Confirms   bool   `json:"confirms"`
 	AutoAck    bool   `json:"auto_ack"`
 	Sequential bool   `json:"sequential"`
-	Output     string `json:"output"` // of receive: where the messages go
+	// Work is the time that each message takes a consumer, in the user's words; "" for none.
+	// RequeueShare and RejectShare are the shares of deliveries that consumers give back, and
+	// reject.
+	Work         string  `json:"work"`
+	RequeueShare float64 `json:"requeue_share"`
+	RejectShare  float64 `json:"reject_share"`
+	Output       string  `json:"output"` // of receive: where the messages go
 	// Recovery says whether the command goes on through an outage, and GiveUpSeconds for
 	// how long it waits for the broker; 0 for ever.
 	Recovery      bool    `json:"recovery"`

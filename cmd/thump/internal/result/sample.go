@@ -75,6 +75,9 @@ type Latency struct {
 	// difference of their clocks that was subtracted, and how far off it may be.
 	ClockOffsetSeconds      *float64 `json:"clock_offset_seconds"`
 	ClockUncertaintySeconds *float64 `json:"clock_uncertainty_seconds"`
+	// Early is how many messages came before they were sent, by two clocks that are not exact:
+	// they count as having taken no time.
+	Early uint64 `json:"early"`
 
 	// Histogram is all of it, as HdrHistogram encodes it (V2, compressed, base64): values in
 	// microseconds, three digits. Histograms of several runs can be added up.

@@ -1,0 +1,192 @@
+package load
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/thumpmq/thump"
+)
+
+// clockQueue begins the names of queues where a sender is asked for the time.
+const clockQueue = "thump-clock-"
+
+// thisMachine names this machine's clock: all processes that share it say the same, those in
+// other containers too. Others say something else.
+//
+//nolint:gochecknoglobals // it does not change while the machine runs
+var thisMachine = sync.OnceValue(func() string {
+	name, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		host, _ := os.Hostname()
+		name = []byte(host)
+	}
+	h := fnv.New64a()
+	h.Write(bytes.TrimSpace(name))
+	return strconv.FormatUint(h.Sum64(), 36)
+})
+
+// clockKeeper answers for the clock of a sender: whoever puts a message into its queue gets
+// the time back.
+type clockKeeper struct {
+	name clockName
+	con  *thump.Consumer
+	pub  *thump.Publisher
+	done chan struct{}
+}
+
+// keepClock starts to answer. Where the broker lets nobody make a queue for that, nobody is
+// answered: receivers on this machine need no answer.
+func keepClock(ctx context.Context, client *thump.Client, due bool) *clockKeeper {
+	k := &clockKeeper{name: clockName{machine: thisMachine(), due: due}}
+	queue := clockQueue + rand.Text()
+	var err error
+	k.con, err = client.Consumer(ctx, thump.ConsumerConfig{
+		Declare: &thump.QueueSpec{Name: queue, Kind: thump.Classic, Expires: time.Minute}, AutoAck: true,
+	})
+	if err != nil {
+		return k
+	}
+	if k.pub, err = client.Publisher(ctx, thump.PublisherConfig{To: thump.Queue(queue)}); err != nil {
+		_ = k.con.Close(ctx)
+		k.con = nil
+		return k
+	}
+	k.name.queue, k.done = queue, make(chan struct{})
+	go k.answer(context.WithoutCancel(ctx))
+	return k
+}
+
+// answer ends when the consumer closes.
+func (k *clockKeeper) answer(ctx context.Context) {
+	defer close(k.done)
+	for {
+		batch, err := k.con.Receive(ctx)
+		if err != nil {
+			return
+		}
+		now := strconv.AppendInt(nil, time.Now().UnixMicro(), 10)
+		for i := range batch.Deliveries {
+			if to := batch.Deliveries[i].ReplyTo(); to != "" {
+				// Nobody waits long for an answer, and who gets none asks again.
+				_, _ = k.pub.Publish(ctx, thump.Message{Body: now, RoutingKey: to})
+			}
+		}
+	}
+}
+
+func (k *clockKeeper) close(ctx context.Context) {
+	if k.con == nil {
+		return
+	}
+	_ = k.con.Close(ctx)
+	<-k.done
+	_ = k.pub.Close(ctx)
+}
+
+// reading is what is known of a sender's clock.
+type reading struct {
+	ok bool
+	// offset is by how much that clock is ahead of this one; it may be off by uncertainty.
+	offset, uncertainty time.Duration
+	own, due            bool // it is this machine's; messages say when they were due
+}
+
+// clocks are those of the senders that messages come from. It is safe for concurrent use.
+type clocks struct {
+	client *thump.Client
+
+	mu    sync.Mutex
+	known map[string]*reading
+}
+
+// clocksMost is how many different clocks are asked. Each costs a moment, and a header is what
+// anybody writes.
+const clocksMost = 100
+
+// of is what is known of the clock with that name. The first who asks waits until its sender
+// has answered.
+func (c *clocks) of(ctx context.Context, name string) *reading {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r, there := c.known[name]
+	if there {
+		return r
+	}
+	r = new(reading)
+	if clock, ok := parseClockName(name); ok && len(c.known) < clocksMost {
+		if r.due = clock.due; clock.machine == thisMachine() {
+			r.own, r.ok = true, true
+		} else if clock.queue != "" {
+			r.offset, r.uncertainty, r.ok = readClock(ctx, c.client, clock.queue)
+		}
+		if c.known == nil {
+			c.known = make(map[string]*reading)
+		}
+		c.known[name] = r
+	}
+	return r
+}
+
+const (
+	// clockQuestions is how often a clock is read: the quickest answer says most.
+	clockQuestions = 20
+	// clockTimeout is how long all answers may take.
+	clockTimeout = 3 * time.Second
+)
+
+// readClock asks a sender for the time: through the broker, as that is what both can reach. The
+// answer was given between question and receipt, and nobody knows when; so half of the quickest
+// round trip is what the difference may be off by.
+func readClock(ctx context.Context, client *thump.Client, queue string) (offset, uncertainty time.Duration, ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, clockTimeout)
+	defer cancel()
+	replies, err := client.Consumer(ctx, thump.ConsumerConfig{Declare: &thump.QueueSpec{Exclusive: true}, AutoAck: true})
+	if err != nil {
+		return 0, 0, false
+	}
+	defer func() { _ = replies.Close(ctx) }()
+	pub, err := client.Publisher(ctx, thump.PublisherConfig{To: thump.Queue(queue)})
+	if err != nil {
+		return 0, 0, false
+	}
+	defer func() { _ = pub.Close(ctx) }()
+	question := thump.Message{Properties: &thump.Properties{ReplyTo: replies.Queue(), Expiration: clockTimeout}}
+	for range clockQuestions {
+		asked := time.Now()
+		theirs, err := askClock(ctx, pub, replies, question)
+		if err != nil {
+			break // what was answered before counts
+		}
+		trip := time.Since(asked)
+		if !ok || trip/2 < uncertainty {
+			offset, uncertainty, ok = theirs.Sub(asked.Add(trip/2)), trip/2, true
+		}
+	}
+	return offset, uncertainty, ok
+}
+
+func askClock(ctx context.Context, pub *thump.Publisher, replies *thump.Consumer, question thump.Message) (time.Time, error) {
+	if err := pub.Send(ctx, question); err != nil {
+		return time.Time{}, err
+	}
+	batch, err := replies.Receive(ctx)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if len(batch.Deliveries) != 1 {
+		return time.Time{}, errors.New("not one answer")
+	}
+	micros, err := strconv.ParseInt(string(batch.Deliveries[0].Body), 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("what time is it: %w", err)
+	}
+	return time.UnixMicro(micros), nil
+}

@@ -1,0 +1,91 @@
+package load
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
+)
+
+// stamped is what messages that say when they were sent told, besides their latencies.
+type stamped struct {
+	mu sync.Mutex
+	// untimed messages do not say when they were sent, or by a clock of which nothing is
+	// known. early ones have come before they were sent, by what is known of the clocks.
+	untimed, early uint64
+	due            bool     // some say when they were due
+	clock          *reading // the one of another machine that is known least exactly; nil for none
+}
+
+// stampSink is a tallySink that tells how long messages took as well.
+type stampSink struct {
+	*tallySink
+	ctx      context.Context //nolint:containedctx // a sink lives as long as its intake
+	receiver *receiver
+
+	latest string // the latest header, and its clock
+	clock  *reading
+	took   []took
+}
+
+func (s *stampSink) record(deliveries []thump.Delivery, now time.Time) {
+	s.tallySink.record(deliveries, now)
+	var untimed, early uint64
+	due := false
+	micros := now.UnixMicro()
+	for i := range deliveries {
+		sent, name, ok := stampOf(&deliveries[i])
+		if ok && (s.clock == nil || name != s.latest) {
+			s.latest, s.clock = name, s.receiver.clocks.of(s.ctx, name)
+		}
+		if !ok || !s.clock.ok {
+			untimed++
+			continue
+		}
+		d := between(sent, micros) + s.clock.offset
+		if d < 0 {
+			early++
+		}
+		due = due || s.clock.due
+		s.took = append(s.took, took{d, 1})
+	}
+	s.receiver.cfg.Progress.receiveLatency.record(s.took)
+	s.took = s.took[:0]
+	s.receiver.stamped.note(untimed, early, due, s.clock)
+}
+
+// between is the time between two moments in microseconds since 1970, the first of which
+// somebody else has written: no more than a day each way, which is all that a histogram keeps.
+func between(sent, came int64) time.Duration {
+	const day = int64(24 * time.Hour / time.Microsecond)
+	return time.Duration(came-min(max(sent, came-day), came+day)) * time.Microsecond
+}
+
+func (s *stamped) note(untimed, early uint64, due bool, clock *reading) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.untimed += untimed
+	s.early += early
+	s.due = s.due || due
+	if clock != nil && clock.ok && !clock.own && (s.clock == nil || clock.uncertainty > s.clock.uncertainty) {
+		s.clock = clock
+	}
+}
+
+// recordLatency writes what the messages said to r.
+func (rec *receiver) recordLatency(r *result.Run) {
+	s := &rec.stamped
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r.Untimed = &s.untimed
+	l := rec.cfg.Progress.receiveLatency.latency(s.due)
+	if r.ReceiveLatency = l; l == nil {
+		return
+	}
+	l.Early = s.early
+	if s.clock != nil {
+		l.ClockOffsetSeconds, l.ClockUncertaintySeconds = seconds(s.clock.offset), seconds(s.clock.uncertainty)
+	}
+}

@@ -1,0 +1,209 @@
+package page
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
+)
+
+// The drawing area has these coordinates, whatever its size on the screen: the browser
+// stretches it, and what is written beside it stays as it is.
+const (
+	areaWidth  = 10000
+	areaHeight = 1000
+)
+
+// point is one of a line. A y that is NaN interrupts the line.
+type point struct{ x, y float64 }
+
+// line is one line of a chart.
+type line struct {
+	Name   string
+	Class  string // of the style: its color
+	Column int    // of the table that has its numbers
+	Whole  string // what the legend says of it while nothing is pointed at
+	Fill   bool   // the area below is filled
+	Step   bool   // it keeps its value until the next point
+	points []point
+}
+
+// scale says how the numbers of a chart are written at its side, and whether the scale is logarithmic.
+type scale struct {
+	log   bool
+	write func(float64) string
+}
+
+// chart is a chart as the page's template has it.
+type chart struct {
+	ID, Title, Note string
+	Label           string // what it shows, in words, for who does not see it
+	Table           string // the id of the table that has its numbers
+	Zoom            bool   // its x is time
+	End             float64
+	Lines           []line
+	Y, X            []tick
+	Bands           []band
+	Marks           []mark
+	Grid            string
+}
+
+// band is a part of the time in which something was so.
+type band struct{ X, Width, Class string }
+
+// mark is an event on a chart.
+type mark struct {
+	X       string // in the coordinates of the area
+	At      string // in percent of its width
+	Seconds float64
+	Class   string
+	Number  string // of the event; empty where there is no room
+}
+
+// Path is the line, as SVG has it.
+func (l *line) path(x, y axis, close bool) string {
+	d := make([]byte, 0, 12*len(l.points))
+	down, last, before := false, 0, 0
+	for _, p := range l.points {
+		if math.IsNaN(p.y) || math.IsInf(p.y, 0) || y.log && p.y <= 0 {
+			if down && close {
+				d = base(d, last)
+			}
+			down = false
+			continue
+		}
+		px, py := int(math.Round(x.at(p.x)*areaWidth)), areaHeight-int(math.Round(min(1, max(0, y.at(p.y)))*areaHeight))
+		switch {
+		case !down && close:
+			d = fmt.Appendf(d, "M%d %dL%d %d", px, areaHeight, px, py)
+		case !down:
+			d = fmt.Appendf(d, "M%d %d", px, py)
+		case l.Step:
+			d = fmt.Appendf(d, "L%d %dL%d %d", px, before, px, py)
+		default:
+			d = append(d, 'L')
+			d = strconv.AppendInt(d, int64(px), 10)
+			d = append(d, ' ')
+			d = strconv.AppendInt(d, int64(py), 10)
+		}
+		down, last, before = true, px, py
+	}
+	if down && close {
+		d = base(d, last)
+	}
+	return string(d)
+}
+
+// base ends a filled area at the bottom.
+func base(d []byte, x int) []byte { return fmt.Appendf(d, "L%d %dZ", x, areaHeight) }
+
+// drawn is a line with its path.
+type drawn struct {
+	Class, D, Area string
+}
+
+// draw lays the lines out. It returns nil where there is nothing to draw.
+func (c *chart) draw(x axis, s scale) *view {
+	low, high := math.Inf(1), 0.0
+	for _, l := range c.Lines {
+		for _, p := range l.points {
+			if math.IsNaN(p.y) || math.IsInf(p.y, 0) {
+				continue
+			}
+			high = max(high, p.y)
+			if p.y > 0 {
+				low = min(low, p.y)
+			}
+		}
+	}
+	if math.IsInf(low, 0) {
+		low, high = 1, 1
+		if s.log {
+			return nil
+		}
+	}
+	y, ticks := upTo(high)
+	if s.log {
+		y, ticks = decades(low, high)
+	}
+	v := &view{chart: c}
+	for _, value := range ticks {
+		part := y.at(value)
+		c.Y = append(c.Y, tick{at(1 - part), s.write(value)})
+		c.Grid += fmt.Sprintf("M0 %.0fH%d", areaHeight*(1-part), areaWidth)
+	}
+	for i := range c.Lines {
+		l := &c.Lines[i]
+		d := drawn{Class: l.Class, D: l.path(x, y, false)}
+		if l.Fill {
+			d.Area = l.path(x, y, true)
+		}
+		v.Paths = append(v.Paths, d)
+	}
+	return v
+}
+
+// view is a chart that is laid out.
+type view struct {
+	*chart
+	Paths []drawn
+}
+
+// fault reports whether an event is one that the user did not want.
+func fault(kind result.EventKind) bool {
+	switch kind {
+	case result.Disconnected, result.Blocked, result.AlarmRaised:
+		return true
+	default:
+		return false
+	}
+}
+
+// ends are the events that end what others began.
+var ends = map[result.EventKind]result.EventKind{
+	result.Disconnected: result.Recovered, result.Blocked: result.Unblocked, result.AlarmRaised: result.AlarmCleared,
+}
+
+const (
+	marksMost = 200 // on a chart
+	// markRoom is how far apart, as a part of the width, two numbers must be to be read.
+	markRoom = 0.025
+)
+
+// mark marks the events on a chart.
+func (c *chart) mark(events []result.Event, x axis) {
+	next := math.Inf(-1)
+	for i, e := range events {
+		part := x.at(e.Seconds)
+		if i == marksMost || !(part >= 0 && part <= 1) {
+			continue
+		}
+		m := mark{X: fmt.Sprintf("%.0f", part*areaWidth), At: at(part), Seconds: e.Seconds, Class: eventClass(e.Kind)}
+		if part >= next {
+			m.Number, next = strconv.Itoa(i+1), part+markRoom
+		}
+		c.Marks = append(c.Marks, m)
+		if end := ends[e.Kind]; end != "" {
+			until := 1.0
+			for _, later := range events[i+1:] {
+				if later.Kind == end {
+					until = min(1, x.at(later.Seconds))
+					break
+				}
+			}
+			c.Bands = append(c.Bands, band{m.X, fmt.Sprintf("%.0f", max(8, (until-part)*areaWidth)), eventClass(e.Kind)})
+		}
+	}
+}
+
+func eventClass(kind result.EventKind) string {
+	switch {
+	case fault(kind):
+		return "bad"
+	case kind == result.Recovered, kind == result.Unblocked, kind == result.AlarmCleared:
+		return "good"
+	default:
+		return "plain"
+	}
+}

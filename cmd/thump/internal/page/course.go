@@ -1,0 +1,221 @@
+package page
+
+import (
+	"math"
+
+	"github.com/thumpmq/thump/cmd/thump/internal/report"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
+)
+
+// pointsMost is how many samples a page shows of a run: about as many as a screen can.
+const pointsMost = 600
+
+// table is a table of numbers. Charts point to its columns, and the script reads what it shows
+// from its cells.
+type table struct {
+	ID   string
+	Head []string
+	Rows []row
+}
+
+// row is a line of a table. X is where it is on the charts.
+type row struct {
+	X     string
+	Name  string
+	Cells []string
+}
+
+// course is the samples of a run, column by column. A number that is not known is NaN.
+type course struct {
+	id      string
+	end     float64
+	every   int // how many samples stand in one
+	samples []result.Sample
+	columns map[string]column
+	table   table
+}
+
+type column struct {
+	at     int // in the table, from 1
+	values []float64
+}
+
+func newCourse(id string, r *result.Run) *course {
+	c := &course{id: id, every: (len(r.Samples) + pointsMost - 1) / pointsMost, columns: map[string]column{}}
+	for i := 0; i < len(r.Samples); i += c.every {
+		c.samples = append(c.samples, together(r.Samples[i:min(i+c.every, len(r.Samples))]))
+	}
+	c.table.ID, c.table.Head = id+"-samples", []string{"time"}
+	for i := range c.samples {
+		c.end = min(most, max(c.end, c.samples[i].Seconds))
+	}
+	for _, e := range r.Events {
+		if e.Seconds < c.end*1.1 {
+			c.end = max(c.end, e.Seconds)
+		}
+	}
+	for i := range c.samples {
+		t := c.samples[i].Seconds
+		c.table.Rows = append(c.table.Rows, row{X: trim6(t), Name: exact(t)})
+	}
+	readers := uint64(1)
+	if k := r.Settings.Kind; k == result.Stream || k == result.SuperStream {
+		readers = uint64(max(1, r.Settings.Consumers))
+	}
+	c.counts(readers)
+	c.latencies()
+	c.resources()
+	return c
+}
+
+// counts are the columns of what was sent and received.
+func (c *course) counts(readers uint64) {
+	rate := func(of func(*result.Sample) uint64) func(s, before *result.Sample) float64 {
+		return func(s, before *result.Sample) float64 {
+			passed := s.Seconds - before.Seconds
+			if passed <= 0 {
+				return math.NaN()
+			}
+			return (float64(of(s)) - float64(of(before))) / passed
+		}
+	}
+	per := func(x float64) string { return report.Number(result.PerSecond, x) }
+	if c.any(func(s *result.Sample) uint64 { return s.Sent }) {
+		c.add("sent", "sent/s", per, rate(func(s *result.Sample) uint64 { return s.Sent }))
+	}
+	if c.any(func(s *result.Sample) uint64 { return s.Confirmed }) {
+		c.add("confirmed", "confirmed/s", per, rate(func(s *result.Sample) uint64 { return s.Confirmed }))
+	}
+	if c.any(func(s *result.Sample) uint64 { return s.Received }) {
+		c.add("received", "received/s", per, rate(func(s *result.Sample) uint64 { return s.Received }))
+	}
+	c.add("wanted", "wanted/s", per, func(s, _ *result.Sample) float64 { return known(s.WantedRate) })
+	c.add("late", "behind schedule", report.Took, func(s, _ *result.Sample) float64 { return known(s.LateSeconds) })
+	if c.columns["sent"].values != nil && c.columns["received"].values != nil {
+		c.add("waiting", "sent, not received", per, func(s, _ *result.Sample) float64 {
+			return max(0, float64(s.Sent)-float64(s.Received)/float64(readers))
+		})
+	}
+	broker := func(of func(*result.BrokerSample) float64) func(s, _ *result.Sample) float64 {
+		return func(s, _ *result.Sample) float64 {
+			if s.Broker == nil {
+				return math.NaN()
+			}
+			return of(s.Broker)
+		}
+	}
+	c.add("ready", "ready", per, broker(func(b *result.BrokerSample) float64 { return count(b.Ready) }))
+	c.add("unacked", "unacked", per, broker(func(b *result.BrokerSample) float64 { return count(b.Unacked) }))
+	c.add("published", "broker: published/s", per, broker(func(b *result.BrokerSample) float64 { return known(b.PublishRate) }))
+	c.add("delivered", "broker: delivered/s", per, broker(func(b *result.BrokerSample) float64 { return known(b.DeliverRate) }))
+	c.add("flow", "connections in flow control", per, broker(func(b *result.BrokerSample) float64 { return count(b.Flow) }))
+	c.add("blocked", "connections blocked", per, broker(func(b *result.BrokerSample) float64 { return count(b.Blocked) }))
+}
+
+// latencies are the columns of latencies, "confirm p99" and so on.
+func (c *course) latencies() {
+	for _, which := range []struct {
+		name string
+		of   func(*result.Sample) *result.Percentiles
+	}{
+		{"confirm", func(s *result.Sample) *result.Percentiles { return s.ConfirmLatency }},
+		{"receive", func(s *result.Sample) *result.Percentiles { return s.ReceiveLatency }},
+	} {
+		for _, p := range percentiles {
+			c.add(which.name+" "+p.name, which.name+" "+p.name, report.Took, func(s, _ *result.Sample) float64 {
+				if of := which.of(s); of != nil && of.Count > 0 {
+					return p.of(of)
+				}
+				return math.NaN()
+			})
+		}
+	}
+}
+
+var percentiles = []struct {
+	name string
+	of   func(*result.Percentiles) float64
+}{
+	{"p50", func(p *result.Percentiles) float64 { return p.P50 }},
+	{"p95", func(p *result.Percentiles) float64 { return p.P95 }},
+	{"p99", func(p *result.Percentiles) float64 { return p.P99 }},
+	{"p99.9", func(p *result.Percentiles) float64 { return p.P999 }},
+	{"max", func(p *result.Percentiles) float64 { return p.Max }},
+}
+
+// resources are the columns of what both sides used.
+func (c *course) resources() {
+	cores := func(x float64) string { return report.Number(result.Cores, x) }
+	bytes := func(x float64) string { return report.Number(result.Bytes, x) }
+	c.add("client cpu", "thump: CPU", cores, func(s, _ *result.Sample) float64 { return known(s.Client.CPU) })
+	c.add("client memory", "thump: memory", bytes, func(s, _ *result.Sample) float64 { return count(s.Client.MemoryBytes) })
+	c.add("gc", "thump: GC pauses", report.Took, func(s, _ *result.Sample) float64 { return known(s.Client.GCPauseSeconds) })
+	c.add("broker cpu", "RabbitMQ: CPU", cores, func(s, _ *result.Sample) float64 {
+		if s.Broker == nil {
+			return math.NaN()
+		}
+		return known(s.Broker.CPU)
+	})
+	c.add("broker memory", "RabbitMQ: memory", bytes, func(s, _ *result.Sample) float64 {
+		if s.Broker == nil {
+			return math.NaN()
+		}
+		return count(s.Broker.MemoryBytes)
+	})
+	c.add("disk", "RabbitMQ: disk free", bytes, func(s, _ *result.Sample) float64 {
+		if s.Broker == nil {
+			return math.NaN()
+		}
+		return count(s.Broker.DiskFreeBytes)
+	})
+}
+
+// add adds a column, unless no sample has anything for it.
+func (c *course) add(key, head string, write func(float64) string, of func(s, before *result.Sample) float64) {
+	values, some := make([]float64, len(c.samples)), false
+	before := &result.Sample{}
+	for i := range c.samples {
+		values[i] = of(&c.samples[i], before)
+		some = some || !math.IsNaN(values[i])
+		before = &c.samples[i]
+	}
+	if !some {
+		return
+	}
+	c.table.Head = append(c.table.Head, head)
+	c.columns[key] = column{len(c.table.Head) - 1, values}
+	for i, x := range values {
+		text := ""
+		if !math.IsNaN(x) {
+			text = write(x)
+		}
+		c.table.Rows[i].Cells = append(c.table.Rows[i].Cells, text)
+	}
+}
+
+func (c *course) any(of func(*result.Sample) uint64) bool {
+	return len(c.samples) > 0 && of(&c.samples[len(c.samples)-1]) > 0
+}
+
+// together is one sample for several that follow each other.
+func together(samples []result.Sample) result.Sample {
+	one := samples[0]
+	for i := range samples[1:] {
+		one = result.Merge(&one, &samples[i+1])
+	}
+	return one
+}
+
+func known(x *float64) float64 {
+	if x == nil {
+		return math.NaN()
+	}
+	return *x
+}
+
+func count(n *uint64) float64 {
+	if n == nil {
+		return math.NaN()
+	}
+	return float64(*n)
+}

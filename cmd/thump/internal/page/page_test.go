@@ -1,0 +1,188 @@
+package page
+
+import (
+	"bytes"
+	"math"
+	"math/rand/v2"
+	"os"
+	"reflect"
+	"testing"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/thumpmq/thump/cmd/thump/internal/compare"
+	"github.com/thumpmq/thump/cmd/thump/internal/latency"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
+)
+
+// longRun makes a plausible run: a rate that is asked for, an outage, an alarm, a queue that
+// fills and drains.
+func longRun(seconds int, rate float64, prefetch int) *result.Run {
+	random := rand.New(rand.NewPCG(7, uint64(prefetch)))
+	r := &result.Run{
+		Command: "run", Verdict: result.OK, StartedAt: "2026-03-14T15:09:26Z",
+		Settings: result.Settings{
+			ThumpVersion: "0.1.0", URL: "amqp://guest:***@localhost:5672", Queue: "orders", Kind: result.Quorum, Durable: new(true),
+			Body: "100 bytes", BodyBytes: 100, Publishers: 2, Consumers: 4, Window: 10000, Prefetch: prefetch, Confirms: true, Recovery: true, GiveUpSeconds: 60,
+		},
+		Broker: result.Broker{Product: "RabbitMQ", Version: "4.3.6"},
+	}
+	confirms, receives := latency.New(), latency.New()
+	var sent, received float64
+	for s := 1; s <= seconds; s++ {
+		t := float64(s) / float64(seconds)
+		in, out := rate*(1+0.04*random.NormFloat64()), rate*0.93*(1+0.05*random.NormFloat64())
+		if t > 0.7 {
+			in = 0
+		}
+		if t > 0.40 && t < 0.43 {
+			in, out = 0, 0
+		}
+		sent += max(0, in)
+		received = min(sent, received+max(0, out))
+		sample := result.Sample{Seconds: float64(s) + 0.003*random.Float64(), Sent: uint64(sent), Confirmed: uint64(sent * 0.9999), Received: uint64(received)}
+		if t <= 0.7 {
+			sample.WantedRate, sample.LateSeconds = &rate, new(math.Abs(0.002*random.NormFloat64()))
+		}
+		c, v := latency.New(), latency.New()
+		for range 200 {
+			base := 0.0008 * math.Exp(0.4*random.NormFloat64())
+			if random.IntN(150) == 0 {
+				base *= 20
+			}
+			c.Record(time.Duration(base*1e9), uint64(rate/200)+1)
+			v.Record(time.Duration((base*2+(sent-received)/rate)*1e9), uint64(rate/200)+1)
+		}
+		if in > 0 {
+			sample.ConfirmLatency = c.Percentiles()
+			confirms.Add(c)
+		}
+		if out > 0 {
+			sample.ReceiveLatency = v.Percentiles()
+			receives.Add(v)
+		}
+		sample.Client = result.ClientSample{CPU: new(0.3 + 0.02*random.NormFloat64()), MemoryBytes: new(uint64(24e6 + 1e6*random.Float64())), GCPauseSeconds: new(0.0001)}
+		sample.Broker = &result.BrokerSample{
+			Ready: new(uint64(max(0, sent-received-4000))), Unacked: new(uint64(min(sent-received, 4000))), PublishRate: &in, DeliverRate: &out,
+			CPU: new(1.4 + 0.1*random.NormFloat64()), MemoryBytes: new(uint64(180e6 + (sent-received)*180)), DiskFreeBytes: new(uint64(80e9)), Flow: new(uint64(random.IntN(2))), Blocked: new(uint64(0)),
+		}
+		r.Samples = append(r.Samples, sample)
+	}
+	end := float64(seconds)
+	r.Events = []result.Event{
+		{Seconds: 0.40 * end, Kind: result.Disconnected, Text: "publisher 1: connection reset by peer"},
+		{Seconds: 0.43 * end, Kind: result.Recovered, Text: "publisher 1, after 18.0 s; 4,096 messages sent again"},
+		{Seconds: 0.55 * end, Kind: result.AlarmRaised, Text: "memory"},
+		{Seconds: 0.58 * end, Kind: result.AlarmCleared, Text: "memory"},
+		{Seconds: 0.70 * end, Kind: result.SendingEnded, Text: "all messages are confirmed"},
+	}
+	n := uint64(sent)
+	for _, p := range []**uint64{&r.Sent, &r.Confirmed, &r.Received, &r.Unique} {
+		*p = &n
+	}
+	for _, p := range []**uint64{&r.Lost, &r.Duplicated, &r.Reordered, &r.Corrupted, &r.Unexpected, &r.Rejected, &r.Returned, &r.Unknown} {
+		*p = new(uint64(0))
+	}
+	r.Settings.Count = n
+	r.SendSeconds, r.ReceiveSeconds, r.TotalSeconds = new(0.7*end), new(end), new(end)
+	r.SendRatePerSecond, r.ReceiveRatePerSecond = result.Rate(&n, r.SendSeconds), result.Rate(&n, r.ReceiveSeconds)
+	r.ClientCPUSeconds, r.BrokerCPUSeconds, r.ClientRSSPeakBytes = new(0.3*end), new(1.4*end), new(uint64(26e6))
+	r.BacklogAtSendEnd = new(uint64(sent * 0.07))
+	r.ConfirmLatency, r.ReceiveLatency = confirms.Latency(), receives.Latency()
+	return r
+}
+
+func pageOf(t *testing.T, sources ...compare.Source) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	if err := Write(&b, compare.Groups(sources...)); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestSize: a run of ten minutes takes less than 2 MB.
+func TestSize(t *testing.T) {
+	page := pageOf(t, compare.Source{Name: "run.json", Runs: []*result.Run{longRun(600, 170_000, 2000)}})
+	t.Logf("%d bytes", len(page))
+	if len(page) > 2_000_000 {
+		t.Errorf("it takes %d bytes", len(page))
+	}
+	if name := os.Getenv("THUMP_TEST_PAGE"); name != "" {
+		if err := os.WriteFile(name, page, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestWhatARecordSaysIsShown: text of a record is text on the page, in every field, and so are
+// numbers that no run has.
+func TestWhatARecordSaysIsShown(t *testing.T) {
+	const hostile = "</script><script>alert(1)</script><img src=http://127.0.0.1:1/x onerror=alert(2)>\"'`\x1b[31m\u202e\xff{{.}}"
+	fill := func(v reflect.Value) {}
+	fill = func(v reflect.Value) {
+		switch v.Kind() {
+		case reflect.String:
+			v.SetString(hostile)
+		case reflect.Struct:
+			for _, field := range v.Fields() {
+				fill(field)
+			}
+		case reflect.Pointer:
+			v.Set(reflect.New(v.Type().Elem()))
+			fill(v.Elem())
+		case reflect.Slice:
+			v.Set(reflect.MakeSlice(v.Type(), 3, 3))
+			for i := range 3 {
+				fill(v.Index(i))
+			}
+		case reflect.Float64:
+			v.SetFloat([]float64{0, -1, math.MaxFloat64, math.SmallestNonzeroFloat64, 5}[rand.IntN(5)]) // JSON has no others
+		case reflect.Uint64:
+			v.SetUint(math.MaxUint64 >> rand.IntN(64))
+		default:
+		}
+	}
+	for range 300 {
+		one, other := &result.Run{}, &result.Run{}
+		fill(reflect.ValueOf(one).Elem())
+		fill(reflect.ValueOf(other).Elem())
+		page := pageOf(t, compare.Source{Name: hostile, Runs: []*result.Run{one, other}}, compare.Source{Name: "b", Runs: []*result.Run{one}})
+		if n := bytes.Count(page, []byte("<script")); n != 1 {
+			t.Fatalf("%d scripts", n)
+		}
+		for _, bad := range []string{"<img", "NaN%", "Inf%", `"NaN`} {
+			if bytes.Contains(page, []byte(bad)) {
+				t.Fatalf("the page has %s", bad)
+			}
+		}
+		if i := bytes.IndexFunc(page, func(r rune) bool { return r != '\n' && r != '\t' && !unicode.IsPrint(r) || r == utf8.RuneError }); i >= 0 {
+			t.Fatalf("the page has what nobody sees: %q", page[max(0, i-20):i+20])
+		}
+	}
+}
+
+// TestNothing: a run that measured nothing, or was not even begun, has a page.
+func TestNothing(t *testing.T) {
+	pageOf(t, compare.Source{Runs: []*result.Run{{}}})
+	pageOf(t, compare.Source{Runs: []*result.Run{{}, {Samples: []result.Sample{{}, {}}, Events: []result.Event{{}}}}})
+}
+
+// TestLongRun: however many samples there are, a page shows as many as a screen can, and no
+// message is missing from them.
+func TestLongRun(t *testing.T) {
+	r := longRun(4000, 10_000, 2000)
+	c := newCourse("r1", r)
+	if len(c.samples) > pointsMost || c.every != 7 {
+		t.Errorf("%d samples, of %d each", len(c.samples), c.every)
+	}
+	var sent, before float64
+	for i, rate := range c.columns["sent"].values {
+		sent += rate * (c.samples[i].Seconds - before)
+		before = c.samples[i].Seconds
+	}
+	if math.Abs(sent-float64(*r.Sent)) > 1 {
+		t.Errorf("the rates make %.0f messages, not %d", sent, *r.Sent)
+	}
+}
