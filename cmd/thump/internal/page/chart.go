@@ -64,13 +64,11 @@ type mark struct {
 // Path is the line, as SVG has it.
 func (l *line) path(x, y axis, close bool) string {
 	d := make([]byte, 0, 12*len(l.points))
-	down, last, before := false, 0, 0
+	down, alone, last, before := false, false, 0, 0
 	for _, p := range l.points {
 		if math.IsNaN(p.y) || math.IsInf(p.y, 0) || y.log && p.y <= 0 {
-			if down && close {
-				d = base(d, last)
-			}
-			down = false
+			d = ended(d, last, down && close, alone && !close)
+			down, alone = false, false
 			continue
 		}
 		px, py := int(math.Round(x.at(p.x)*areaWidth)), areaHeight-int(math.Round(min(1, max(0, y.at(p.y)))*areaHeight))
@@ -87,16 +85,23 @@ func (l *line) path(x, y axis, close bool) string {
 			d = append(d, ' ')
 			d = strconv.AppendInt(d, int64(py), 10)
 		}
+		alone = !down
 		down, last, before = true, px, py
 	}
-	if down && close {
-		d = base(d, last)
-	}
-	return string(d)
+	return string(ended(d, last, down && close, alone && !close))
 }
 
-// base ends a filled area at the bottom.
-func base(d []byte, x int) []byte { return fmt.Appendf(d, "L%d %dZ", x, areaHeight) }
+// ended ends a part of a path: a filled area at the bottom, and a point that is alone as one.
+func ended(d []byte, x int, area, alone bool) []byte {
+	switch {
+	case area:
+		return fmt.Appendf(d, "L%d %dZ", x, areaHeight)
+	case alone:
+		return append(d, "h1"...)
+	default:
+		return d
+	}
+}
 
 // drawn is a line with its path.
 type drawn struct {

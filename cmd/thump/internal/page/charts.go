@@ -24,7 +24,7 @@ func charts(r *result.Run, c *course) []*view {
 	over("rates", "Messages a second", "", counts,
 		c.line("sent", "sent", "blue"), c.line("received", "received", "orange"), c.stepped("wanted", "asked for", "dashed"))
 	over("depth", "Messages waiting", "What was sent and not received yet; what the broker says is in its queue.", counts,
-		c.filled("waiting", "sent, not received yet", "purple"), c.line("ready", "ready in the queue", "teal"), c.line("unacked", "unacked", "orange"))
+		c.filled("waiting", "sent, not received yet", "purple"), c.asked("ready", "ready in the queue", "teal"), c.asked("unacked", "unacked", "orange"))
 	for _, which := range []struct{ id, title, note string }{
 		{"confirm", "Latency of confirms", "From the sending of a message to its confirm."},
 		{"receive", "Latency to the consumer", "From the sending of a message to its arrival."},
@@ -41,9 +41,9 @@ func charts(r *result.Run, c *course) []*view {
 	over("late", "Behind schedule", "How far the sending was behind the rate that was asked for.", scale{write: shortTime},
 		c.filled("late", "behind", "orange"))
 	over("cpu", "Processors in use", "1 is one core.", scale{write: trim},
-		c.line("client cpu", "thump", "blue"), c.line("broker cpu", "RabbitMQ", "orange"))
+		c.line("client cpu", "thump", "blue"), c.asked("broker cpu", "RabbitMQ", "orange"))
 	over("memory", "Memory", "", scale{write: shortBytes},
-		c.line("client memory", "thump", "blue"), c.line("broker memory", "RabbitMQ", "orange"))
+		c.line("client memory", "thump", "blue"), c.asked("broker memory", "RabbitMQ", "orange"))
 	over("held", "Connections held up by the broker", "", scale{write: trim},
 		c.stepped("flow", "in flow control", "orange"), c.stepped("blocked", "blocked", "red"))
 	return views
@@ -70,6 +70,23 @@ func (c *course) line(key, name, class string) line {
 	return l
 }
 
+// patience is for how long, in seconds, a broker may not have answered without a gap in a line.
+const patience = 10
+
+// asked is a line of what a broker is asked for, which does not answer every second.
+func (c *course) asked(key, name, class string) line {
+	l := c.line(key, name, class)
+	var points []point
+	for i, p := range l.points {
+		gap := math.IsNaN(p.y) && len(points) > 0 && p.x-points[len(points)-1].x > patience
+		if !math.IsNaN(p.y) || i == 0 || gap {
+			points = append(points, p)
+		}
+	}
+	l.points = points
+	return l
+}
+
 func (c *course) filled(key, name, class string) line {
 	l := c.line(key, name, class)
 	l.Fill = true
@@ -90,7 +107,7 @@ func (c *course) chart(id, title, note string, s scale, events []result.Event, l
 		if len(l.points) == 0 || id == "held" && flat(l.points) {
 			continue
 		}
-		l.Whole, l.points = summary(l.points, c.table.Rows, l.Column), begun(l.points, s)
+		l.Whole, l.points = c.summary(l), begun(l.points, s)
 		said = append(said, l.Name+" "+l.Whole)
 		ch.Lines = append(ch.Lines, l)
 	}
@@ -122,18 +139,18 @@ func flat(points []point) bool {
 	return true
 }
 
-// summary says of a line its middle and its largest value, as the table writes them.
-func summary(points []point, rows []row, column int) string {
-	high := -1
-	for i, p := range points {
-		if !math.IsNaN(p.y) && (high < 0 || p.y > points[high].y) {
-			high = i
+// summary says of a line how high it is, as the table writes it.
+func (c *course) summary(l line) string {
+	high, highest := -1, math.Inf(-1)
+	for i, row := range c.table.Rows {
+		if y := c.values[l.Column-1][i]; row.Cells[l.Column-1] != "" && y > highest {
+			high, highest = i, y
 		}
 	}
 	if high < 0 {
 		return ""
 	}
-	return "up to " + rows[high].Cells[column-1]
+	return "up to " + c.table.Rows[high].Cells[l.Column-1]
 }
 
 // curve is the percentile curve of the whole run: how long the slowest took, ever closer to all

@@ -32,6 +32,7 @@ type course struct {
 	every   int // how many samples stand in one
 	samples []result.Sample
 	columns map[string]column
+	values  [][]float64 // of the columns, in the order of the table
 	table   table
 }
 
@@ -184,6 +185,7 @@ func (c *course) add(key, head string, write func(float64) string, of func(s, be
 	}
 	c.table.Head = append(c.table.Head, head)
 	c.columns[key] = column{len(c.table.Head) - 1, values}
+	c.values = append(c.values, values)
 	for i, x := range values {
 		text := ""
 		if !math.IsNaN(x) {
