@@ -36,9 +36,12 @@ type streamPublisher struct {
 	conn *streamconn.Conn // the last one
 
 	// Between Begin and End, which exclude everyone else: what the rules are, for whom they
-	// were made, and where a message with properties is put together.
+	// were made, the messages that are encoded together, and where one with properties is
+	// put together.
 	rules    messageRules
 	ruled    *streamconn.Publisher
+	bodies   [][]byte
+	tags     []window.Tag
 	sections amqp10.Message
 	encoded  []byte
 	body     []byte
@@ -148,12 +151,63 @@ func (p *streamPublisher) publish(ctx context.Context, msgs []Message, watches w
 	if to != p.ruled {
 		p.ruled, p.rules = to, p.rulesOf(to.Server())
 	}
-	for i := range msgs {
-		if ok, err := p.publishOne(to, &msgs[i], window.Tag{Ref: msgs[i].Ref, Watch: watches.of(i, &msgs[i])}); !ok {
+	for i := 0; i < len(msgs); {
+		n, err := p.publishBodies(to, msgs[i:], watches.from(i))
+		i += n
+		switch {
+		case err != nil:
+			return i, err
+		case n > 0:
+			continue
+		}
+		tag := window.Tag{Ref: msgs[i].Ref, Watch: watches.of(i, &msgs[i])}
+		if ok, err := p.publishOne(to, &msgs[i], tag); !ok {
 			return i, err
 		}
+		i++
 	}
 	return len(msgs), nil
+}
+
+// publishBodies publishes the messages from the first on that are bodies and nothing else, as
+// nearly all are, up to gatherMost of them together. It returns how many: none where the first
+// is another one, or there is no room.
+func (p *streamPublisher) publishBodies(to *streamconn.Publisher, msgs []Message, watches watches) (int, error) {
+	if p.cfg.Stream.Filtered {
+		return 0, nil
+	}
+	bodies, tagged := p.bodies[:0], watches != nil
+	for i := range msgs[:min(len(msgs), gatherMost)] {
+		m := &msgs[i]
+		if !m.bare() || len(m.Body) > p.rules.limit {
+			break
+		}
+		bodies = append(bodies, m.Body)
+		tagged = tagged || m.Ref != 0 || m.Done != nil
+	}
+	tags := p.tags[:0]
+	if tagged {
+		for i := range bodies {
+			tags = append(tags, window.Tag{Ref: msgs[i].Ref, Watch: watches.of(i, &msgs[i])})
+		}
+		p.tags = tags
+	} else {
+		tags = nil
+	}
+	n, err := to.PublishBodies(bodies, tags)
+	clear(bodies)
+	clear(tags)
+	p.bodies = bodies
+	return n, err
+}
+
+// gatherMost is how many messages are encoded together at most: so few that they are still
+// near when they are.
+const gatherMost = 256
+
+// bare reports whether a message to a stream is a body and nothing else.
+func (m *Message) bare() bool {
+	return m.Properties == nil && m.PublishingID == 0 && len(m.Exchange)|len(m.FilterValue) == 0
 }
 
 // rulesOf are the rules for messages to that broker.

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/binary"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -38,7 +39,10 @@ func (s *schedule) wait(sent int) int {
 	for {
 		elapsed := time.Since(s.start)
 		if ahead := s.after(sent+1) - elapsed; ahead > 0 {
-			pause(ahead)
+			// Whoever waits in Go lets the program's other goroutines have the processor; pause
+			// alone would keep it from them for a while.
+			runtime.Gosched()
+			pause(s.after(sent+1) - time.Since(s.start))
 			continue
 		}
 		last := 1 + int(int64(elapsed)*int64(s.rate)/int64(time.Second))

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/thumpmq/thump/cmd/thump/internal/places"
+	"github.com/thumpmq/thump/internal/management"
 	"github.com/thumpmq/thump/internal/printable"
 )
 
@@ -45,7 +46,7 @@ does not answer within 2 s, nothing is completed. No password command is run for
 // completionTimeout is how long a shell waits for names.
 const completionTimeout = 2 * time.Second
 
-// completeNames lets shells complete the names of queues, streams and places: in each
+// completeNames lets shells complete the names of queues, streams, exchanges and places: in each
 // command that connects, where its usage line says QUEUE, STREAM or the like, and in the flags that
 // take such a name. What can't be found out in a moment is not completed, and nothing is
 // said about it.
@@ -67,6 +68,9 @@ func completeNames(u *ui, cmd *cobra.Command) {
 	})
 	complete("queue", nameCompletion(u, func([]string) string { return "QUEUE" }))
 	complete("stream", nameCompletion(u, func([]string) string { return "STREAM" }))
+	for _, flag := range []string{"exchange", "to-exchange", "dead-letter-exchange", "alternate-exchange"} {
+		complete(flag, nameCompletion(u, func([]string) string { return "EXCHANGE" }))
+	}
 	words := strings.Fields(cmd.Use)[1:]
 	if cmd.ValidArgsFunction == nil && len(words) > 0 {
 		cmd.ValidArgsFunction = nameCompletion(u, func(args []string) string { return wordAt(words, len(args)) })
@@ -86,35 +90,40 @@ func wordAt(words []string, i int) string {
 }
 
 // meant says what a word of a usage line stands for, as "[QUEUE|STREAM]" does.
-func meant(word string) (queues, streams, file bool) {
+func meant(word string) (queues, streams, exchanges, file bool) {
 	for _, w := range strings.FieldsFunc(word, func(r rune) bool { return !unicode.IsUpper(r) }) {
 		switch w {
 		case "QUEUE":
 			queues = true
 		case "STREAM":
 			streams = true
+		case "EXCHANGE":
+			exchanges = true
 		case "FROM", "TO", "TARGET", "DLQ", "NAME":
 			queues, streams = true, true
 		case "FILE", "FOLDER":
 			file = true
 		}
 	}
-	return queues, streams, file
+	return queues, streams, exchanges, file
 }
 
-// nameCompletion completes names of what the word says: QUEUE, STREAM, or both.
+// nameCompletion completes names of what the word says: QUEUE, STREAM, or both; or EXCHANGE.
 func nameCompletion(u *ui, word func(args []string) string) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, begin string) ([]string, cobra.ShellCompDirective) {
-		queues, streams, file := meant(word(args))
+		queues, streams, exchanges, file := meant(word(args))
 		switch {
 		case file:
 			return nil, cobra.ShellCompDirectiveDefault
-		case !queues && !streams:
+		case !queues && !streams && !exchanges:
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), completionTimeout)
 		defer cancel()
 		names, _ := interruptibly(ctx, func() ([]string, error) {
+			if exchanges {
+				return exchangeNames(ctx, u, cmd, begin)
+			}
 			return queueNames(ctx, u, cmd, begin, func(kind string) bool { return kind == kindStream && streams || kind != kindStream && queues })
 		})
 		var list []string
@@ -128,24 +137,9 @@ func nameCompletion(u *ui, word func(args []string) string) cobra.CompletionFunc
 	}
 }
 
-// queueNames asks the management API of the broker that the flags, or the environment, name.
+// queueNames asks the management API for the names of queues and streams.
 func queueNames(ctx context.Context, u *ui, cmd *cobra.Command, part string, of func(kind string) bool) ([]string, error) {
-	value := func(flag string) string {
-		if f := cmd.Flags().Lookup(flag); f != nil {
-			return f.Value.String()
-		}
-		return ""
-	}
-	m := manage{u: u, managementURL: value("management-url")}
-	m.connect.at, m.connect.url, m.connect.file, m.connect.command = value("at"), value("url"), value("url-file"), value("url-command")
-	u.unattended = true
-	u.stderr.redirect(io.Discard)
-	s := manager{manage: &m}
-	var err error
-	if s.target, err = m.connect.target(ctx, u); err != nil {
-		return nil, err
-	}
-	api, vhost, err := s.management()
+	api, vhost, err := quietManagement(ctx, u, cmd)
 	if err != nil {
 		return nil, err
 	}
@@ -157,4 +151,39 @@ func queueNames(ctx context.Context, u *ui, cmd *cobra.Command, part string, of 
 		}
 	}
 	return names, err
+}
+
+// exchangeNames asks the management API for the names of exchanges.
+func exchangeNames(ctx context.Context, u *ui, cmd *cobra.Command, part string) ([]string, error) {
+	api, vhost, err := quietManagement(ctx, u, cmd)
+	if err != nil {
+		return nil, err
+	}
+	exchanges, err := api.Exchanges(ctx, vhost, part)
+	var names []string
+	for _, e := range exchanges {
+		if e.Name != "" {
+			names = append(names, e.Name)
+		}
+	}
+	return names, err
+}
+
+// quietManagement is the management API of the broker that the flags, or the environment, name.
+func quietManagement(ctx context.Context, u *ui, cmd *cobra.Command) (api *management.Client, vhost string, err error) {
+	value := func(flag string) string {
+		if f := cmd.Flags().Lookup(flag); f != nil {
+			return f.Value.String()
+		}
+		return ""
+	}
+	m := manage{u: u, managementURL: value("management-url")}
+	m.connect.at, m.connect.url, m.connect.file, m.connect.command = value("at"), value("url"), value("url-file"), value("url-command")
+	u.unattended = true
+	u.stderr.redirect(io.Discard)
+	s := manager{manage: &m}
+	if s.target, err = m.connect.target(ctx, u); err != nil {
+		return nil, "", err
+	}
+	return s.management()
 }

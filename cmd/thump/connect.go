@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"time"
 
 	"github.com/thumpmq/thump"
@@ -48,7 +49,7 @@ func (c *connection) newRun(command string, p place) *result.Run {
 	r := &result.Run{
 		Command:  command,
 		Broker:   result.Broker{Product: server.Product, Version: server.Version, Private: c.node != nil},
-		Settings: result.Settings{ThumpVersion: thumpVersion(), URL: c.url, StreamURL: c.streamURL},
+		Settings: result.Settings{ThumpVersion: thumpVersion(), Processors: runtime.GOMAXPROCS(0), URL: c.url, StreamURL: c.streamURL},
 	}
 	p.describe(&r.Settings)
 	return r

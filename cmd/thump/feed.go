@@ -274,7 +274,7 @@ func (f *feed) messages(n int) []thump.Message {
 			m = r.StreamMessage()
 		}
 		f.sent++
-		m.Ref = f.sent
+		m.Ref, m.FilterValue = f.sent, f.filterValue
 		f.batch[made], f.numbers[made], f.times[made] = m, f.numbers[i], sentAt(r)
 		f.rejects.add(r, m.Ref, &f.to)
 		made++

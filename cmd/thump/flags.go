@@ -61,6 +61,7 @@ type config struct {
 	input   inputFlags   // of send
 	receipt receiptFlags // of receive
 
+	work       load.Work // --work, --requeue, --reject, of run
 	sequential bool
 	several    severalFlags // of run
 	again      bool         // what this run has made goes before the next one
@@ -149,6 +150,7 @@ func (cfg *config) endFlags(flags *pflag.FlagSet) {
 func (cfg *config) rangeFlags(flags *pflag.FlagSet) {
 	flags.Var(&cfg.offset, "offset", "stream: begin with the first message, the last chunk, the next message, an offset, a time, or -1000 for the last thousand")
 	flags.Var(&cfg.until, "until", `stream: end with what was stored up to this time, or "now"`)
+	flags.StringArrayVar(&cfg.stream.FilterValues, "filter-value", nil, "stream: let the broker leave out chunks that have no message with this filter value (RabbitMQ 3.13); --filter says which messages of the others; may be repeated")
 }
 
 // checkSending says what is wrong with the flags that say what to send, and how.

@@ -57,6 +57,11 @@ func foreignCases() []foreignCase {
 		{line: "stream declare QUEUE", code: exitFailed, left: foreignCount},
 		{line: "stream delete QUEUE --yes --force", code: exitFailed, left: foreignCount},
 
+		{line: "exchange list", left: foreignCount},
+		{line: "exchange show amq.topic", left: foreignCount},
+		{line: "exchange declare amq.topic --type fanout", code: exitFailed, left: foreignCount},
+		{line: "exchange delete QUEUE --yes --force", code: exitFailed, left: foreignCount},
+
 		{line: "run --queue QUEUE --count 10", code: exitFailed, left: foreignCount},
 		{line: "run --kind stream --queue QUEUE --count 10", code: exitFailed, left: foreignCount},
 		{line: "send QUEUE --count 5", left: foreignCount + 5},
@@ -71,6 +76,8 @@ func foreignCases() []foreignCase {
 		{line: "redrive QUEUE", code: exitFailed, left: foreignCount, marks: true}, // from nowhere
 		{line: "receive QUEUE --count 10", left: foreignCount - 10, marks: true},   // what was prefetched
 		{line: "receive QUEUE --idle 1s", left: 0},
+		{line: "receive QUEUE --filter json.order<10 --idle 1s", left: foreignCount - 10, marks: true},
+		{line: "receive QUEUE --filter json.order<10 --others discard --idle 1s", left: 0},
 		{line: "receive --stream QUEUE --idle 1s", code: exitFailed, left: foreignCount},
 	}
 }

@@ -25,6 +25,8 @@ type inputFlags struct {
 	headers    []string
 	properties []string
 
+	filterValue string
+
 	loop      bool
 	pace      float64
 	rejectsTo string
@@ -45,6 +47,7 @@ func (f *inputFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.toOriginal, "to-original", false, "send each record to the exchange and with the routing key that it names")
 	flags.StringArrayVar(&f.headers, "header", nil, "a header of all messages: KEY=TEXT, or KEY:=VALUE for a value of JSON as in a record (attempt:=3)")
 	flags.StringArrayVar(&f.properties, "property", nil, "a property of all messages: KEY=VALUE, like content_type=text/plain or priority=5")
+	flags.StringVar(&f.filterValue, "filter-value", "", "stream: the filter value of all messages, which receive --filter-value asks for (RabbitMQ 3.13)")
 	flags.Float64Var(&f.pace, "pace", 0, "replay records as they came, by stored_at or timestamp: 1 as fast as they came, 2 twice as fast")
 	flags.BoolVar(&f.loop, "loop", false, "begin again at the end of the files, until --count")
 	flags.StringVar(&f.rejectsTo, "rejects", "", "add messages that the broker rejects or returns to this file, as records")
@@ -68,7 +71,7 @@ func (f *inputFlags) choose(files []string, given func(string) bool, urlFromStdi
 	if len(f.files) > 0 {
 		return f.checkFiles(given)
 	}
-	for _, flag := range []string{"format", "delimiter", "compress", "to-original", "loop", "rejects", "skip-bad", "header", "property", "pace", "exchange", "routing-key"} {
+	for _, flag := range []string{"format", "delimiter", "compress", "to-original", "loop", "rejects", "skip-bad", "header", "property", "filter-value", "pace", "exchange", "routing-key"} {
 		if given(flag) {
 			return fmt.Errorf("--%s is for messages from a file or from standard input", flag)
 		}

@@ -178,7 +178,7 @@ THUMP_URL, --url-file and --url-command keep it from them.
 	root.AddCommand(
 		runCommand(u), sendCommand(u), receiveCommand(u), reportCommand(u),
 		peekCommand(u), dumpCommand(u), restoreCommand(u), moveCommand(u), redriveCommand(u),
-		queueCommand(u), streamCommand(u), brokerCommand(u),
+		queueCommand(u), streamCommand(u), exchangeCommand(u), brokerCommand(u),
 		completionCommand(u), manCommand(u), licensesCommand(u),
 	)
 	completeNames(u, root)

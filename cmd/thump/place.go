@@ -60,6 +60,7 @@ func (cfg *config) choosePlace(name string) {
 	}
 	stream := cfg.stream
 	stream.Name, stream.Start, stream.Until = cfg.name, cfg.offset.start, cfg.until.time
+	stream.Filtered = cfg.input.filterValue != ""
 	switch {
 	case cfg.superStream != "":
 		cfg.place = &superStream{SuperStream: load.SuperStream{Stream: stream}, streamPlace: streamPlace{cfg}}
@@ -97,11 +98,29 @@ func (cfg *config) checkPlace() error {
 	case len(cfg.name) > nameMax:
 		wrong = fmt.Errorf("the name is %d bytes long, RabbitMQ allows %d", len(cfg.name), nameMax)
 	}
-	misused := cfg.place.misused(cfg.given)
+	misused := faults(cfg.place.misused(cfg.given), cfg.checkFilterValue())
 	if cfg.kind.kind == kindAll {
 		misused = misusedWithAll(cfg.given)
 	}
 	return faults(cfg.connect.check(cfg.given), cfg.recovery.check(cfg.given), wrong, misused)
+}
+
+// checkFilterValue says what is wrong with --filter-value.
+func (cfg *config) checkFilterValue() error {
+	switch {
+	case !cfg.given("filter-value"):
+		return nil
+	case cfg.streamName+cfg.superStream == "":
+		return errors.New("--filter-value is for a --stream or --super-stream")
+	case cfg.input.filterValue != "" && (cfg.given("sub-entry") || cfg.given("compression")):
+		return errors.New("--filter-value can't go with --sub-entry or --compression: a batch has no filter value")
+	case len(cfg.stream.FilterValues) > 0 && cfg.receipt.filter.filter == nil:
+		return errors.New("--filter-value needs --filter: the broker leaves out chunks without such a message, and what else is in the others comes too, without its value")
+	case len(cfg.stream.FilterValues) > 0 && cfg.given("until"):
+		return errors.New("--filter-value can't go with --until: nothing tells when that is reached, of what the broker leaves out; --idle ends, too")
+	default:
+		return nil
+	}
 }
 
 // stillThere is the error of a remove that failed.

@@ -23,6 +23,8 @@ type receiptFlags struct {
 	add     bool
 	split   splitFlag
 	layout  formatFlags
+	filter  filterFlag
+	others  othersFlag
 }
 
 func (f *receiptFlags) register(flags *pflag.FlagSet) {
@@ -33,6 +35,9 @@ func (f *receiptFlags) register(flags *pflag.FlagSet) {
 	flags.Var(&f.failure, "on-failure", "what becomes of a message whose --exec fails: it stays and receive stops, or it is requeued or rejected")
 	f.layout.register(flags)
 	flags.BoolVar(&f.add, "append", false, "add to the file, if it exists: records or lines that are not compressed; a last line without an end is what a kill has left of a message, and is cut off")
+	flags.Var(&f.filter, "filter", "take only the messages that this expression is true of (docs/filter.md)")
+	f.others = othersLeave
+	flags.Var(&f.others, "others", "with --filter, what becomes of the other messages of a queue: they are held until the end and go back, or they are thrown away, too")
 	flags.Var(&f.split, "split", "begin another file when one has this size; --output then has a number in it, like 'orders-%04d.ndjson'")
 }
 
@@ -42,6 +47,8 @@ func (f *receiptFlags) toFile() bool { return !f.discard && f.output != "-" }
 // prefetch is the default of --prefetch.
 func (f *receiptFlags) prefetch() int {
 	switch {
+	case f.holds():
+		return prefetchMax // what goes back is held meanwhile
 	case f.exec != "":
 		return prefetchOfExec
 	case f.toFile():
@@ -61,6 +68,9 @@ func (f *receiptFlags) check(cfg *config) error {
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
+	wrong(cfg.given("others") && f.filter.filter == nil, "--others is for --filter")
+	wrong(cfg.given("others") && cfg.streamName+cfg.superStream != "", "--others is for a queue: a stream keeps its messages")
+	wrong(f.filter.filter != nil && cfg.queue.AutoAck, "--filter can't go with --auto-ack: the broker then drops what it sends")
 	if f.discard {
 		for _, flag := range []string{"output", "exec", "on-failure", "format", "delimiter", "compress", "append", "split"} {
 			wrong(cfg.given(flag), "--%s can't go with --discard: nothing is written", flag)
@@ -90,6 +100,9 @@ func (f *receiptFlags) check(cfg *config) error {
 	}
 	return faults(errs...)
 }
+
+// holds reports whether messages that are not wanted are held until the end.
+func (f *receiptFlags) holds() bool { return f.filter.filter != nil && f.others == othersLeave }
 
 // prefetchOfFile is the default of --prefetch for a file: what may come while the disk syncs.
 const prefetchOfFile = 10_000

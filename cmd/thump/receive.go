@@ -37,6 +37,12 @@ message, and escapes what is not text.
 With --exec a command gets each message on its standard input, and the message is
 acked when the command succeeds; --on-failure says what becomes of others.
 
+With --filter receive takes the messages that an expression is true of, and --count is
+of those. A stream's others are passed over. Those of a queue are held until receive
+ends, for which nobody else gets them, and go back to their places: with an end, such as
+--idle, and up to --prefetch of them, 65535 by default. --others discard throws them
+away instead.
+
 With --discard messages are only counted, and gone. If they are like the tutorial's,
 "Message 1", it also says how many numbers came twice or are missing. This is for your
 information: receive cannot know what was sent; thump run can.
@@ -64,6 +70,7 @@ Ctrl-C ends in order and prints the total. The second ends at once.
   thump receive orders --output 'orders-%04d.ndjson' --split 1GB
   thump receive orders --format json | jq .headers
   thump receive orders --exec ./handle --on-failure reject
+  thump receive orders --filter 'headers.tenant == "acme"' --idle 2s -o acme.ndjson
   thump receive orders --delimiter '\0' | xargs -0 -n 1 ./print
   thump receive orders --discard --count 1000
   thump receive --transient --discard    from the tutorial's producer
@@ -129,6 +136,9 @@ func receive(ctx context.Context, cfg *config, u *ui) (err error) {
 	if err := cfg.place.find(starting, conn.client, &r.Settings); err != nil {
 		return u.orInterrupted(err)
 	}
+	if work.Selection, err = cfg.selection(starting, conn.client, u); err != nil {
+		return u.orInterrupted(err)
+	}
 	patient, given := u.patient(ctx)
 	defer given()
 	out, err := cfg.receipt.open(patient, u)
@@ -156,6 +166,7 @@ func receive(ctx context.Context, cfg *config, u *ui) (err error) {
 	if out != nil {
 		text += out.note()
 	}
+	text += cfg.othersText(work.Selection)
 	return o.finish(ctx, text, result.New(r), verdictError(r, ended))
 }
 

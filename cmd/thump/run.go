@@ -82,7 +82,7 @@ prints the summary. The second ends at once.
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.command, cfg.flags = cmd.CommandPath(), cmd.Flags()
 			cfg.choosePlace(cfg.queueName)
-			if err := faults(cfg.checkRun(), cfg.several.check(), cfg.checkPlace(), cfg.checkSending(), cfg.checkReceiving()); err != nil {
+			if err := faults(cfg.checkRun(), cfg.several.check(), cfg.checkPlace(), cfg.checkSending(), cfg.checkReceiving(), cfg.checkWork()); err != nil {
 				return err
 			}
 			each, err := cfg.configurations()
@@ -111,6 +111,7 @@ func (cfg *config) loadFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&cfg.queueName, "queue", queueDefault, "the queue, or with --kind stream the stream")
 	cfg.kindFlags(flags, `what to send through; "all" is the first three, one after another`, kindClassic, kindQuorum, kindStream, kindAll)
 	cfg.receiveFlags(flags)
+	cfg.workFlags(flags)
 	flags.BoolVar(&cfg.sequential, "sequential", false, "send everything before the first message is received")
 	cfg.superStreamFlags(flags)
 	cfg.publishFlags(flags, subEntryOfRun)
@@ -186,7 +187,7 @@ func runThrough(ctx context.Context, cfg *config, o *opened, u *ui) finished {
 	conn := o.conn
 	starting, started := u.starting(ctx)
 	defer started()
-	work := load.RunConfig{SendConfig: cfg.sending(), Consumers: cfg.receive.Consumers, Sequential: cfg.sequential, Recovery: cfg.recovery.recovery()}
+	work := load.RunConfig{SendConfig: cfg.sending(), Consumers: cfg.receive.Consumers, Sequential: cfg.sequential, Work: cfg.work, Recovery: cfg.recovery.recovery()}
 	r := conn.newRun("run", cfg.place)
 	work.Describe(&r.Settings)
 	cfg.recovery.describe(&r.Settings)

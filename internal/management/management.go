@@ -23,7 +23,7 @@ import (
 // answerMax is how many bytes an answer may have. A queue takes some 2 kB.
 const answerMax = 64 << 20
 
-// pagesMax is how many answers a list may have, of 500 queues each, and listMax how many bytes
+// pagesMax is how many answers a list may have, of 500 queues or exchanges each, and listMax how many bytes
 // all of them together.
 const (
 	pagesMax = 2000
@@ -118,7 +118,26 @@ type Binding struct {
 	Arguments  Arguments `json:"arguments"`
 }
 
-// Arguments are those of a queue or a binding. RabbitMQ writes none of them as a list.
+// Exchange is an exchange, as the API describes it. The default one has no name.
+type Exchange struct {
+	Name       string    `json:"name"`
+	Kind       string    `json:"type"`
+	Durable    bool      `json:"durable"`
+	AutoDelete bool      `json:"auto_delete"`
+	Internal   bool      `json:"internal"`
+	Arguments  Arguments `json:"arguments"`
+	Policy     string    `json:"policy"`
+}
+
+// Route leads from an exchange to a queue or, as To says, another exchange.
+type Route struct {
+	Destination string    `json:"destination"`
+	To          string    `json:"destination_type"` // "queue" or "exchange"
+	RoutingKey  string    `json:"routing_key"`
+	Arguments   Arguments `json:"arguments"`
+}
+
+// Arguments are those of a queue, an exchange or a binding. RabbitMQ writes none of them as a list.
 type Arguments map[string]any
 
 // UnmarshalJSON takes an object, and anything else as none.
@@ -132,35 +151,46 @@ func (a *Arguments) UnmarshalJSON(text []byte) error {
 
 // Queues lists the queues and streams of a vhost whose names have a part in them, by name.
 func (c *Client) Queues(ctx context.Context, vhost, part string) ([]Queue, error) {
-	var list []Queue
+	return list[Queue](ctx, c, "queues", vhost, part)
+}
+
+// Exchanges lists the exchanges of a vhost whose names have a part in them, by name. The default
+// one is "".
+func (c *Client) Exchanges(ctx context.Context, vhost, part string) ([]Exchange, error) {
+	return list[Exchange](ctx, c, "exchanges", vhost, part)
+}
+
+// list reads a list that comes in pages.
+func list[T any](ctx context.Context, c *Client, what, vhost, part string) ([]T, error) {
+	var all []T
 	size := 0
 	for page, pages := 1, 1; page <= pages; page++ {
 		if page > pagesMax || size > listMax {
-			return nil, fmt.Errorf("listing the queues of vhost %q: there are more than %d, or more than %d bytes of them: ask for a part of the name", vhost, len(list), size)
+			return nil, fmt.Errorf("listing the %s of vhost %q: there are more than %d, or more than %d bytes of them: ask for a part of the name", what, vhost, len(all), size)
 		}
-		var answer page500
-		n, err := c.get(ctx, &answer, fmt.Sprintf("queues/%s?page=%d&page_size=500&sort=name&name=%s", url.PathEscape(vhost), page, url.QueryEscape(part)))
+		var answer page500[T]
+		n, err := c.get(ctx, &answer, fmt.Sprintf("%s/%s?page=%d&page_size=500&sort=name&name=%s", what, url.PathEscape(vhost), page, url.QueryEscape(part)))
 		if err != nil {
-			return nil, fmt.Errorf("listing the queues of vhost %q: %w", vhost, err)
+			return nil, fmt.Errorf("listing the %s of vhost %q: %w", what, vhost, err)
 		}
-		list, pages, size = append(list, answer.Items...), answer.Pages, size+n
+		all, pages, size = append(all, answer.Items...), answer.Pages, size+n
 		if len(answer.Items) == 0 {
 			break
 		}
 	}
-	return list, nil
+	return all, nil
 }
 
 // page500 is an answer with some of many.
-type page500 struct {
-	Pages int     `json:"page_count"`
-	Items []Queue `json:"items"`
+type page500[T any] struct {
+	Pages int `json:"page_count"`
+	Items []T `json:"items"`
 }
 
 // Named lists up to 500 queues and streams of a vhost whose names have a part in them: their
 // names and kinds, which RabbitMQ knows at once.
 func (c *Client) Named(ctx context.Context, vhost, part string) ([]Queue, error) {
-	var answer page500
+	var answer page500[Queue]
 	question := fmt.Sprintf("queues/%s?page=1&page_size=500&sort=name&disable_stats=true&columns=name,type&name=%s", url.PathEscape(vhost), url.QueryEscape(part))
 	if _, err := c.get(ctx, &answer, question); err != nil {
 		return nil, fmt.Errorf("listing the queues of vhost %q: %w", vhost, err)
@@ -184,6 +214,24 @@ func (c *Client) Bindings(ctx context.Context, vhost, queue string) ([]Binding, 
 		return nil, fmt.Errorf("listing the bindings of queue %q: %w", queue, err)
 	}
 	return list, nil
+}
+
+// Exchange describes one. ErrNotFound is in the error if it does not exist.
+func (c *Client) Exchange(ctx context.Context, vhost, name string) (Exchange, error) {
+	var e Exchange
+	if _, err := c.get(ctx, &e, "exchanges/"+url.PathEscape(vhost)+"/"+url.PathEscape(name)); err != nil {
+		return e, fmt.Errorf("describing exchange %q: %w", name, err)
+	}
+	return e, nil
+}
+
+// Routes lists what an exchange leads to.
+func (c *Client) Routes(ctx context.Context, vhost, exchange string) ([]Route, error) {
+	var all []Route
+	if _, err := c.get(ctx, &all, "exchanges/"+url.PathEscape(vhost)+"/"+url.PathEscape(exchange)+"/bindings/source"); err != nil {
+		return nil, fmt.Errorf("listing the bindings of exchange %q: %w", exchange, err)
+	}
+	return all, nil
 }
 
 // get reads the answer to a question into answer, and returns how many bytes it had.

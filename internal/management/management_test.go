@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"testing"
 
@@ -55,6 +56,22 @@ func TestBrokers(t *testing.T) {
 		if err != nil || len(named) != 1 || named[0].Name != name || named[0].Kind != "classic" {
 			t.Errorf("by a part of the name: %+v, %v", named, err)
 		}
+		exchanges, err := c.Exchanges(t.Context(), "/", "amq.")
+		if err != nil || len(exchanges) < 5 {
+			t.Errorf("%d exchanges, %v", len(exchanges), err)
+		}
+		if e, err := c.Exchange(t.Context(), "/", "amq.topic"); err != nil || e.Kind != "topic" || !e.Durable || e.Internal {
+			t.Errorf("%+v, %v", e, err)
+		}
+		brokertest.Manage(t, b.ManagementURL, http.MethodPost, "bindings/%2F/e/amq.topic/q/"+url.PathEscape(name), map[string]any{"routing_key": name})
+		routes, err := c.Routes(t.Context(), "/", "amq.topic")
+		there := slices.ContainsFunc(routes, func(r Route) bool {
+			return r.Destination == name && r.To == "queue" && r.RoutingKey == name
+		})
+		if err != nil || !there {
+			t.Errorf("the exchange leads to %d, and it is not among them, %v", len(routes), err)
+		}
+		brokertest.Manage(t, b.ManagementURL, http.MethodDelete, "bindings/%2F/e/amq.topic/q/"+url.PathEscape(name)+"/"+url.PathEscape(url.PathEscape(name)), nil)
 		bindings, err := c.Bindings(t.Context(), "/", name)
 		if err != nil || len(bindings) != 1 || bindings[0].Source != "" || bindings[0].RoutingKey != name {
 			t.Errorf("%+v, %v", bindings, err)

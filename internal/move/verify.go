@@ -39,13 +39,57 @@ func (m *mover) verify(ctx context.Context) error {
 		err = m.compare(want, came)
 	}
 	switch {
-	case err != nil || !held:
-	case len(came) < len(want):
-		err = m.notDelivered()
+	case !held || err != nil && !errors.Is(err, errElsewhere):
+	case err != nil || len(came) < len(want):
+		if err := m.closeSource(ctx, con, batches, true); err != nil {
+			return err
+		}
+		return m.seek(ctx, want[len(want)-1])
 	default:
 		err = m.ackHeld(batches, len(want)-1)
 	}
 	return errors.Join(err, m.closeSource(ctx, con, batches, len(want) > 1))
+}
+
+// errElsewhere is the error of a queue that does not deliver first what it delivered first: the
+// message that was held back is in both places, or somebody else has it.
+var errElsewhere = errors.New("the queue does not deliver the last message that was moved, which is not acked yet: it is in both places, or somebody else has it")
+
+// seek acks the message that was held back, where others are before it now: a quorum queue puts
+// what comes back behind what came back before, such as what its consumer had been sent and had
+// not taken. One that is alike will do.
+func (m *mover) seek(ctx context.Context, held identity) error {
+	info, err := m.job.Source.InspectQueue(ctx, m.job.From.Name)
+	if err != nil {
+		return err
+	}
+	most := max(1, min(info.Messages, prefetchHolding))
+	con, err := m.job.Source.Consumer(ctx, thump.ConsumerConfig{From: m.job.From.target(""), Prefetch: most, MaxBatch: batchMost})
+	if err != nil {
+		return err
+	}
+	var batches []*thump.Batch
+	for seen, last := 0, time.Now(); ; {
+		batch, err := m.receive(ctx, con)
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && time.Since(last) < returnPatience && seen < most {
+			continue
+		}
+		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+			err = m.notDelivered()
+		}
+		if err != nil {
+			return errors.Join(err, m.closeSource(ctx, con, batches, true))
+		}
+		last = time.Now()
+		batches = append(batches, batch)
+		for i := range batch.Deliveries {
+			if m.ids.of(&batch.Deliveries[i], "") == held {
+				return errors.Join(m.ackHeld([]*thump.Batch{batch}, i), m.closeSource(ctx, con, batches, true))
+			}
+		}
+		seen += len(batch.Deliveries)
+		batch.Deliveries = nil // which may be large: nothing more is asked of them
+	}
 }
 
 // returnPatience is how long a queue may take to deliver again what a closed channel held. A
@@ -92,10 +136,8 @@ func (m *mover) compare(want, came []identity) error {
 	return nil
 }
 
-// notDelivered is the error of a queue that does not deliver first what it delivered first.
-func (m *mover) notDelivered() error {
-	return fmt.Errorf("%v does not deliver the last message that was moved, which is not acked yet: it is in both places, or somebody else has it", m.job.From)
-}
+// notDelivered is errElsewhere, with the name of the queue.
+func (m *mover) notDelivered() error { return fmt.Errorf("%v: %w", m.job.From, errElsewhere) }
 
 // ackHeld acks delivery i of the batches, the message that was held back.
 func (m *mover) ackHeld(batches []*thump.Batch, i int) error {

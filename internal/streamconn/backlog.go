@@ -8,6 +8,7 @@ import (
 
 	"github.com/thumpmq/thump/internal/compress"
 	"github.com/thumpmq/thump/internal/outcome"
+	"github.com/thumpmq/thump/internal/streamproto"
 	"github.com/thumpmq/thump/internal/transport"
 	"github.com/thumpmq/thump/internal/window"
 )
@@ -54,15 +55,17 @@ type Backlog struct {
 	// Guarded by the window's lock.
 	carrier *window.Carrier
 	entries entries
-	copies  window.Store // of entries, with Keep
+	copies  window.Store // of runs of entries, with Keep
 	err     error        // why it ended
 }
 
 // NewBacklog returns an empty one. Conn.Publisher gives it a connection.
 func NewBacklog(cfg PublisherConfig) *Backlog {
+	carrier := cfg.Window.Carry()
 	return &Backlog{
-		cfg: cfg, window: cfg.Window, carrier: cfg.Window.Carry(), done: make(chan struct{}),
-		copies: window.Store{BlockSize: batchBytesMost + entryOverhead + batchOverhead},
+		cfg: cfg, window: cfg.Window, carrier: carrier, done: make(chan struct{}),
+		entries: entries{carrier: carrier},
+		copies:  window.Store{BlockSize: batchBytesMost + entryOverhead + batchOverhead},
 	}
 }
 
@@ -170,30 +173,33 @@ func (b *Backlog) keep(p *Publisher, why error) bool {
 func (b *Backlog) forget(why error) {
 	first, end, bytes := b.entries.forget()
 	b.carrier.Resolve(first, end-first, outcome.Unknown, 0, why.Error())
-	b.settled(bytes)
+	b.window.Weigh(-bytes)
+	b.settled()
 }
 
-// settled notes that entries of that size have their outcomes. The window is locked.
-func (b *Backlog) settled(bytes int) {
-	b.window.Weigh(-bytes)
+// settled follows when messages have got their outcomes: runs of which all have it are let
+// go. The window is locked.
+func (b *Backlog) settled() {
+	b.window.Weigh(-b.entries.advance())
 	if b.cfg.Keep {
 		b.copies.Drop(b.entries.oldest)
 	}
 	b.window.Wake()
 }
 
-// seal notes an entry that is complete, of that id, as it is in a frame; carried says that
-// there is a connection for it. The window is locked.
-func (b *Backlog) seal(id uint64, entry []byte, carried bool) {
-	b.entries.add(id, b.carrier.Next(), len(entry))
-	b.window.Weigh(len(entry))
+// seal notes so many entries that are complete, as they are in a frame, with ids that follow
+// each other up to that one; carried says that there is a connection for them. The window is
+// locked.
+func (b *Backlog) seal(id uint64, entries int, encoded []byte, carried bool) {
+	b.entries.add(id, b.carrier.Next(), entries, len(encoded))
+	b.window.Weigh(len(encoded))
 	switch {
 	case !b.cfg.Keep:
 		return
 	case b.cfg.Forget && carried:
-		entry = nil // if the connection is lost, nobody asks for it
+		encoded = nil // if the connection is lost, nobody asks for it
 	}
-	b.copies.Add(entry)
+	b.copies.Add(encoded)
 	if !carried {
 		b.entries.unsent++
 	}
@@ -256,17 +262,34 @@ func (p *Publisher) resend(ctx context.Context) error {
 	return nil
 }
 
-// resend appends entries that are in flight and that the connection does not have, as
-// they were and in order, until there is no room. It reports whether there are more.
+// resend appends runs that are in flight and that the connection does not have, as they
+// were and in order, until there is no room. It reports whether there are more. A run goes
+// whole: so what is known of one is known of all its entries.
 func (b *batcher) resend() (more bool) {
 	backlog := b.p.backlog
-	for len(b.conn.Out) < transport.OutRoom {
-		number, more := backlog.entries.unsentNext()
-		if !more {
-			b.close()
-			return false
+	for more = true; more && len(b.conn.Out) < transport.OutRoom; {
+		var number uint64
+		if number, more = backlog.entries.unsentNext(); more {
+			b.resendRun(*backlog.entries.at(number), backlog.copies.At(number))
 		}
-		entry := backlog.copies.At(number)
+	}
+	b.close()
+	backlog.settled()
+	return more
+}
+
+// resendRun appends the entries of a run that have no outcome.
+func (b *batcher) resendRun(r run, encoded []byte) {
+	for i := range uint64(r.entries) {
+		entry := encoded
+		if r.entries > 1 {
+			entry = encoded[:streamproto.EntrySize(encoded)]
+			encoded = encoded[len(entry):]
+		}
+		first, messages := r.entry(i)
+		if b.p.carrier.Open(first, messages) == 0 {
+			continue
+		}
 		if b.conn.open != b.p {
 			b.beginFrame()
 		}
@@ -275,21 +298,11 @@ func (b *batcher) resend() (more bool) {
 			b.beginFrame()
 		}
 		if len(entry) > b.frameRoom() {
-			backlog.refuse(number, b.conn.server.FrameMax)
+			text := fmt.Sprintf("an entry of %d bytes was kept to be sent, and does not fit a frame of at most %d, as agreed with the broker by now", len(entry), b.conn.server.FrameMax)
+			b.p.carrier.Resolve(first, messages, outcome.Unknown, 0, text)
 			continue
 		}
 		b.conn.Out = append(b.conn.Out, entry...)
 		b.entries++
 	}
-	b.close()
-	return true
-}
-
-// refuse gives up an entry that fits no frame of this connection. The window is locked.
-func (b *Backlog) refuse(number uint64, frameMax uint32) {
-	e := *b.entries.at(number)
-	text := fmt.Sprintf("an entry of %d bytes was kept to be sent, and does not fit a frame of at most %d, as agreed with the broker by now", e.bytes, frameMax)
-	b.carrier.Resolve(e.first, uint64(e.count), outcome.Unknown, 0, text)
-	b.entries.settle(e.id)
-	b.settled(int(e.bytes))
 }

@@ -261,15 +261,19 @@ func (r *backlogTest) publish(random *rand.Rand, published chan struct{}) {
 			continue
 		}
 		for range 1 + random.IntN(200) {
-			ok, err := r.publishOne(p, next, fmt.Sprint(next, " ", strings.Repeat("x", random.IntN(1000))))
+			var bodies [][]byte
+			for range 1 + random.IntN(2)*random.IntN(40) {
+				bodies = append(bodies, fmt.Append(nil, next+uint64(len(bodies)), " ", strings.Repeat("x", random.IntN(1000))))
+			}
+			n, err := r.publishSome(p, next, bodies)
 			if err != nil {
 				r.t.Error("publish:", err)
 			}
-			if !ok {
+			next += uint64(n)
+			r.accepted = next
+			if n < len(bodies) || next >= 4000 {
 				break
 			}
-			next++
-			r.accepted = next
 		}
 		p.End()
 		if random.IntN(3) == 0 {
@@ -278,11 +282,24 @@ func (r *backlogTest) publish(random *rand.Rand, published chan struct{}) {
 	}
 }
 
-func (r *backlogTest) publishOne(p *Publisher, number uint64, body string) (bool, error) {
-	if r.backlog.cfg.Filtered {
-		return p.PublishMessage(window.Tag{Ref: number}, 0, amqp10.AppendData(nil, []byte(body)), fmt.Sprint(number%7), len(body))
+// publishSome publishes messages from that one on, and returns how many were taken.
+func (r *backlogTest) publishSome(p *Publisher, first uint64, bodies [][]byte) (int, error) {
+	var tags []window.Tag
+	for i, body := range bodies {
+		number := first + uint64(i)
+		tags = append(tags, window.Tag{Ref: number})
+		if !r.backlog.cfg.Filtered {
+			continue
+		}
+		ok, err := p.PublishMessage(tags[i], 0, amqp10.AppendData(nil, body), fmt.Sprint(number%7), len(body))
+		if !ok {
+			return i, err
+		}
 	}
-	return p.Publish(window.Tag{Ref: number}, 0, []byte(body))
+	if r.backlog.cfg.Filtered {
+		return len(bodies), nil
+	}
+	return p.PublishBodies(bodies, tags)
 }
 
 // check compares outcomes with what is stored, and returns how many messages are there

@@ -6,6 +6,7 @@ import (
 	"github.com/thumpmq/thump/internal/compress"
 	"github.com/thumpmq/thump/internal/streamproto"
 	"github.com/thumpmq/thump/internal/transport"
+	"github.com/thumpmq/thump/internal/window"
 )
 
 // batchBytesMost bounds a sub-entry batch: far below a frame, and enough that
@@ -71,22 +72,14 @@ type batcher struct {
 
 	frame   int    // where in conn.Out the frame begins, while conn.open is the publisher
 	entries int    // complete ones in it
-	batch   int    // where in conn.Out the batch, or the last entry, begins
+	batch   int    // where in conn.Out the batch, or the last run, begins
 	batched int    // messages in the batch
 	raw     []byte // messages of the batch, where they are to be compressed
 	packed  []byte // room for that
-	quick   quick
-	broken  error // a batch could not be completed
+	broken  error  // a batch could not be completed
 
 	bodies uint64 // bytes of the messages' bodies
 	wire   uint64 // bytes of the frames
-}
-
-// quick is how much can be appended to the batch before anything else has to be
-// looked at: what makes publishing small messages cheap.
-type quick struct {
-	messages int
-	bytes    int
 }
 
 func newBatcher(p *Publisher) batcher { return batcher{p: p, conn: p.conn} }
@@ -96,26 +89,45 @@ func (b *batcher) highest() uint64 { return max(b.lastID, b.known) }
 
 func (b *batcher) compressed() bool { return b.p.cfg.Compression != compress.None }
 
-// quickly appends a message that is a body and nothing else to the batch, if that
-// needs no look at anything.
-func (b *batcher) quickly(body []byte) bool {
-	size := streamproto.BatchedDataSize(len(body))
-	if b.quick.messages == 0 || size > b.quick.bytes {
-		return false
+// runMost is how many entries a run has at most: it is sent again whole.
+const runMost = 256
+
+// appendRun appends messages that are bodies and nothing else behind the last one, at most so
+// many, as long as there is nothing to complete or to begin for that, and enters them into the
+// window. It returns how many.
+func (b *batcher) appendRun(bodies [][]byte, tags []window.Tag, most int) (n int) {
+	out := &b.conn.Out
+	if b.conn.open != b.p || b.compressed() || b.p.cfg.Filtered {
+		return 0
 	}
-	b.quick.messages--
-	b.quick.bytes -= size
-	b.conn.Out = streamproto.AppendBatchedData(b.conn.Out, body)
-	b.batched++
-	b.lastID++
-	b.bodies += uint64(len(body))
-	return true
+	room, id, start := min(b.frameRoom(), transport.OutRoom-len(*out)), b.highest()+1, len(*out)
+	if subEntry := b.p.cfg.SubEntry; subEntry == 1 {
+		most = min(most, runMost)
+		*out, n = streamproto.AppendDataEntries(*out, id, bodies[:min(len(bodies), most)], room)
+	} else if b.batched > 0 && b.lastID > b.known {
+		most, room = min(most, subEntry-b.batched), min(room, batchBytesMost-b.size())
+		*out, n = streamproto.AppendBatchedBodies(*out, bodies[:min(len(bodies), most)], room)
+	}
+	if n == 0 {
+		return 0
+	}
+	b.p.carrier.AddRun(n, tags)
+	b.lastID = id + uint64(n) - 1
+	for _, body := range bodies[:n] {
+		b.bodies += uint64(len(body))
+	}
+	if b.p.cfg.SubEntry == 1 {
+		b.batch = start
+		b.seal(b.lastID, n)
+	} else {
+		b.batched += n
+	}
+	return n
 }
 
 // begin makes sure that a message fits where it is going: into the batch that is
 // being filled or a new one, in a frame that has room for it.
 func (b *batcher) begin(id uint64, m *message) error {
-	b.quick = quick{}
 	if id <= b.lastID {
 		return &IDError{ID: id, Last: b.lastID}
 	}
@@ -182,19 +194,14 @@ func (b *batcher) add(id uint64, m *message) error {
 	return nil
 }
 
-// added notes a message that was appended and is in the window, which has room
-// for that many more.
-func (b *batcher) added(id uint64, m *message, free int) {
+// added notes a message that was appended and is in the window.
+func (b *batcher) added(id uint64, m *message) {
 	b.lastID = id
 	b.bodies += uint64(m.body)
 	if b.p.cfg.SubEntry == 1 {
-		b.seal(id)
-		return
-	}
-	b.batched++
-	if m.bare && !b.compressed() && id > b.known {
-		b.quick.messages = min(free, b.p.cfg.SubEntry-b.batched)
-		b.quick.bytes = min(batchBytesMost-b.size(), b.frameRoom(), transport.OutRoom-len(b.conn.Out))
+		b.seal(id, 1)
+	} else {
+		b.batched++
 	}
 }
 
@@ -264,14 +271,14 @@ func (b *batcher) endBatch() {
 	} else {
 		streamproto.EndBatch(b.conn.Out, b.batch, b.lastID, b.batched)
 	}
-	b.seal(b.lastID)
+	b.seal(b.lastID, 1)
 	b.batched = 0
 }
 
-// seal notes that what begins at batch is an entry, and complete.
-func (b *batcher) seal(id uint64) {
-	b.p.backlog.seal(id, b.conn.Out[b.batch:], !b.p.offline && b.p.err == nil)
-	b.entries++
+// seal notes that what begins at batch is so many entries, and complete.
+func (b *batcher) seal(id uint64, entries int) {
+	b.p.backlog.seal(id, entries, b.conn.Out[b.batch:], !b.p.offline && b.p.err == nil)
+	b.entries += entries
 }
 
 // compress appends the batch, compressed, in a frame with room for it. Compressing into

@@ -30,25 +30,22 @@ func (c *Conn) confirm(id uint8, ids streamproto.IDs) error {
 	if !b.has(p) { // all that it carried is Unknown, or another connection's
 		return nil
 	}
+	defer b.settled()
 	var first, end uint64 // of messages that are confirmed and not yet reported
-	bytes := 0
 	report := func() { p.carrier.Resolve(first, end-first, outcome.Confirmed, 0, "") }
-	for i := range ids.Len() {
-		e, published := b.entries.settle(ids.At(i))
-		if !published {
-			report()
-			b.settled(bytes)
+	defer report()
+	for i := 0; i < ids.Len(); {
+		from, messages, n := b.entries.saidMany(ids, i)
+		if n == 0 {
 			return violation("confirm of publishing id %d, which is not in flight", ids.At(i))
 		}
-		if e.first != end && e.count > 0 {
+		if from != end && messages > 0 {
 			report()
-			first, end = e.first, e.first
+			first, end = from, from
 		}
-		end += uint64(e.count)
-		bytes += int(e.bytes)
+		end += messages
+		i += n
 	}
-	report()
-	b.settled(bytes)
 	return nil
 }
 
@@ -64,16 +61,14 @@ func (c *Conn) refuse(id uint8, failed streamproto.PublishErrors) error {
 	if !b.has(p) {
 		return nil
 	}
-	bytes := 0
-	defer func() { b.settled(bytes) }()
+	defer b.settled()
 	for i := range failed.Len() {
-		publishing, code := failed.At(i)
-		e, published := b.entries.settle(publishing)
+		id, code := failed.At(i)
+		first, messages, published := b.entries.said(id)
 		if !published {
-			return violation("error for publishing id %d, which is not in flight", publishing)
+			return violation("error for publishing id %d, which is not in flight", id)
 		}
-		p.carrier.Resolve(e.first, uint64(e.count), outcome.Rejected, uint16(code), code.String())
-		bytes += int(e.bytes)
+		p.carrier.Resolve(first, messages, outcome.Rejected, uint16(code), code.String())
 	}
 	return nil
 }

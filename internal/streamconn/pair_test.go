@@ -116,22 +116,20 @@ func openSubscription(t *testing.T, conn *Conn, credit uint16) (*Subscription, *
 // accepted.
 func publish(t *testing.T, p *Publisher, ref uint64, bodies ...string) {
 	t.Helper()
-	for len(bodies) > 0 {
+	var tags []window.Tag
+	var all [][]byte
+	for i, body := range bodies {
+		all, tags = append(all, []byte(body)), append(tags, window.Tag{Ref: ref + uint64(i)})
+	}
+	for len(all) > 0 {
 		if err := p.Begin(t.Context()); err != nil {
 			t.Fatal("publish:", err)
 		}
-		for len(bodies) > 0 {
-			ok, err := p.Publish(window.Tag{Ref: ref}, 0, []byte(bodies[0]))
-			if err != nil {
-				p.End()
-				t.Fatal("publish:", err)
-			}
-			if !ok {
-				break
-			}
-			bodies, ref = bodies[1:], ref+1
+		n, err := p.PublishBodies(all, tags)
+		if p.End(); err != nil {
+			t.Fatal("publish:", err)
 		}
-		p.End()
+		all, tags = all[n:], tags[n:]
 	}
 }
 

@@ -105,9 +105,34 @@ func (r *randomPublisher) turn(conn *Conn) {
 	}
 	defer r.p.End()
 	for range r.random.IntN(200) {
-		if !r.one() {
+		if r.random.IntN(20) == 0 && !r.p.cfg.Filtered {
+			r.some()
+		} else if !r.one() {
 			return
 		}
+	}
+}
+
+// some publishes several messages together.
+func (r *randomPublisher) some() {
+	var bodies [][]byte
+	for range r.random.IntN(400) {
+		body := fmt.Sprint(len(r.sent)+len(bodies), " ", strings.Repeat("x", r.random.IntN(30)))
+		if r.random.IntN(100) == 0 {
+			body += strings.Repeat("y", r.random.IntN(1000))
+		}
+		bodies = append(bodies, []byte(body))
+	}
+	id := r.known
+	if len(r.sent) > 0 {
+		id = max(id, r.sent[len(r.sent)-1].id)
+	}
+	n, err := r.p.PublishBodies(bodies, nil)
+	if err != nil {
+		r.t.Errorf("seed %d: message %d of %d: %v", r.seed, n, len(bodies), err)
+	}
+	for i, body := range bodies[:n] {
+		r.sent = append(r.sent, sentMessage{id + 1 + uint64(i), string(body)})
 	}
 }
 

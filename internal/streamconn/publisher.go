@@ -136,7 +136,6 @@ func (p *Publisher) Begin(ctx context.Context) error {
 		}
 		p.window.Lock()
 		if p.window.Free() > 0 {
-			p.batch.quick = quick{} // another call's, and of a batch that may be gone
 			return nil
 		}
 		p.window.Unlock()
@@ -179,15 +178,37 @@ func (p *Publisher) canWrite() bool {
 	return len(p.conn.Out)+len(p.batch.raw) < transport.OutRoom && !p.resending
 }
 
-// Publish encodes, between Begin and End, a message that is a body and nothing
-// else. It reports false when there is no more room: end, and begin again. id is
-// the publishing id, 0 for the next. An error means that this message cannot be
-// sent; nothing of it was, and the publisher is fine.
-func (p *Publisher) Publish(tag window.Tag, id uint64, body []byte) (bool, error) {
-	if id == 0 && p.batch.quickly(body) {
-		p.carrier.Add(tag)
-		return true, nil
+// PublishBodies encodes, between Begin and End, messages that are bodies and nothing else, with
+// the next publishing ids. tags are theirs, nil where none has one. It returns how many there
+// was room for: where that is less than all, end, and begin again. An error is about the message
+// after these, which cannot be sent; nothing of it was, and the publisher is fine. It keeps
+// neither bodies nor tags.
+func (p *Publisher) PublishBodies(bodies [][]byte, tags []window.Tag) (taken int, err error) {
+	for taken < len(bodies) {
+		rest := tags
+		if tags != nil {
+			rest = tags[taken:]
+		}
+		n := p.batch.appendRun(bodies[taken:], rest, p.window.Free())
+		if n == 0 {
+			var tag window.Tag
+			if tags != nil {
+				tag = tags[taken]
+			}
+			ok, err := p.Publish(tag, 0, bodies[taken])
+			if !ok {
+				return taken, err
+			}
+			n = 1
+		}
+		taken += n
 	}
+	return taken, nil
+}
+
+// Publish is PublishBodies for one message, and reports whether there was room. id is the
+// publishing id, 0 for the next.
+func (p *Publisher) Publish(tag window.Tag, id uint64, body []byte) (bool, error) {
 	return p.publish(tag, id, &message{data: body, bare: true, body: len(body)})
 }
 
@@ -207,15 +228,14 @@ func (p *Publisher) publish(tag window.Tag, id uint64, m *message) (bool, error)
 	if err := p.batch.begin(id, m); err != nil {
 		return false, err
 	}
-	free := p.window.Free()
-	if free <= 0 && p.batch.compressed() { // begin let go of the window to compress
+	if p.batch.compressed() && p.window.Free() <= 0 { // begin let go of the window to compress
 		return false, nil
 	}
 	if err := p.batch.add(id, m); err != nil {
 		return false, err
 	}
 	p.carrier.Add(tag)
-	p.batch.added(id, m, free-1)
+	p.batch.added(id, m)
 	return true, nil
 }
 

@@ -286,3 +286,60 @@ func FuzzSubEntries(f *testing.F) {
 	f.Add([]byte("\xff\xff\xff\xffx"))
 	mutate.Fuzz(f, fuzzBatch)
 }
+
+// bodiesOf cuts text into bodies of these sizes, the larger in tens, from the start again where
+// too little is left.
+func bodiesOf(text, sizes []byte) (bodies [][]byte) {
+	at := 0
+	for _, size := range sizes {
+		n := int(size)
+		if n >= 128 {
+			n = (n - 128) * 10
+		}
+		if n > len(text)-at {
+			at = 0
+		}
+		n = min(n, len(text))
+		bodies = append(bodies, text[at:at+n])
+		at += n
+	}
+	return bodies
+}
+
+// FuzzBodies compares bodies that are appended together with the same ones, appended one by one.
+func FuzzBodies(f *testing.F) {
+	f.Add(bytes.Repeat([]byte("Message 1, and so on, "), 20), []byte{0, 1, 7, 8, 9, 14, 15, 16, 17, 127, 153, 154, 255}, uint64(9), uint32(5000))
+	f.Add([]byte("Message 1"), []byte{9, 9, 9, 9, 8}, uint64(1)<<63, uint32(60))
+	mutate.Fuzz(f, func(t *testing.T, text, sizes []byte, id uint64, room uint32) {
+		bodies, most := bodiesOf(text, sizes), int(room%10_000)
+		before := []byte("before")
+		entries, n := AppendDataEntries(bytes.Clone(before), id, bodies, most)
+		var want []byte
+		for i, body := range bodies[:n] {
+			want = AppendDataEntry(want, id+uint64(i), body)
+		}
+		if rest, ok := bytes.CutPrefix(entries, before); !ok || !bytes.Equal(rest, want) || len(rest) > most {
+			t.Fatalf("%d entries in %d bytes: % x, want % x", n, most, entries, want)
+		}
+		if n < len(bodies) && len(want)+DataEntrySize(len(bodies[n])) <= most {
+			t.Fatalf("%d entries take %d of %d bytes, and there is one more", n, len(want), most)
+		}
+		for at := 0; at < len(want); at += EntrySize(want[at:]) {
+			n--
+		}
+		if n != 0 {
+			t.Fatalf("%d more entries were appended than there are", n)
+		}
+		batch, n := AppendBatchedBodies(bytes.Clone(before), bodies, most)
+		want = want[:0]
+		for _, body := range bodies[:n] {
+			want = AppendBatchedData(want, body)
+		}
+		if rest, ok := bytes.CutPrefix(batch, before); !ok || !bytes.Equal(rest, want) || len(rest) > most {
+			t.Fatalf("%d messages in %d bytes: % x, want % x", n, most, batch, want)
+		}
+		if n < len(bodies) && len(want)+BatchedDataSize(len(bodies[n])) <= most {
+			t.Fatalf("%d messages take %d of %d bytes, and there is one more", n, len(want), most)
+		}
+	})
+}

@@ -94,6 +94,31 @@ func AppendDataEntry(dst []byte, id uint64, body []byte) []byte {
 	return dst
 }
 
+// AppendDataEntries is AppendDataEntry for bodies from the first on, whose ids follow each
+// other from id on, as long as all of them take no more than so many bytes. It returns how
+// many bodies that were.
+func AppendDataEntries(dst []byte, id uint64, bodies [][]byte, bytes int) (_ []byte, n int) {
+	for end := len(dst) + bytes; n < len(bodies); n++ {
+		body := bodies[n]
+		header, size := amqp10.DataHeader(len(body))
+		head := len(dst)
+		at := head + entryHeaderSize + size
+		if len(body) > end-at {
+			break
+		}
+		dst = grow(dst, entryHeaderSize+dataHeaderMax+len(body))[:at+len(body)]
+		binary.BigEndian.PutUint64(dst[head:], id+uint64(n))
+		binary.BigEndian.PutUint32(dst[head+idSize:], uint32(size+len(body)))
+		binary.BigEndian.PutUint64(dst[head+entryHeaderSize:head+entryHeaderSize+dataHeaderMax], header)
+		put(dst[at:], body)
+	}
+	return dst, n
+}
+
+// EntrySize is how many bytes the first entry of b takes, a message of version 1 that was
+// appended whole.
+func EntrySize(b []byte) int { return entryHeaderSize + int(binary.BigEndian.Uint32(b[idSize:])) }
+
 // BeginEntry appends id and size of an entry of version 1. The caller then appends
 // the message, and calls EndEntry with the length that dst had before the message.
 func BeginEntry(dst []byte, id uint64) []byte {
@@ -145,6 +170,37 @@ func AppendBatchedData(dst, body []byte) []byte {
 	dst = dst[:bodyStart+len(body)]
 	copy(dst[bodyStart:], body)
 	return dst
+}
+
+// AppendBatchedBodies is AppendBatchedData for bodies from the first on, as long as all of
+// them take no more than so many bytes. It returns how many bodies that were.
+func AppendBatchedBodies(dst []byte, bodies [][]byte, bytes int) (_ []byte, n int) {
+	for end := len(dst) + bytes; n < len(bodies); n++ {
+		body := bodies[n]
+		header, size := amqp10.DataHeader(len(body))
+		head := len(dst)
+		at := head + lengthSize + size
+		if len(body) > end-at {
+			break
+		}
+		dst = grow(dst, lengthSize+dataHeaderMax+len(body))[:at+len(body)]
+		binary.BigEndian.PutUint32(dst[head:], uint32(size+len(body)))
+		binary.BigEndian.PutUint64(dst[head+lengthSize:head+lengthSize+dataHeaderMax], header)
+		put(dst[at:], body)
+	}
+	return dst, n
+}
+
+// put is copy(dst, body) where dst is as long as body. Two words that overlap take less time
+// than a call, and many bodies have so few bytes.
+func put(dst, body []byte) {
+	if n := len(body); n >= 8 && n <= 16 && len(dst) == n {
+		first, last := binary.NativeEndian.Uint64(body), binary.NativeEndian.Uint64(body[n-8:])
+		binary.NativeEndian.PutUint64(dst, first)
+		binary.NativeEndian.PutUint64(dst[n-8:], last)
+		return
+	}
+	copy(dst, body)
 }
 
 // BeginBatched appends a zero for the size of a message in a batch. The caller then

@@ -47,6 +47,24 @@ func (c *Carrier) Add(tag Tag) uint64 {
 	return c.carry(number)
 }
 
+// AddRun is Add for n messages, and returns nothing; tags are theirs, nil where no message has
+// one.
+func (c *Carrier) AddRun(n int, tags []Tag) {
+	if tags != nil {
+		for _, tag := range tags[:n] {
+			c.Add(tag)
+		}
+		return
+	}
+	if n > 0 {
+		first := c.w.addPlain(uint64(n))
+		c.w.carried = c.w.next
+		c.carry(first)
+		c.spans[len(c.spans)-1].count += uint64(n - 1)
+		c.next += uint64(n - 1)
+	}
+}
+
 // AddAgain takes over a message that is in the window and that no connection carries now.
 // The numbers of those that are taken over rise. It returns the connection's number for it.
 func (c *Carrier) AddAgain(number uint64) uint64 {
@@ -153,6 +171,17 @@ func (c *Carrier) find(number uint64) int {
 func (c *Carrier) Resolved(number uint64) bool {
 	i := c.find(number)
 	return i == len(c.spans) || number < c.spans[i].first || c.w.resolved(c.spans[i].message+(number-c.spans[i].first))
+}
+
+// Open is how many of the n messages from that number on have no outcome.
+func (c *Carrier) Open(first, n uint64) (open uint64) {
+	end := first + n
+	for i := c.find(first); i < len(c.spans) && c.spans[i].first < end; i++ {
+		s := &c.spans[i]
+		from, until := max(first, s.first), min(end, s.first+s.count)
+		open += c.w.open(s.message+(from-s.first), s.message+(until-s.first))
+	}
+	return open
 }
 
 // Oldest is the lowest number that may have no outcome.

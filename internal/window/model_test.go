@@ -82,6 +82,8 @@ func (m *model) step() {
 	case n >= 12 && !m.cfg.Keep && m.random.IntN(4) == 0:
 		m.sendAgain(c)
 	case n >= 12:
+	case n == 0 && !m.cfg.Keep:
+		m.addRun(c)
 	case n < 4:
 		for range 1 + m.random.IntN(80) {
 			m.add(c)
@@ -106,7 +108,7 @@ func (m *model) add(c int) {
 	if m.ended[c] || m.w.Free() <= 0 {
 		return
 	}
-	message := &modelMessage{ref: m.random.Uint64()}
+	message := &modelMessage{ref: m.ref()}
 	number := uint64(len(m.carried[c]))
 	var got uint64
 	if m.cfg.Keep {
@@ -124,6 +126,40 @@ func (m *model) add(c int) {
 	m.carried[c] = append(m.carried[c], message)
 }
 
+// ref is that of a message; those of some models have none, for long.
+func (m *model) ref() uint64 {
+	if m.seed%4 == 0 && len(m.messages) < 3000 {
+		return 0
+	}
+	return m.random.Uint64()
+}
+
+// addRun adds messages together, with refs or none.
+func (m *model) addRun(c int) {
+	m.w.Lock()
+	defer m.w.Unlock()
+	if m.ended[c] {
+		return
+	}
+	n := m.random.IntN(1 + max(0, min(100, m.w.Free())))
+	tags, tagged := make([]Tag, n), m.seed%4 != 0 && m.random.IntN(2) == 0
+	for i := range tags {
+		if tagged {
+			tags[i].Ref = m.ref()
+		}
+		message := &modelMessage{ref: tags[i].Ref, sent: true}
+		m.messages = append(m.messages, message)
+		m.carried[c] = append(m.carried[c], message)
+	}
+	if !tagged {
+		tags = nil
+	}
+	m.carriers[c].AddRun(n, tags)
+	if got, want := m.carriers[c].Next(), uint64(len(m.carried[c])); got != want {
+		m.fail("carrier %d has %d messages, want %d", c, got, want)
+	}
+}
+
 // reconnect loses the connection, accepts messages that none carries, and lets others
 // carry what has no outcome; the last of them carries all of it.
 func (m *model) reconnect() {
@@ -133,7 +169,7 @@ func (m *model) reconnect() {
 		m.carriers[0].Leave()
 		for range m.random.IntN(20) {
 			if m.w.Free() > 0 {
-				message := &modelMessage{ref: m.random.Uint64(), encoded: bytes.Repeat([]byte{1}, m.random.IntN(3000))}
+				message := &modelMessage{ref: m.ref(), encoded: bytes.Repeat([]byte{1}, m.random.IntN(3000))}
 				m.w.Accept(Tag{Ref: message.ref}, message.encoded)
 				m.messages = append(m.messages, message)
 			}
@@ -277,6 +313,15 @@ func (m *model) check() {
 		i := m.random.IntN(len(m.carried[c]))
 		if got, want := carrier.Resolved(uint64(i)), m.carried[c][i].outcome.Status != 0; got != want {
 			m.fail("carrier %d: message %d resolved: %v", c, i, got)
+		}
+		open, some := uint64(0), m.carried[c][i:i+1+m.random.IntN(len(m.carried[c])-i)]
+		for _, message := range some {
+			if message.outcome.Status == 0 {
+				open++
+			}
+		}
+		if got := carrier.Open(uint64(i), uint64(len(some))); got != open {
+			m.fail("carrier %d: %d of the %d messages from %d on have no outcome, want %d", c, got, len(some), i, open)
 		}
 		for i, message := range m.carried[c][:carrier.Oldest()] {
 			if message.outcome.Status == 0 {

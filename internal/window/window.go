@@ -59,7 +59,7 @@ type Window struct {
 	oldest  uint64         // the lowest number without an outcome, or next
 	ahead   int            // messages above oldest that have their outcome
 	marked  bitRing        // those; nil until there is one
-	refs    Ring[uint64]   // by number
+	refs    Ring[uint64]   // by number; nil until a message has a Tag
 	watches Ring[*Watch]   // by number; nil until there is one
 	watched int            // messages with a Watch that have no outcome
 	floor   uint64         // no ref of a lower number is needed, as of the last look
@@ -199,16 +199,35 @@ func (w *Window) wake(c *sync.Cond) {
 // add enters a message, and returns its number. The caller has seen that there is
 // room. The window is locked.
 func (w *Window) add(tag Tag) uint64 {
+	if w.refs != nil || tag != (Tag{}) {
+		w.tag(tag)
+	}
+	w.next++
+	return w.next - 1
+}
+
+// addPlain is add for n messages without a Tag, and returns the number of the first.
+func (w *Window) addPlain(n uint64) uint64 {
+	first := w.next
+	if w.refs == nil {
+		w.next += n
+		return first
+	}
+	for range n {
+		w.add(Tag{})
+	}
+	return first
+}
+
+// tag notes what the next message is known by.
+func (w *Window) tag(tag Tag) {
 	if w.next-w.floor >= uint64(len(w.refs)) {
 		w.growRefs()
 	}
-	number := w.next
-	*w.refs.At(number) = tag.Ref
+	*w.refs.At(w.next) = tag.Ref
 	if tag.Watch != nil || w.watches != nil {
-		w.watch(number, tag.Watch)
+		w.watch(w.next, tag.Watch)
 	}
-	w.next++
-	return number
 }
 
 // growRefs makes room for one more ref.
@@ -285,6 +304,21 @@ func (w *Window) advance(oldest uint64) {
 	}
 }
 
+// open is how many messages of the numbers from first to end-1, which were added, have no
+// outcome. The window is locked.
+func (w *Window) open(first, end uint64) (n uint64) {
+	if first = max(first, w.oldest); first >= end || w.ahead == 0 {
+		return end - min(first, end)
+	}
+	for first < end {
+		first = w.marked.next(first, end, false)
+		until := w.marked.next(first, end, true)
+		n += until - first
+		first = until
+	}
+	return n
+}
+
 // resolved reports whether a message has its outcome. The window is locked.
 func (w *Window) resolved(number uint64) bool {
 	return number < w.oldest || w.ahead > 0 && w.marked.next(number, number+1, false) > number
@@ -298,7 +332,7 @@ func (w *Window) count(r Run) {
 		untold, later = w.tellCalls(r)
 	}
 	if r.Status != outcome.Confirmed && w.bad.Status == 0 && untold < r.First+r.Count {
-		w.bad = r.outcome(*w.refs.At(untold))
+		w.bad = r.outcome(refOf(w.refs, untold))
 	}
 	if !w.cfg.Collect && !later && w.kept == 0 {
 		return // else it waits its turn, so that a callback that does not return fills the window
@@ -444,7 +478,15 @@ type Outcomes struct {
 }
 
 // Ref is the Ref of the message of that number, which is in one of the runs.
-func (o *Outcomes) Ref(number uint64) uint64 { return *o.refs.At(number) }
+func (o *Outcomes) Ref(number uint64) uint64 { return refOf(o.refs, number) }
+
+// refOf is the ref of that number; 0 where no message had one.
+func refOf(refs Ring[uint64], number uint64) uint64 {
+	if refs == nil {
+		return 0
+	}
+	return *refs.At(number)
+}
 
 // Later is the Watch.Later of the message of that number; nil where there is none.
 func (o *Outcomes) Later(number uint64) any {

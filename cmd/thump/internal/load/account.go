@@ -15,6 +15,9 @@ func (r *runner) record(ctx context.Context, out *result.Run, interrupted bool) 
 	// Only so many copies can be there for that reason, to each reader.
 	sentAgain := min(t.SentAgain, r.sent.counts.Resent*uint64(len(r.books)))
 	out.DuplicatedResent, out.DuplicatedRedelivered = &sentAgain, &t.DeliveredAgain
+	if r.cfg.Work.any() {
+		out.Requeued, out.Dropped = new(r.cfg.Progress.requeued.Load()), new(r.cfg.Progress.rejected.Load())
+	}
 	recordTimes(out, r.first, r.last)
 	out.ReceiveLatency = r.cfg.Progress.receiveLatency.latency(r.cfg.Schedule != nil)
 	r.recordLost(ctx, out, interrupted)

@@ -33,6 +33,9 @@ type intakeConfig struct {
 	progress *Progress
 	output   Output // nil to throw away what comes
 	patient  bool   // close waits for the output for as long as that takes
+	// selection says which messages are wanted; nil for all.
+	selection *Selection
+	work      Work
 
 	// count, if not 0, is how many deliveries to take: all consumers together, or, if
 	// each is set, every consumer.
@@ -46,12 +49,12 @@ type intakeConfig struct {
 	expected     *atomic.Uint64
 }
 
-// written is the first n deliveries of a batch, or the whole batch, which an output has. A
-// whole one can be acked when its deliveries are no longer valid.
+// written is some deliveries of a batch, or the whole batch, which an output has, or nobody
+// wants. It can be acked when its deliveries are no longer valid.
 type written struct {
-	batch *thump.Batch
-	n     int
-	whole bool
+	batch      *thump.Batch
+	whole      bool
+	deliveries []thump.Delivery // of a part
 }
 
 // intake is a number of consumers. They run until close is called, or until each
@@ -68,6 +71,7 @@ type intake struct {
 	mu          sync.Mutex
 	err         error
 	first, last time.Time // when the first and the last delivery came, or zero
+	seen        time.Time // when the last one came, wanted or not
 }
 
 // taker is one consumer of an intake.
@@ -81,11 +85,18 @@ type taker struct {
 	// read is, by stream, the offset after the latest delivery. intake.mu guards it.
 	read map[string]uint64
 
-	acker *acker // where there is an output
+	acker  *acker  // where there is an output
+	worker *worker // where there is work
 
 	stop chan struct{}  // closed when it is to take no more
 	over chan struct{}  // closed when it takes no more; nil before it has begun
-	rest []*thump.Batch // what was not to be taken is unsettled
+	rest []*thump.Batch // what was not to be taken is unsettled; without their deliveries
+
+	selection *Selection
+	prefetch  int    // how many deliveries may be unsettled
+	held      int    // deliveries of rest that are
+	lost      uint64 // connections, until rest began
+	dropped   bool   // its connection was dropped, to give back what it held
 }
 
 // finish lets a taker come to the end of what has come, and gives back the rest.
@@ -98,6 +109,13 @@ func (t *taker) finish(ctx context.Context) {
 	select {
 	case <-t.over:
 	case <-ctx.Done():
+		return
+	}
+	if t.selection != nil && t.selection.Drop && len(t.rest) > 0 && t.con.Flush(ctx) == nil {
+		ended, end := context.WithCancel(ctx)
+		end()
+		_ = t.con.Close(ended) // it says what is not settled
+		t.dropped = true
 		return
 	}
 	for _, batch := range t.rest {
@@ -113,6 +131,9 @@ func openIntake(ctx context.Context, client *thump.Client, cfg intakeConfig) (*i
 	for i := range cfg.consumers {
 		how := cfg.consumer(i, cfg.consumers)
 		how.ReuseBuffers = true // a sink keeps no body
+		if cfg.work.Most > 0 {
+			how.MaxBatch = 1 // each is acked when its work is done
+		}
 		con, err := client.Consumer(ctx, how)
 		if err != nil {
 			in.fail(err)
@@ -121,10 +142,15 @@ func openIntake(ctx context.Context, client *thump.Client, cfg intakeConfig) (*i
 		if i > 0 && cfg.each {
 			tickets = in.newTickets()
 		}
-		in.takers = append(in.takers, &taker{
+		t := &taker{
 			con: con, autoAck: how.AutoAck, newSink: func(stream string) sink { return cfg.sink(i, stream) }, sinks: make(map[string]sink),
 			tickets: tickets, read: make(map[string]uint64), stop: make(chan struct{}),
-		})
+			selection: cfg.selection, prefetch: how.Prefetch,
+		}
+		if cfg.work.any() {
+			t.worker = &worker{Work: &cfg.work, progress: cfg.progress, stop: t.stop}
+		}
+		in.takers = append(in.takers, t)
 	}
 	cfg.progress.consumersOpened()
 	for _, t := range in.takers {
@@ -182,7 +208,7 @@ func (in *intake) close(ctx context.Context, timeout time.Duration) error {
 			}
 			err := t.con.Close(ctx)
 			switch {
-			case err == nil || errors.Is(err, thump.ErrClosed):
+			case err == nil || errors.Is(err, thump.ErrClosed) || t.dropped:
 			case in.cfg.recovers && thump.Temporary(err) && ctx.Err() == nil:
 				in.cut.Store(true)
 			default:
@@ -203,6 +229,13 @@ func (in *intake) times() (first, last time.Time) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return in.first, in.last
+}
+
+// lastSeen returns when the last delivery came, wanted or not, or zero.
+func (in *intake) lastSeen() time.Time {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.seen
 }
 
 // leastRead is the offset of a stream below which every consumer has read
@@ -240,19 +273,35 @@ func (in *intake) consume(ctx context.Context, t *taker) error {
 			return err
 		}
 		now := time.Now()
-		n := t.take(len(batch.Deliveries))
-		if in.cfg.output != nil {
-			if err := in.cfg.output.Write(batch, batch.Deliveries[:n]); err != nil {
+		taken, acked, err := in.choose(t, batch)
+		if err != nil {
+			return err
+		}
+		if in.cfg.output != nil && len(taken) > 0 {
+			if err := in.cfg.output.Write(batch, taken); err != nil {
 				return err
 			}
 		}
-		t.sink(batch.Stream).record(batch.Deliveries[:n], now)
-		in.count(t, batch, now, n)
-		if err := in.settle(t, written{batch, n, n == len(batch.Deliveries)}); err != nil {
+		kept := taken
+		if t.worker != nil {
+			if kept, err = t.worker.handle(ctx, kept); err != nil {
+				return err
+			}
+		}
+		t.sink(batch.Stream).record(kept, now)
+		in.count(t, batch.Stream, taken, now)
+		if t.worker != nil {
+			if err := t.worker.reject(); err != nil {
+				return err
+			}
+		}
+		if err := in.settle(t, handled(batch, acked)); err != nil {
 			return err
 		}
-		if n < len(batch.Deliveries) && !t.autoAck {
-			t.rest = append(t.rest, batch)
+		if len(acked) < len(batch.Deliveries) && !t.autoAck {
+			if err := t.keep(batch, len(acked)); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -263,18 +312,7 @@ func (in *intake) settle(t *taker, w written) error {
 	if t.acker == nil {
 		return in.ack(t, w)
 	}
-	if w.whole {
-		return t.acker.add(w)
-	}
-	// Its deliveries are not valid any more once the next batch is asked for.
-	if err := t.acker.close(); err != nil {
-		return err
-	}
-	t.acker = newAcker(in, t)
-	if err := in.cfg.output.Sync(); err != nil {
-		return err
-	}
-	return in.ack(t, w)
+	return t.acker.add(w)
 }
 
 // ack acks what was written of a batch.
@@ -312,21 +350,23 @@ func (t *taker) take(n int) int {
 	return max(0, n+int(left))
 }
 
-// count counts the first n deliveries of a batch, which came at the given time.
-func (in *intake) count(t *taker, batch *thump.Batch, now time.Time, n int) {
+// count counts what was taken of a stream, "" for a queue, and came at the given time.
+func (in *intake) count(t *taker, stream string, taken []thump.Delivery, now time.Time) {
+	n := len(taken)
+	in.mu.Lock()
+	in.seen = now
 	if n > 0 {
-		in.mu.Lock()
 		if in.first.IsZero() || now.Before(in.first) { // another taker may have been quicker
 			in.first = now
 		}
 		if now.After(in.last) {
 			in.last = now
 		}
-		if batch.Stream != "" {
-			t.read[batch.Stream] = max(t.read[batch.Stream], batch.Deliveries[n-1].Offset+1)
+		if stream != "" {
+			t.read[stream] = max(t.read[stream], taken[n-1].Offset+1)
 		}
-		in.mu.Unlock()
 	}
+	in.mu.Unlock()
 	if in.cfg.progress.received.Add(uint64(n)) < in.cfg.expected.Load() {
 		return
 	}
@@ -336,7 +376,7 @@ func (in *intake) count(t *taker, batch *thump.Batch, now time.Time, n int) {
 	}
 }
 
-// ack acks the first n deliveries of a batch. The others stay unsettled, so that
+// ack acks what was written of a batch. The others stay unsettled, so that
 // the prefetch keeps the broker from sending more. They go back to the queue when
 // the consumer closes: given back now, they would come again at once.
 func (t *taker) ack(w written) error {
@@ -346,8 +386,8 @@ func (t *taker) ack(w written) error {
 	if w.whole {
 		return w.batch.Ack()
 	}
-	for i := range w.batch.Deliveries[:w.n] {
-		if err := w.batch.Deliveries[i].Ack(); err != nil && !errors.Is(err, thump.ErrSettled) {
+	for i := range w.deliveries {
+		if err := w.deliveries[i].Ack(); err != nil && !errors.Is(err, thump.ErrSettled) {
 			return err
 		}
 	}

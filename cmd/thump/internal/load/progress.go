@@ -17,6 +17,8 @@ type Progress struct {
 	received  atomic.Uint64
 	answered  atomic.Uint64 // messages whose outcome is known
 
+	requeued, rejected atomic.Uint64 // by consumers
+
 	sendingEnded atomic.Pointer[time.Time]
 
 	outages outages

@@ -33,6 +33,10 @@ type ReceiveConfig struct {
 	// takes: a message that is worked on when the connection is dropped comes again.
 	Patient bool
 
+	// Selection, if set, says which messages are wanted: Count is of those. It does not work
+	// with AutoAck.
+	Selection *Selection
+
 	// Progress is updated with every batch. It must not be nil.
 	Progress *Progress
 }
@@ -110,7 +114,7 @@ func (rec *receiver) receive(ctx context.Context, stop <-chan struct{}) error {
 			}
 			return &stampSink{tallySink: counted, ctx: ctx, receiver: rec}
 		},
-		count: cfg.Count, each: len(tallies) > 1, output: cfg.Output, patient: cfg.Patient,
+		count: cfg.Count, each: len(tallies) > 1, output: cfg.Output, patient: cfg.Patient, selection: cfg.Selection,
 		progress: cfg.Progress, expectedSeen: seen, expected: expected,
 	})
 	if err != nil {
@@ -136,7 +140,7 @@ func (rec *receiver) receive(ctx context.Context, stop <-chan struct{}) error {
 // more than it may take.
 func (cfg *ReceiveConfig) consumer(i, of int) thump.ConsumerConfig {
 	how := cfg.From.consumer(i, of)
-	if cfg.Count > 0 {
+	if cfg.Count > 0 && cfg.Selection == nil {
 		how.Prefetch = int(min(uint64(how.Prefetch), cfg.Count))
 	}
 	if cfg.Output != nil && how.MaxBatch == 0 {
@@ -162,8 +166,8 @@ func (rec *receiver) wait(ctx context.Context, in *intake, seen, stop <-chan str
 				began = time.Now() // nothing can come
 			}
 			latest := began
-			if _, last := in.times(); last.After(began) {
-				latest = last
+			if seen := in.lastSeen(); seen.After(began) {
+				latest = seen
 			}
 			if time.Since(latest) >= rec.cfg.Idle {
 				return

@@ -49,6 +49,7 @@ type RunConfig struct {
 	SendConfig
 	Consumers  int
 	Sequential bool // send everything before the first message is received
+	Work       Work // of the consumers
 	// Recovery is that of the client. Its Progress must be told of the client's events.
 	Recovery thump.Recovery
 }
@@ -58,6 +59,7 @@ func (cfg *RunConfig) Describe(s *result.Settings) {
 	cfg.SendConfig.Describe(s)
 	s.Consumers, s.Sequential = cfg.Consumers, cfg.Sequential
 	cfg.To.receiving(s)
+	cfg.Work.describe(s)
 }
 
 // Run sends and receives the messages of cfg, and returns when every one is
@@ -225,7 +227,7 @@ func (r *runner) receiveRounds(ctx context.Context, hold chan struct{}) {
 func (r *runner) openIntake(ctx context.Context, hold <-chan struct{}) (in *intake, err error) {
 	open := func(context.Context) error { // they live longer than the question
 		in, err = openIntake(ctx, r.client, intakeConfig{
-			consumers: r.cfg.Consumers, consumer: r.source.consumer, sink: r.sink, hold: hold, recovers: !r.cfg.Recovery.Off,
+			consumers: r.cfg.Consumers, consumer: r.source.consumer, sink: r.sink, hold: hold, work: r.cfg.Work, recovers: !r.cfg.Recovery.Off,
 			progress: r.cfg.Progress, expectedSeen: r.expectedSeen, expected: &r.expected,
 		})
 		return err

@@ -33,12 +33,16 @@ type Stream struct {
 	SubEntry      int
 	Compression   thump.Compression
 	PublisherName string
+	Filtered      bool // messages have their filter values
 
 	// How to consume: Start and Until are for Receive alone. Of several consumers
 	// with a name, each gets a number.
 	Start        thump.Start
 	Until        time.Time
 	ConsumerName string
+	// FilterValues has the broker leave out chunks without a message of these values. What
+	// else is in the others comes as well: Selection is for that.
+	FilterValues []string
 }
 
 // Target is the stream as package thump names it.
@@ -55,7 +59,7 @@ func (Stream) Confirms() bool { return true }
 
 func (s Stream) publisher(i, of int) thump.PublisherConfig {
 	return thump.PublisherConfig{To: s.Target(), Stream: thump.StreamPublishing{
-		Name: numbered(s.PublisherName, i, of), SubEntry: s.SubEntry, Compression: s.Compression,
+		Name: numbered(s.PublisherName, i, of), SubEntry: s.SubEntry, Compression: s.Compression, Filtered: s.Filtered,
 	}}
 }
 
@@ -64,9 +68,13 @@ func (Stream) routingKeys() []string { return nil }
 func (Stream) transient() bool       { return false }
 
 func (s Stream) consumer(i, of int) thump.ConsumerConfig {
-	return thump.ConsumerConfig{From: s.Target(), MaxBatch: streamBatch, Stream: thump.StreamConsuming{
-		Start: s.Start, Until: s.Until, Name: numbered(s.ConsumerName, i, of),
+	cfg := thump.ConsumerConfig{From: s.Target(), MaxBatch: streamBatch, Stream: thump.StreamConsuming{
+		Start: s.Start, Until: s.Until, Name: numbered(s.ConsumerName, i, of), Filters: s.FilterValues,
 	}}
+	if len(s.FilterValues) > 0 {
+		cfg.Stream.Keep = func(*thump.Delivery) bool { return true } // which the selection decides
+	}
+	return cfg
 }
 
 func (s Stream) source(client *thump.Client) source {

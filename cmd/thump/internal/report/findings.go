@@ -40,7 +40,7 @@ func wire(r *result.Run) string {
 
 func consumer(r *result.Run, p *place) []string {
 	lines := []string{throughput(r.Received, p.received, r.ReceiveSeconds, r.ReceiveRatePerSecond)}
-	lines = append(lines, received(r)...)
+	lines = append(append(lines, givenBack(r)...), received(r)...)
 	return append(lines, beside("received", tutorialReceiveSeconds, "with automatic acks", r.ReceiveRatePerSecond))
 }
 
@@ -109,6 +109,9 @@ func scalability(r *result.Run, p *place) []string {
 	}
 	if r.ClientRSSPeakBytes != nil {
 		lines = append(lines, fmt.Sprintf("thump's peak memory: %.0f"+unit+"MB.", float64(*r.ClientRSSPeakBytes)/1e6))
+	}
+	if _, text := Limited(r); text != "" {
+		lines = append(lines, text)
 	}
 	return append(lines, "This run did not try "+p.more+".")
 }

@@ -59,6 +59,9 @@ func SettingRows(r *result.Run) []Row {
 	}
 	if r.Command != "send" {
 		row("consumers", append([]string{fmt.Sprint(s.Consumers)}, p.consuming...)...)
+		if words := work(s); words != nil {
+			row("work", words...)
+		}
 	}
 	if s.Output != "" {
 		row("output", s.Output)

@@ -30,7 +30,7 @@ func TestJSONKeys(t *testing.T) {
 	checkKeys(t, "runs.0.", run,
 		"command", "verdict", "reason", "started_at", "settings", "broker", "sent", "confirmed", "rejected", "returned",
 		"unknown", "skipped", "received", "unique", "lost", "duplicated", "reordered", "corrupted", "unexpected",
-		"resent", "duplicated_resent", "duplicated_redelivered", "redelivered", "outages", "first_outage_at",
+		"resent", "duplicated_resent", "duplicated_redelivered", "redelivered", "requeued", "dropped", "outages", "first_outage_at",
 		"outage_seconds", "longest_outage_seconds", "away_at_end", "send_seconds", "receive_seconds", "total_seconds", "send_rate_per_second",
 		"receive_rate_per_second", "client_cpu_seconds", "broker_cpu_seconds", "client_rss_peak_bytes",
 		"bytes_on_wire", "compression_ratio", "backlog_at_send_end", "left_in_queue", "lost_messages",
@@ -45,10 +45,11 @@ func TestJSONKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkKeys(t, "runs.0.settings.", settings,
-		"thump_version", "url", "stream_url", "queue", "kind", "durable", "count", "body", "body_bytes",
+		"thump_version", "processors", "url", "stream_url", "queue", "kind", "durable", "count", "body", "body_bytes",
 		"publishers", "consumers", "window", "prefetch", "confirms", "auto_ack", "sequential", "partitions",
 		"sub_entry", "compression", "publisher_name", "consumer_name", "offset", "until", "stream_max_bytes",
-		"disk_bytes", "disk_free_bytes", "recovery", "give_up_seconds", "output", "rate", "arrivals", "duration_seconds")
+		"disk_bytes", "disk_free_bytes", "recovery", "give_up_seconds", "output", "rate", "arrivals", "duration_seconds",
+		"work", "requeue_share", "reject_share")
 	if err := json.Unmarshal(run["broker"], &broker); err != nil {
 		t.Fatal(err)
 	}

@@ -43,6 +43,11 @@ type Run struct {
 	// had come before a consumer lost its connection. Nothing explains the rest.
 	DuplicatedResent      *uint64 `json:"duplicated_resent"`
 	DuplicatedRedelivered *uint64 `json:"duplicated_redelivered"`
+	// Requeued is how many deliveries the consumers gave back, as --requeue asks: those are no
+	// part of Received. Dropped is how many they rejected, after they had been received. Both
+	// are nil where nobody asked.
+	Requeued *uint64 `json:"requeued"`
+	Dropped  *uint64 `json:"dropped"`
 	// Redelivered is, for receive, how many deliveries the broker marked as redelivered.
 	Redelivered *uint64 `json:"redelivered"`
 
@@ -104,10 +109,12 @@ type Run struct {
 // told filled in.
 type Settings struct {
 	ThumpVersion string `json:"thump_version"`
-	URL          string `json:"url"`        // without the password
-	StreamURL    string `json:"stream_url"` // without the password; empty if none was given
-	Queue        string `json:"queue"`      // the name of the queue, stream or super stream
-	Kind         Kind   `json:"kind"`
+	// Processors is how many thump could use; 0 if that is not known.
+	Processors int    `json:"processors"`
+	URL        string `json:"url"`        // without the password
+	StreamURL  string `json:"stream_url"` // without the password; empty if none was given
+	Queue      string `json:"queue"`      // the name of the queue, stream or super stream
+	Kind       Kind   `json:"kind"`
 	// Durable is nil if the queue existed already and is not known to be durable or
 	// transient.
 	Durable *bool `json:"durable"`
@@ -128,7 +135,13 @@ type Settings struct {
 	Confirms   bool   `json:"confirms"`
 	AutoAck    bool   `json:"auto_ack"`
 	Sequential bool   `json:"sequential"`
-	Output     string `json:"output"` // of receive: where the messages go
+	// Work is the time that each message takes a consumer, in the user's words; "" for none.
+	// RequeueShare and RejectShare are the shares of deliveries that consumers give back, and
+	// reject.
+	Work         string  `json:"work"`
+	RequeueShare float64 `json:"requeue_share"`
+	RejectShare  float64 `json:"reject_share"`
+	Output       string  `json:"output"` // of receive: where the messages go
 	// Recovery says whether the command goes on through an outage, and GiveUpSeconds for
 	// how long it waits for the broker; 0 for ever.
 	Recovery      bool    `json:"recovery"`

@@ -1,0 +1,101 @@
+package load
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
+)
+
+// Work is what each consumer does with a message, if not just to ack it. The zero value is that
+// nothing more is done.
+type Work struct {
+	// Each message takes a time between these two, one after another for a consumer.
+	Least, Most time.Duration
+	// Requeue and Reject are the shares of deliveries, from 0 to below 1, that go back to the
+	// queue, or are rejected. One that goes back counts as not received; it comes again.
+	Requeue, Reject float64
+}
+
+// any reports whether there is anything to do.
+func (w *Work) any() bool { return *w != Work{} }
+
+// describe notes it in the settings.
+func (w *Work) describe(s *result.Settings) {
+	if w.Most > 0 {
+		s.Work = w.Least.String()
+		if w.Most != w.Least {
+			s.Work = fmt.Sprintf("%v..%v", w.Least, w.Most)
+		}
+	}
+	s.RequeueShare, s.RejectShare = w.Requeue, w.Reject
+}
+
+// worker is one consumer at its work.
+type worker struct {
+	*Work
+	progress *Progress
+	stop     <-chan struct{} // nothing takes any time once it is closed
+
+	kept     []thump.Delivery
+	rejected []*thump.Delivery
+}
+
+// handle spends the time that the deliveries take, and gives some of them back. It returns the
+// others, which are valid as long as the deliveries, and until handle is called again.
+func (w *worker) handle(ctx context.Context, deliveries []thump.Delivery) ([]thump.Delivery, error) {
+	w.kept, w.rejected = w.kept[:0], w.rejected[:0]
+	for i := range deliveries {
+		d := &deliveries[i]
+		w.spend(ctx)
+		switch share := rand.Float64(); {
+		case share < w.Requeue:
+			if err := d.Requeue(); err != nil && !errors.Is(err, thump.ErrStale) {
+				return nil, err
+			}
+			w.progress.requeued.Add(1)
+			continue
+		case share < w.Requeue+w.Reject:
+			w.rejected = append(w.rejected, d)
+		}
+		w.kept = append(w.kept, *d)
+	}
+	return w.kept, nil
+}
+
+// spend takes the time of one message.
+func (w *worker) spend(ctx context.Context) {
+	if w.Most == 0 || stopped(w.stop) {
+		return
+	}
+	d := w.Least
+	if w.Most > w.Least {
+		d += rand.N(w.Most - w.Least + 1)
+	}
+	if d <= napMost {
+		nap(d)
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-w.stop:
+	case <-ctx.Done():
+	}
+}
+
+// reject rejects what is to be rejected of what handle has returned last, once it is recorded.
+func (w *worker) reject() error {
+	for _, d := range w.rejected {
+		if err := d.Reject(); err != nil && !errors.Is(err, thump.ErrStale) {
+			return err
+		}
+	}
+	w.progress.rejected.Add(uint64(len(w.rejected)))
+	return nil
+}
