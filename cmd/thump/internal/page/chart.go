@@ -155,19 +155,18 @@ type view struct {
 	Paths []drawn
 }
 
-// fault reports whether an event is one that the user did not want.
-func fault(kind result.EventKind) bool {
+// endOf is the kind of the event that ends what one of this kind began; "" where none does.
+func endOf(kind result.EventKind) result.EventKind {
 	switch kind {
-	case result.Disconnected, result.Blocked, result.AlarmRaised:
-		return true
+	case result.Disconnected:
+		return result.Recovered
+	case result.Blocked:
+		return result.Unblocked
+	case result.AlarmRaised:
+		return result.AlarmCleared
 	default:
-		return false
+		return ""
 	}
-}
-
-// ends are the events that end what others began.
-var ends = map[result.EventKind]result.EventKind{
-	result.Disconnected: result.Recovered, result.Blocked: result.Unblocked, result.AlarmRaised: result.AlarmCleared,
 }
 
 const (
@@ -189,7 +188,7 @@ func (c *chart) mark(events []result.Event, x axis) {
 			m.Number, next = strconv.Itoa(i+1), part+markRoom
 		}
 		c.Marks = append(c.Marks, m)
-		if end := ends[e.Kind]; end != "" {
+		if end := endOf(e.Kind); end != "" {
 			until := 1.0
 			for _, later := range events[i+1:] {
 				if later.Kind == end {
@@ -204,7 +203,7 @@ func (c *chart) mark(events []result.Event, x axis) {
 
 func eventClass(kind result.EventKind) string {
 	switch {
-	case fault(kind):
+	case endOf(kind) != "":
 		return "bad"
 	case kind == result.Recovered, kind == result.Unblocked, kind == result.AlarmCleared:
 		return "good"

@@ -30,7 +30,7 @@ func charts(r *result.Run, c *course) []*view {
 		{"receive", "Latency to the consumer", "From the sending of a message to its arrival."},
 	} {
 		var lines []line
-		for i, p := range percentiles {
+		for i, p := range percentiles() {
 			lines = append(lines, c.line(which.id+" "+p.name, p.name, fmt.Sprint("p", i+1)))
 		}
 		over(which.id, which.title, which.note+c.worst(), times, lines...)
@@ -156,8 +156,10 @@ func (c *course) summary(l line) string {
 // curve is the percentile curve of the whole run: how long the slowest took, ever closer to all
 // of them. It is nil where no latency was measured.
 func curve(r *result.Run, id string) *view {
-	ch := &chart{ID: id + "-curve", Title: "Percentiles of the whole run", Table: id + "-percentiles",
-		Note: "How many of the messages took no longer. To the right the slowest: each step is ten times fewer."}
+	ch := &chart{
+		ID: id + "-curve", Title: "Percentiles of the whole run", Table: id + "-percentiles",
+		Note: "How many of the messages took no longer. To the right the slowest: each step is ten times fewer.",
+	}
 	reach := 2.0
 	var said []string
 	for _, which := range latenciesOf(r) {
@@ -224,9 +226,6 @@ func latenciesOf(r *result.Run) []measured {
 	return all
 }
 
-// levels are the rows of the table of percentiles.
-var levels = []float64{0, 10, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 99.95, 99.99, 99.999, 100}
-
 // percentileTable is the table of the percentile curve.
 func percentileTable(r *result.Run, id string) *table {
 	all := latenciesOf(r)
@@ -238,7 +237,7 @@ func percentileTable(r *result.Run, id string) *table {
 	for _, m := range all {
 		t.Head, most = append(t.Head, m.name), max(most, m.of.Count)
 	}
-	for _, level := range levels {
+	for _, level := range []float64{0, 10, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 99.95, 99.99, 99.999, 100} {
 		line := row{Name: fmt.Sprintf("%g %%", level), X: trim6(nines(level, most))}
 		for _, m := range all {
 			line.Cells = append(line.Cells, report.Took(valueAt(m.points, level)))
