@@ -217,8 +217,13 @@ func latenciesOf(r *result.Run) []measured {
 			m.points = h.Curve()
 		} else {
 			m.points = []latency.Point{
-				{Percent: 0, Seconds: m.of.Min}, {Percent: 50, Seconds: m.of.P50}, {Percent: 95, Seconds: m.of.P95}, {Percent: 99, Seconds: m.of.P99},
-				{Percent: 99.9, Seconds: m.of.P999}, {Percent: 99.99, Seconds: m.of.P9999}, {Percent: 100, Seconds: m.of.Max},
+				{Percent: 0, Seconds: m.of.Min},
+				{Percent: 50, Seconds: m.of.P50},
+				{Percent: 95, Seconds: m.of.P95},
+				{Percent: 99, Seconds: m.of.P99},
+				{Percent: 99.9, Seconds: m.of.P999},
+				{Percent: 99.99, Seconds: m.of.P9999},
+				{Percent: 100, Seconds: m.of.Max},
 			}
 		}
 		all = append(all, m)
