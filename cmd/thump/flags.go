@@ -83,7 +83,7 @@ func (cfg *config) sendFlags(flags *pflag.FlagSet) {
 	cfg.send.Count = countDefault
 	flags.Var((*countFlag)(&cfg.send.Count), "count", "messages to send in total (1000000, 10k, 1m)")
 	cfg.rate.register(flags)
-	flags.Var((*bodyFlag)(&cfg.send.BodyBytes), "body", `bodies: "tutorial" for "Message N", or a size of at least 16 bytes (100, 1KiB, 10kb)`)
+	flags.Var(bodiesFlag{&cfg.send}, "body", `bodies: "tutorial" for "Message N", or a size of at least 16 bytes (100, 1KiB, 10kb), or several: 100b:80%,10kb:20%, or 100b..10kb at random`)
 	flags.IntVar(&cfg.send.Publishers, "publishers", 1, "publishers, each on its own connection")
 	flags.IntVar(&cfg.send.Window, "window", windowOfQueue, fmt.Sprintf("messages in flight (not confirmed yet) for each publisher; for a stream %d", windowOfStream))
 	flags.BoolVar(&cfg.queue.NoConfirms, "no-confirms", false, "don't ask the broker to confirm messages")
