@@ -171,7 +171,8 @@ func (cfg *config) checkSending() error {
 	case stream.SubEntry == 1 && stream.Compression != thump.NoCompression:
 		wrongStream = errors.New("--compression needs sub-entries, and --sub-entry is 1: it compresses batches")
 	}
-	return faults(wrong, wrongStream, cfg.rate.check(cfg.given), checkReference("--publisher-name", cfg.stream.PublisherName))
+	_, wrongProperties := cfg.input.made()
+	return faults(wrong, wrongStream, wrongProperties, cfg.rate.check(cfg.given), checkReference("--publisher-name", cfg.stream.PublisherName))
 }
 
 // checkReceiving says what is wrong with the flags that say how to receive.
@@ -203,6 +204,7 @@ func (cfg *config) sending() load.SendConfig {
 	send := cfg.send
 	send.To, send.RunID, send.Progress = cfg.place, rand.Uint32(), new(load.Progress)
 	cfg.rate.apply(&send, cfg.given("count"))
+	send.Properties, _ = cfg.input.made() // checkSending has looked at them
 	if !cfg.given("window") {
 		send.Window = cfg.place.window()
 	}

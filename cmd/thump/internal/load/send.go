@@ -46,6 +46,9 @@ type SendConfig struct {
 	BodyBytes int
 	// Sizes are those of bodies of several sizes, instead of BodyBytes.
 	Sizes Sizes
+	// Properties are those of each message that is made up; nil for none. Where messages are
+	// transient, that is in them besides.
+	Properties *thump.Properties
 	// RunID tells this run's bodies from those of another run, but for the tutorial's.
 	RunID uint32
 
