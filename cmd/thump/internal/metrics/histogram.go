@@ -34,8 +34,8 @@ type histogram struct {
 	below  []uint64 // for each bound
 }
 
-func newHistogram(desc *prometheus.Desc) *histogram {
-	h := &histogram{desc: desc, native: make(map[int]int64), bounds: bounds()}
+func newHistogram(name, help string) *histogram {
+	h := &histogram{desc: describe(name, help), native: make(map[int]int64), bounds: bounds()}
 	h.below = make([]uint64, len(h.bounds))
 	return h
 }

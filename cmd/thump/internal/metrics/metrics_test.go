@@ -33,7 +33,7 @@ func gather(t *testing.T) []*dto.MetricFamily {
 		Progress: new(load.Progress), Latest: func() *result.Sample { return sample },
 	})}
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(c, one{newHistogram(confirmLatency)}, one{newHistogram(receiveLatency)})
+	registry.MustRegister(c, one{newConfirmLatency()}, one{newReceiveLatency()})
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +80,7 @@ func TestHistogram(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	h := newHistogram(confirmLatency)
+	h := newConfirmLatency()
 	var count, zeros uint64
 	var sum float64
 	values := make(map[float64]uint64)
