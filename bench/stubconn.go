@@ -84,7 +84,8 @@ func (c *stubConn) greet() error {
 		VersionMinor: 9, Mechanisms: "PLAIN AMQPLAIN", Locales: "en_US",
 		ServerProperties: amqpproto.Table{
 			{Key: "capabilities", Value: amqpproto.Table{
-				{Key: "publisher_confirms", Value: true}, {Key: "basic.nack", Value: true},
+				{Key: "publisher_confirms", Value: true},
+				{Key: "basic.nack", Value: true},
 				{Key: "consumer_cancel_notify", Value: true},
 			}},
 			{Key: "product", Value: "thump bench stub"},

@@ -64,6 +64,7 @@ type config struct {
 	work       load.Work // --work, --requeue, --reject, of run
 	sequential bool
 	several    severalFlags // of run
+	findMax    failIfFlag   // --find-max, of run
 	again      bool         // what this run has made goes before the next one
 	private    bool
 	keep       bool

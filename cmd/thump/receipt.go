@@ -19,6 +19,7 @@ type receiptFlags struct {
 	output  string
 	discard bool
 	exec    string
+	lines   string // --exec-lines
 	failure failureFlag
 	add     bool
 	split   splitFlag
@@ -31,6 +32,7 @@ func (f *receiptFlags) register(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.output, "output", "o", "-", `write the messages to this file, which must not exist; "-" for standard output`)
 	flags.BoolVar(&f.discard, "discard", false, "throw the messages away, and count them")
 	flags.StringVar(&f.exec, "exec", "", "run this command of the shell for each message, with its body on standard input (a record with --format json); the message is acked when the command succeeds")
+	flags.StringVar(&f.lines, "exec-lines", "", "run this command of the shell once, with a message on each line of its standard input; it answers each with a line: ack, requeue or reject")
 	f.failure = failureStop
 	flags.Var(&f.failure, "on-failure", "what becomes of a message whose --exec fails: it stays and receive stops, or it is requeued or rejected")
 	f.layout.register(flags)
@@ -51,6 +53,8 @@ func (f *receiptFlags) prefetch() int {
 		return prefetchMax // what goes back is held meanwhile
 	case f.exec != "":
 		return prefetchOfExec
+	case f.lines != "":
+		return prefetchOfExecLines
 	case f.toFile():
 		return prefetchOfFile
 	default:
@@ -72,19 +76,22 @@ func (f *receiptFlags) check(cfg *config) error {
 	wrong(cfg.given("others") && cfg.streamName+cfg.superStream != "", "--others is for a queue: a stream keeps its messages")
 	wrong(f.filter.filter != nil && cfg.queue.AutoAck, "--filter can't go with --auto-ack: the broker then drops what it sends")
 	if f.discard {
-		for _, flag := range []string{"output", "exec", "on-failure", "format", "delimiter", "compress", "append", "split"} {
+		for _, flag := range []string{"output", "exec", "exec-lines", "on-failure", "format", "delimiter", "compress", "append", "split"} {
 			wrong(cfg.given(flag), "--%s can't go with --discard: nothing is written", flag)
 		}
 		return faults(errs...)
 	}
 	if f.exec != "" {
-		for _, flag := range []string{"output", "delimiter", "compress", "append", "split", "auto-ack"} {
+		for _, flag := range []string{"output", "exec-lines", "delimiter", "compress", "append", "split", "auto-ack"} {
 			wrong(cfg.given(flag), "--%s can't go with --exec: a command gets each message", flag)
 		}
 		wrong(f.failure != failureStop && cfg.streamName+cfg.superStream != "", "--on-failure %s is for queues: a stream keeps its messages", f.failure)
 		return faults(errs...)
 	}
 	wrong(cfg.given("on-failure"), "--on-failure is for --exec")
+	if f.lines != "" {
+		return faults(append(errs, f.checkLines(cfg))...)
+	}
 	format, compression := f.layout.of(f.output)
 	wrong(cfg.queue.AutoAck, "--auto-ack can't go without --discard: messages are acked when they are written")
 	wrong(f.output == "", "--output needs the name of a file")
@@ -101,6 +108,22 @@ func (f *receiptFlags) check(cfg *config) error {
 	return faults(errs...)
 }
 
+// checkLines says what can't go with --exec-lines.
+func (f *receiptFlags) checkLines(cfg *config) error {
+	for _, flag := range []string{"output", "compress", "append", "split", "auto-ack"} {
+		if cfg.given(flag) {
+			return fmt.Errorf("--%s can't go with --exec-lines: a command gets the messages", flag)
+		}
+	}
+	if format, _ := f.layout.of("-"); format.Layout != record.JSON && format.Layout != record.Lines {
+		return fmt.Errorf("--format %s can't go with --exec-lines: its command gets a line for each message", format.Layout)
+	}
+	return f.layout.check()
+}
+
+// runs reports whether a command handles the messages.
+func (f *receiptFlags) runs() bool { return f.exec+f.lines != "" }
+
 // holds reports whether messages that are not wanted are held until the end.
 func (f *receiptFlags) holds() bool { return f.filter.filter != nil && f.others == othersLeave }
 
@@ -116,6 +139,11 @@ func (f *receiptFlags) open(ctx context.Context, u *ui) (receiver, error) {
 		u.data, u.terminal = true, nil // standard output and standard error are the command's too
 		format, _ := f.layout.of("-")
 		return &executor{command: f.exec, onFailure: f.failure, format: format, ctx: ctx, u: u}, nil
+	}
+	if f.lines != "" {
+		u.terminal = nil // standard error is the command's too
+		format, _ := f.layout.of("-")
+		return startHandler(ctx, f.lines, format, u)
 	}
 	files := outputFiles{name: f.output, layout: f.layout, add: f.add, splitAt: uint64(f.split)}
 	if f.output == "-" {

@@ -36,6 +36,9 @@ message, and escapes what is not text.
 
 With --exec a command gets each message on its standard input, and the message is
 acked when the command succeeds; --on-failure says what becomes of others.
+With --exec-lines one command gets all messages, a line each, and answers each, in order,
+with a line on its standard output: ack, requeue or reject. That is done with the message.
+What has no answer when the command ends stays in the queue.
 
 With --filter receive takes the messages that an expression is true of, and --count is
 of those. A stream's others are passed over. Those of a queue are held until receive
@@ -70,6 +73,7 @@ Ctrl-C ends in order and prints the total. The second ends at once.
   thump receive orders --output 'orders-%04d.ndjson' --split 1GB
   thump receive orders --format json | jq .headers
   thump receive orders --exec ./handle --on-failure reject
+  thump receive orders --exec-lines 'while read -r m; do ./handle "$m" && echo ack || echo reject; done'
   thump receive orders --filter 'headers.tenant == "acme"' --idle 2s -o acme.ndjson
   thump receive orders --delimiter '\0' | xargs -0 -n 1 ./print
   thump receive orders --discard --count 1000
@@ -141,13 +145,16 @@ func receive(ctx context.Context, cfg *config, u *ui) (err error) {
 	}
 	patient, given := u.patient(ctx)
 	defer given()
+	if cfg.receipt.runs() {
+		patient = ctx // the first Ctrl-C lets a command finish
+	}
 	out, err := cfg.receipt.open(patient, u)
 	if err != nil {
 		return u.orInterrupted(err)
 	}
 	if out != nil {
 		work.Output, r.Settings.Output = out, out.String()
-		work.Patient = cfg.receipt.exec != ""
+		work.Patient = cfg.receipt.runs()
 	}
 	u.notef("%s\n [*] Waiting for messages. To exit press CTRL+C\n", report.Settings(r))
 

@@ -157,14 +157,11 @@ func (f *failIfFlag) register(flags *pflag.FlagSet) {
 func (f *failIfFlag) Type() string { return "condition" }
 
 func (f *failIfFlag) String() string {
-	text := ""
-	for i, c := range *f {
-		if i > 0 {
-			text += ", "
-		}
-		text += c.String()
+	var texts []string
+	for _, c := range *f {
+		texts = append(texts, c.String())
 	}
-	return text
+	return strings.Join(texts, ", ")
 }
 
 // Set adds a condition.

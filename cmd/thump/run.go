@@ -39,6 +39,7 @@ broker has been away for --give-up, 60 s unless you say otherwise, the run fails
 
 With --rate it sends so many messages a second, each when it is due, and says how long
 messages took from then to their confirm and to their receipt; --duration ends it.
+With --find-max it looks for the highest rate at which a condition holds.
 
 With --kind stream the messages go through the stream --queue, over RabbitMQ's
 stream protocol, many to an entry, since it is run itself that reads them; with
@@ -76,13 +77,14 @@ prints the summary. The second ends at once.
   thump run --kind all
   thump run --html run.html --fail-if 'receive_rate<50k'
   thump run --repeat 5 --versus '--prefetch 1'
+  thump run --find-max 'p99<20ms'
   thump run --sequential --transient --no-confirms --auto-ack   as in the tutorial
   thump run --url amqp://user:password@host/vhost --queue test`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.command, cfg.flags = cmd.CommandPath(), cmd.Flags()
 			cfg.choosePlace(cfg.queueName)
-			if err := faults(cfg.checkRun(), cfg.several.check(), cfg.checkPlace(), cfg.checkSending(), cfg.checkReceiving(), cfg.checkWork()); err != nil {
+			if err := faults(cfg.checkRun(), cfg.several.check(), cfg.checkPlace(), cfg.checkSending(), cfg.checkReceiving(), cfg.checkWork(), cfg.checkFindMax()); err != nil {
 				return err
 			}
 			each, err := cfg.configurations()
@@ -96,6 +98,7 @@ prints the summary. The second ends at once.
 	flags.SortFlags = false
 	cfg.loadFlags(flags)
 	cfg.several.register(flags)
+	flags.Var(&cfg.findMax, "find-max", "find the highest rate at which this holds, nothing is lost and the queue does not grow: p99<20ms; may be given more than once")
 	cfg.connect.register(flags)
 	cfg.recovery.register(flags)
 	flags.BoolVar(&cfg.private, "private", false, "start a private broker for this run, whatever else is running")
@@ -142,6 +145,9 @@ func run(ctx context.Context, cfg *config, each []*config, u *ui) (err error) {
 		return err
 	}
 	defer func() { err = o.close(ctx, err) }()
+	if len(cfg.findMax) > 0 {
+		return findMax(ctx, cfg, o, u)
+	}
 	if len(each) > 1 || cfg.several.several() {
 		return runSeveral(ctx, cfg, each, o, u)
 	}

@@ -42,9 +42,14 @@ const (
 	shortSeconds = 2
 )
 
-// compared are the figures that are compared, where both sides have measured them.
-var compared = []string{
-	"send_rate", "receive_rate", "confirm_p50", "confirm_p99", "receive_p50", "receive_p99", "client_cpu", "broker_cpu",
+// compared reports whether a figure is one that is compared, where both sides have measured it.
+func compared(name string) bool {
+	switch name {
+	case "send_rate", "receive_rate", "confirm_p50", "confirm_p99", "receive_p50", "receive_p99", "client_cpu", "broker_cpu":
+		return true
+	default:
+		return false
+	}
 }
 
 // Compare puts b beside a. With five runs of each, a figure differs where chance alone would
@@ -60,7 +65,7 @@ func Compare(a, b Group) Comparison {
 		c.Least = max(c.Least, c.Unsteady)
 	}
 	for _, figure := range result.Figures() {
-		if !slices.Contains(compared, figure.Name) {
+		if !compared(figure.Name) {
 			continue
 		}
 		of, beside := values(figure, a.Runs), values(figure, b.Runs)

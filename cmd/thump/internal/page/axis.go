@@ -70,19 +70,20 @@ func round(x float64) float64 {
 	return 10 * power
 }
 
-// timeSteps are the distances of ticks on an axis of time, in seconds.
-var timeSteps = []float64{0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400}
+// timeSteps returns the distances that ticks on an axis of time may have, in seconds.
+func timeSteps() []float64 {
+	return []float64{0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400}
+}
 
 // timeTicks are at most six marks on an axis of time. The script does the same.
 func timeTicks(end float64) []tick {
-	step := timeSteps[len(timeSteps)-1]
-	for _, s := range timeSteps {
+	step := end / 6
+	for _, s := range timeSteps() {
 		if end/s <= 6 {
 			step = s
 			break
 		}
 	}
-	step = max(step, end/6)
 	var ticks []tick
 	for i := 0; float64(i)*step <= end*(1+1e-9) && i < 8; i++ {
 		t := float64(i) * step

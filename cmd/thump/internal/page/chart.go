@@ -64,13 +64,11 @@ type mark struct {
 // Path is the line, as SVG has it.
 func (l *line) path(x, y axis, close bool) string {
 	d := make([]byte, 0, 12*len(l.points))
-	down, last, before := false, 0, 0
+	down, alone, last, before := false, false, 0, 0
 	for _, p := range l.points {
 		if math.IsNaN(p.y) || math.IsInf(p.y, 0) || y.log && p.y <= 0 {
-			if down && close {
-				d = base(d, last)
-			}
-			down = false
+			d = ended(d, last, down && close, alone && !close)
+			down, alone = false, false
 			continue
 		}
 		px, py := int(math.Round(x.at(p.x)*areaWidth)), areaHeight-int(math.Round(min(1, max(0, y.at(p.y)))*areaHeight))
@@ -87,16 +85,23 @@ func (l *line) path(x, y axis, close bool) string {
 			d = append(d, ' ')
 			d = strconv.AppendInt(d, int64(py), 10)
 		}
+		alone = !down
 		down, last, before = true, px, py
 	}
-	if down && close {
-		d = base(d, last)
-	}
-	return string(d)
+	return string(ended(d, last, down && close, alone && !close))
 }
 
-// base ends a filled area at the bottom.
-func base(d []byte, x int) []byte { return fmt.Appendf(d, "L%d %dZ", x, areaHeight) }
+// ended ends a part of a path: a filled area at the bottom, and a point that is alone as one.
+func ended(d []byte, x int, area, alone bool) []byte {
+	switch {
+	case area:
+		return fmt.Appendf(d, "L%d %dZ", x, areaHeight)
+	case alone:
+		return append(d, "h1"...)
+	default:
+		return d
+	}
+}
 
 // drawn is a line with its path.
 type drawn struct {
@@ -150,19 +155,18 @@ type view struct {
 	Paths []drawn
 }
 
-// fault reports whether an event is one that the user did not want.
-func fault(kind result.EventKind) bool {
+// endOf is the kind of the event that ends what one of this kind began; "" where none does.
+func endOf(kind result.EventKind) result.EventKind {
 	switch kind {
-	case result.Disconnected, result.Blocked, result.AlarmRaised:
-		return true
+	case result.Disconnected:
+		return result.Recovered
+	case result.Blocked:
+		return result.Unblocked
+	case result.AlarmRaised:
+		return result.AlarmCleared
 	default:
-		return false
+		return ""
 	}
-}
-
-// ends are the events that end what others began.
-var ends = map[result.EventKind]result.EventKind{
-	result.Disconnected: result.Recovered, result.Blocked: result.Unblocked, result.AlarmRaised: result.AlarmCleared,
 }
 
 const (
@@ -184,7 +188,7 @@ func (c *chart) mark(events []result.Event, x axis) {
 			m.Number, next = strconv.Itoa(i+1), part+markRoom
 		}
 		c.Marks = append(c.Marks, m)
-		if end := ends[e.Kind]; end != "" {
+		if end := endOf(e.Kind); end != "" {
 			until := 1.0
 			for _, later := range events[i+1:] {
 				if later.Kind == end {
@@ -199,7 +203,7 @@ func (c *chart) mark(events []result.Event, x axis) {
 
 func eventClass(kind result.EventKind) string {
 	switch {
-	case fault(kind):
+	case endOf(kind) != "":
 		return "bad"
 	case kind == result.Recovered, kind == result.Unblocked, kind == result.AlarmCleared:
 		return "good"

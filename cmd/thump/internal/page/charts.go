@@ -24,13 +24,13 @@ func charts(r *result.Run, c *course) []*view {
 	over("rates", "Messages a second", "", counts,
 		c.line("sent", "sent", "blue"), c.line("received", "received", "orange"), c.stepped("wanted", "asked for", "dashed"))
 	over("depth", "Messages waiting", "What was sent and not received yet; what the broker says is in its queue.", counts,
-		c.filled("waiting", "sent, not received yet", "purple"), c.line("ready", "ready in the queue", "teal"), c.line("unacked", "unacked", "orange"))
+		c.filled("waiting", "sent, not received yet", "purple"), c.asked("ready", "ready in the queue", "teal"), c.asked("unacked", "unacked", "orange"))
 	for _, which := range []struct{ id, title, note string }{
 		{"confirm", "Latency of confirms", "From the sending of a message to its confirm."},
 		{"receive", "Latency to the consumer", "From the sending of a message to its arrival."},
 	} {
 		var lines []line
-		for i, p := range percentiles {
+		for i, p := range percentiles() {
 			lines = append(lines, c.line(which.id+" "+p.name, p.name, fmt.Sprint("p", i+1)))
 		}
 		over(which.id, which.title, which.note+c.worst(), times, lines...)
@@ -41,9 +41,9 @@ func charts(r *result.Run, c *course) []*view {
 	over("late", "Behind schedule", "How far the sending was behind the rate that was asked for.", scale{write: shortTime},
 		c.filled("late", "behind", "orange"))
 	over("cpu", "Processors in use", "1 is one core.", scale{write: trim},
-		c.line("client cpu", "thump", "blue"), c.line("broker cpu", "RabbitMQ", "orange"))
+		c.line("client cpu", "thump", "blue"), c.asked("broker cpu", "RabbitMQ", "orange"))
 	over("memory", "Memory", "", scale{write: shortBytes},
-		c.line("client memory", "thump", "blue"), c.line("broker memory", "RabbitMQ", "orange"))
+		c.line("client memory", "thump", "blue"), c.asked("broker memory", "RabbitMQ", "orange"))
 	over("held", "Connections held up by the broker", "", scale{write: trim},
 		c.stepped("flow", "in flow control", "orange"), c.stepped("blocked", "blocked", "red"))
 	return views
@@ -70,6 +70,23 @@ func (c *course) line(key, name, class string) line {
 	return l
 }
 
+// patience is for how long, in seconds, a broker may not have answered without a gap in a line.
+const patience = 10
+
+// asked is a line of what a broker is asked for, which does not answer every second.
+func (c *course) asked(key, name, class string) line {
+	l := c.line(key, name, class)
+	var points []point
+	for i, p := range l.points {
+		gap := math.IsNaN(p.y) && len(points) > 0 && p.x-points[len(points)-1].x > patience
+		if !math.IsNaN(p.y) || i == 0 || gap {
+			points = append(points, p)
+		}
+	}
+	l.points = points
+	return l
+}
+
 func (c *course) filled(key, name, class string) line {
 	l := c.line(key, name, class)
 	l.Fill = true
@@ -90,7 +107,7 @@ func (c *course) chart(id, title, note string, s scale, events []result.Event, l
 		if len(l.points) == 0 || id == "held" && flat(l.points) {
 			continue
 		}
-		l.Whole, l.points = summary(l.points, c.table.Rows, l.Column), begun(l.points, s)
+		l.Whole, l.points = c.summary(l), begun(l.points, s)
 		said = append(said, l.Name+" "+l.Whole)
 		ch.Lines = append(ch.Lines, l)
 	}
@@ -122,25 +139,27 @@ func flat(points []point) bool {
 	return true
 }
 
-// summary says of a line its middle and its largest value, as the table writes them.
-func summary(points []point, rows []row, column int) string {
-	high := -1
-	for i, p := range points {
-		if !math.IsNaN(p.y) && (high < 0 || p.y > points[high].y) {
-			high = i
+// summary says of a line how high it is, as the table writes it.
+func (c *course) summary(l line) string {
+	high, highest := -1, math.Inf(-1)
+	for i, row := range c.table.Rows {
+		if y := c.values[l.Column-1][i]; row.Cells[l.Column-1] != "" && y > highest {
+			high, highest = i, y
 		}
 	}
 	if high < 0 {
 		return ""
 	}
-	return "up to " + rows[high].Cells[column-1]
+	return "up to " + c.table.Rows[high].Cells[l.Column-1]
 }
 
 // curve is the percentile curve of the whole run: how long the slowest took, ever closer to all
 // of them. It is nil where no latency was measured.
 func curve(r *result.Run, id string) *view {
-	ch := &chart{ID: id + "-curve", Title: "Percentiles of the whole run", Table: id + "-percentiles",
-		Note: "How many of the messages took no longer. To the right the slowest: each step is ten times fewer."}
+	ch := &chart{
+		ID: id + "-curve", Title: "Percentiles of the whole run", Table: id + "-percentiles",
+		Note: "How many of the messages took no longer. To the right the slowest: each step is ten times fewer.",
+	}
 	reach := 2.0
 	var said []string
 	for _, which := range latenciesOf(r) {
@@ -198,17 +217,19 @@ func latenciesOf(r *result.Run) []measured {
 			m.points = h.Curve()
 		} else {
 			m.points = []latency.Point{
-				{Percent: 0, Seconds: m.of.Min}, {Percent: 50, Seconds: m.of.P50}, {Percent: 95, Seconds: m.of.P95}, {Percent: 99, Seconds: m.of.P99},
-				{Percent: 99.9, Seconds: m.of.P999}, {Percent: 99.99, Seconds: m.of.P9999}, {Percent: 100, Seconds: m.of.Max},
+				{Percent: 0, Seconds: m.of.Min},
+				{Percent: 50, Seconds: m.of.P50},
+				{Percent: 95, Seconds: m.of.P95},
+				{Percent: 99, Seconds: m.of.P99},
+				{Percent: 99.9, Seconds: m.of.P999},
+				{Percent: 99.99, Seconds: m.of.P9999},
+				{Percent: 100, Seconds: m.of.Max},
 			}
 		}
 		all = append(all, m)
 	}
 	return all
 }
-
-// levels are the rows of the table of percentiles.
-var levels = []float64{0, 10, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 99.95, 99.99, 99.999, 100}
 
 // percentileTable is the table of the percentile curve.
 func percentileTable(r *result.Run, id string) *table {
@@ -221,7 +242,7 @@ func percentileTable(r *result.Run, id string) *table {
 	for _, m := range all {
 		t.Head, most = append(t.Head, m.name), max(most, m.of.Count)
 	}
-	for _, level := range levels {
+	for _, level := range []float64{0, 10, 25, 50, 75, 90, 95, 99, 99.5, 99.9, 99.95, 99.99, 99.999, 100} {
 		line := row{Name: fmt.Sprintf("%g %%", level), X: trim6(nines(level, most))}
 		for _, m := range all {
 			line.Cells = append(line.Cells, report.Took(valueAt(m.points, level)))

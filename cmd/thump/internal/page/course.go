@@ -32,6 +32,7 @@ type course struct {
 	every   int // how many samples stand in one
 	samples []result.Sample
 	columns map[string]column
+	values  [][]float64 // of the columns, in the order of the table
 	table   table
 }
 
@@ -121,7 +122,7 @@ func (c *course) latencies() {
 		{"confirm", func(s *result.Sample) *result.Percentiles { return s.ConfirmLatency }},
 		{"receive", func(s *result.Sample) *result.Percentiles { return s.ReceiveLatency }},
 	} {
-		for _, p := range percentiles {
+		for _, p := range percentiles() {
 			c.add(which.name+" "+p.name, which.name+" "+p.name, report.Took, func(s, _ *result.Sample) float64 {
 				if of := which.of(s); of != nil && of.Count > 0 {
 					return p.of(of)
@@ -132,15 +133,20 @@ func (c *course) latencies() {
 	}
 }
 
-var percentiles = []struct {
+// percentile is one of those that a sample has.
+type percentile struct {
 	name string
 	of   func(*result.Percentiles) float64
-}{
-	{"p50", func(p *result.Percentiles) float64 { return p.P50 }},
-	{"p95", func(p *result.Percentiles) float64 { return p.P95 }},
-	{"p99", func(p *result.Percentiles) float64 { return p.P99 }},
-	{"p99.9", func(p *result.Percentiles) float64 { return p.P999 }},
-	{"max", func(p *result.Percentiles) float64 { return p.Max }},
+}
+
+func percentiles() []percentile {
+	return []percentile{
+		{"p50", func(p *result.Percentiles) float64 { return p.P50 }},
+		{"p95", func(p *result.Percentiles) float64 { return p.P95 }},
+		{"p99", func(p *result.Percentiles) float64 { return p.P99 }},
+		{"p99.9", func(p *result.Percentiles) float64 { return p.P999 }},
+		{"max", func(p *result.Percentiles) float64 { return p.Max }},
+	}
 }
 
 // resources are the columns of what both sides used.
@@ -184,6 +190,7 @@ func (c *course) add(key, head string, write func(float64) string, of func(s, be
 	}
 	c.table.Head = append(c.table.Head, head)
 	c.columns[key] = column{len(c.table.Head) - 1, values}
+	c.values = append(c.values, values)
 	for i, x := range values {
 		text := ""
 		if !math.IsNaN(x) {

@@ -94,8 +94,12 @@ func Write(w io.Writer, groups []compare.Group) error {
 		d.Comparison = newComparison(groups)
 		d.Title = fmt.Sprintf("thump: %d runs", len(d.Runs))
 	}
+	t, err := template.New("page").Parse(markup)
+	if err != nil {
+		return fmt.Errorf("page: %w", err)
+	}
 	var b bytes.Buffer
-	if err := pageTemplate.Execute(&b, d); err != nil {
+	if err := t.Execute(&b, d); err != nil {
 		return fmt.Errorf("page: %w", err)
 	}
 	// As an entity a no-break space passes through whatever shows only what can be seen.
@@ -104,8 +108,6 @@ func Write(w io.Writer, groups []compare.Group) error {
 	}
 	return nil
 }
-
-var pageTemplate = template.Must(template.New("page").Parse(markup))
 
 // hash is what the page's policy knows a style or a script by.
 func hash(text string) string {

@@ -28,7 +28,7 @@ func longRun(seconds int, rate float64, prefetch int) *result.Run {
 		},
 		Broker: result.Broker{Product: "RabbitMQ", Version: "4.3.6"},
 	}
-	confirms, receives := latency.New(), latency.New()
+	confirms, receives, c, v := latency.New(), latency.New(), latency.New(), latency.New()
 	var sent, received float64
 	for s := 1; s <= seconds; s++ {
 		t := float64(s) / float64(seconds)
@@ -45,14 +45,15 @@ func longRun(seconds int, rate float64, prefetch int) *result.Run {
 		if t <= 0.7 {
 			sample.WantedRate, sample.LateSeconds = &rate, new(math.Abs(0.002*random.NormFloat64()))
 		}
-		c, v := latency.New(), latency.New()
-		for range 200 {
+		c.Reset()
+		v.Reset()
+		for range 100 {
 			base := 0.0008 * math.Exp(0.4*random.NormFloat64())
 			if random.IntN(150) == 0 {
 				base *= 20
 			}
-			c.Record(time.Duration(base*1e9), uint64(rate/200)+1)
-			v.Record(time.Duration((base*2+(sent-received)/rate)*1e9), uint64(rate/200)+1)
+			c.Record(time.Duration(base*1e9), uint64(rate/100)+1)
+			v.Record(time.Duration((base*2+(sent-received)/rate)*1e9), uint64(rate/100)+1)
 		}
 		if in > 0 {
 			sample.ConfirmLatency = c.Percentiles()
@@ -144,7 +145,7 @@ func TestWhatARecordSaysIsShown(t *testing.T) {
 		default:
 		}
 	}
-	for range 300 {
+	for range 100 {
 		one, other := &result.Run{}, &result.Run{}
 		fill(reflect.ValueOf(one).Elem())
 		fill(reflect.ValueOf(other).Elem())
@@ -172,9 +173,9 @@ func TestNothing(t *testing.T) {
 // TestLongRun: however many samples there are, a page shows as many as a screen can, and no
 // message is missing from them.
 func TestLongRun(t *testing.T) {
-	r := longRun(4000, 10_000, 2000)
+	r := longRun(1300, 10_000, 2000)
 	c := newCourse("r1", r)
-	if len(c.samples) > pointsMost || c.every != 7 {
+	if len(c.samples) > pointsMost || c.every != 3 {
 		t.Errorf("%d samples, of %d each", len(c.samples), c.every)
 	}
 	var sent, before float64

@@ -60,10 +60,7 @@ func GroupLine(g compare.Group) string {
 	if len(g.Differs) > 0 {
 		text += ", with " + printable.Text(strings.Join(g.Differs, ", "))
 	}
-	for _, verdict := range verdicts(g.Runs) {
-		text += "; " + verdict
-	}
-	return text
+	return strings.Join(append([]string{text}, verdicts(g.Runs)...), "; ")
 }
 
 // verdicts says of how many runs the verdict is not ok.

@@ -16,22 +16,22 @@ type Condition struct {
 	limit    float64
 }
 
-// operators, the longer ones first, so that they are found first.
-var operators = []string{">=", "<=", "==", "!=", ">", "<"}
+// operators returns the operators, the longer ones first, so that they are found first.
+func operators() []string { return []string{">=", "<=", "==", "!=", ">", "<"} }
 
 // ParseCondition parses a name of Figures, an operator, and a limit in the unit of the
 // figure: "receive_rate<50k", "p99.9 > 20ms", "lost>0", "memory>1GB". The error of an unknown
 // name lists the names.
 func ParseCondition(text string) (Condition, error) {
 	at, operator := -1, ""
-	for _, op := range operators {
+	for _, op := range operators() {
 		if i := strings.Index(text, op); i >= 0 && (at < 0 || i < at) {
 			at, operator = i, op
 		}
 	}
 	if at < 0 {
 		return Condition{}, fmt.Errorf("%q must be a figure, one of %s, and a limit, like p99>20ms or receive_rate<50k",
-			text, strings.Join(operators, " "))
+			text, strings.Join(operators(), " "))
 	}
 	name, limit := strings.TrimSpace(text[:at]), strings.TrimSpace(text[at+len(operator):])
 	for _, figure := range Figures() {

@@ -44,6 +44,7 @@ type Record struct {
 	Version int     `json:"version"`
 	Verdict Verdict `json:"verdict"` // the worst of the runs'
 	Runs    []*Run  `json:"runs"`
+	Search  *Search `json:"search"` // of run --find-max; else nil
 }
 
 // New returns the record of runs that have their verdicts.

@@ -21,7 +21,7 @@ func TestJSONKeys(t *testing.T) {
 	if err := json.Unmarshal(b.Bytes(), &record); err != nil {
 		t.Fatal(err)
 	}
-	checkKeys(t, "", record, "version", "verdict", "runs")
+	checkKeys(t, "", record, "version", "verdict", "runs", "search")
 	var runs []map[string]json.RawMessage
 	if err := json.Unmarshal(record["runs"], &runs); err != nil || len(runs) != 1 {
 		t.Fatalf("runs is %s, %v", record["runs"], err)

@@ -20,6 +20,8 @@ func readWhole(rd io.Reader) (*Record, error) {
 			return dec.Decode(&rec.Version)
 		case "verdict":
 			return dec.Decode(&rec.Verdict)
+		case "search":
+			return dec.Decode(&rec.Search)
 		case "runs":
 			return eachElement(dec, func() error {
 				if len(rec.Runs) == runsMost {
