@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/printable"
 )
 
@@ -26,7 +27,7 @@ const (
 )
 
 // bars draws a line for each side of a command at the bottom of a terminal: a bar,
-// the count, the rate and the time left. What else is written to standard error
+// the count, the rate and the time left; below them what live has. What else is written to standard error
 // meanwhile goes above them.
 type bars struct {
 	stderr   *output
@@ -34,9 +35,11 @@ type bars struct {
 	width    func() int // of the terminal, in characters
 
 	mu             sync.Mutex
-	sent, received *side  // nil if the command does not have it
-	away           string // why there is no connection; "" while there is one
-	drawn          int    // lines on the screen, with the cursor below them
+	sent, received *side // nil if the command does not have it
+	live           *live
+	latest         func() *result.Sample // nil where there are no samples
+	away           string                // why there is no connection; "" while there is one
+	drawn          int                   // lines on the screen, with the cursor below them
 }
 
 // side is one line: its name, how far it is, and how far it goes, 0 if nobody knows.
@@ -49,7 +52,7 @@ type side struct {
 // newBars shows the bars of a command on the terminal that stderr writes to. end gives
 // it back.
 func newBars(stderr *output, terminal io.Writer, t tracks, width func() int) *bars {
-	b := &bars{stderr: stderr, terminal: terminal, width: width}
+	b := &bars{stderr: stderr, terminal: terminal, width: width, live: newLive(), latest: t.latest}
 	if t.sending() {
 		b.sent = &side{name: "sent", total: t.send}
 	}
@@ -71,6 +74,9 @@ func (b *bars) show(sent, received uint64, away string) {
 		b.received.advance(now, received)
 	}
 	b.away = printable.Text(away)
+	if b.latest != nil {
+		b.live.add(b.latest())
+	}
 	// A terminal that fails now fails the summary too, which is told.
 	_, _ = io.WriteString(b.terminal, b.drawing())
 }
@@ -120,6 +126,9 @@ func (b *bars) drawing() string {
 			line(s.line(width))
 		}
 	}
+	for _, text := range b.live.lines(width, b.sent != nil, b.received != nil) {
+		line(text)
+	}
 	if b.away != "" {
 		line(clipped(b.away, width))
 	}
@@ -128,10 +137,6 @@ func (b *bars) drawing() string {
 	}
 	return text.String()
 }
-
-// clipped is what of a line fits width. The last column stays empty: a full line makes
-// some terminals begin another.
-func clipped(line string, width int) string { return fmt.Sprintf("%.*s", max(width-1, 0), line) }
 
 func (s *side) advance(now time.Time, count uint64) {
 	s.count = count

@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"time"
+
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
 
 const (
@@ -26,6 +28,9 @@ type tracks struct {
 	receives       bool // and to receive
 	confirms       bool // count a message as sent when it is confirmed
 	blocksSilently bool // the broker does not say that it blocks publishers
+
+	// latest is the latest sample of the run, nil if there is none yet; it may itself be nil.
+	latest func() *result.Sample
 }
 
 // sending reports whether anything is sent.

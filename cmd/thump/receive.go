@@ -158,8 +158,8 @@ func receive(ctx context.Context, cfg *config, u *ui) (err error) {
 	}
 	u.notef("%s\n [*] Waiting for messages. To exit press CTRL+C\n", report.Settings(r))
 
-	done := u.follow(work.Progress, tracks{receive: work.Total()})
 	watching := o.watch(ctx, cfg, r, work.Progress)
+	done := u.follow(work.Progress, tracks{latest: watching.Latest, receive: work.Total()})
 	tallies, ended := load.Receive(ctx, conn.client, work, r, u.interrupted)
 	watching.stop(ctx, r)
 	done()

@@ -211,11 +211,12 @@ func runThrough(ctx context.Context, cfg *config, o *opened, u *ui) finished {
 	}
 	u.notef("%s\n", report.Settings(r))
 
+	watching := o.watch(ctx, cfg, r, work.Progress)
 	done := u.follow(work.Progress, tracks{
-		send: work.Count, receive: work.Count * uint64(work.To.Readers(work.Consumers)), sends: true, receives: true,
+		latest: watching.Latest,
+		send:   work.Count, receive: work.Count * uint64(work.To.Readers(work.Consumers)), sends: true, receives: true,
 		confirms: work.To.Confirms(), blocksSilently: cfg.place.blocksSilently(),
 	})
-	watching := o.watch(ctx, cfg, r, work.Progress)
 	ended := load.Run(ctx, conn.client, work, r, u.interrupted)
 	watching.stop(ctx, r)
 	done()

@@ -215,8 +215,8 @@ func send(ctx context.Context, cfg *config, u *ui) (err error) {
 	}
 	u.notef("%s\n", report.Settings(r))
 
-	done := u.follow(work.Progress, tracks{send: work.Count, sends: true, confirms: work.To.Confirms(), blocksSilently: cfg.place.blocksSilently()})
 	watching := o.watch(ctx, cfg, r, work.Progress)
+	done := u.follow(work.Progress, tracks{latest: watching.Latest, send: work.Count, sends: true, confirms: work.To.Confirms(), blocksSilently: cfg.place.blocksSilently()})
 	ended := load.Send(ctx, conn.client, work, r, u.interrupted)
 	watching.stop(ctx, r)
 	done()

@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -104,6 +105,9 @@ const napMost = 2 * time.Millisecond
 // wait returns after about that time, or soon after ctx has ended. It may return earlier.
 func wait(ctx context.Context, d time.Duration) {
 	if d <= napMost {
+		// The nap keeps this thread's processor from the goroutines that wait for it: what
+		// was published would leave only afterwards.
+		runtime.Gosched()
 		nap(d)
 		return
 	}

@@ -12,9 +12,11 @@ const (
 	lead = 100 * time.Millisecond
 	// answerTimeout is how long a question may take.
 	answerTimeout = 10 * time.Second
-	// share is the part of the time, one in so many, for which a broker may be busy with
-	// questions: where they take long they are asked less often.
-	share = 20
+	// shareOfDepth and shareOfAPI are the part of the time, one in so many, for which a broker
+	// may be busy with a question: where it takes long it is asked less often. One for a depth
+	// mostly waits for its turn.
+	shareOfDepth = 3
+	shareOfAPI   = 20
 	// hopeless is how many questions in a row may fail before a broker that has never
 	// answered is not asked any more.
 	hopeless = 3
@@ -29,6 +31,7 @@ const (
 type asker[T any] struct {
 	ask    func(ctx context.Context) (T, error)
 	keep   time.Duration // how long an answer is good for
+	share  time.Duration // see shareOfAPI
 	latest atomic.Pointer[answer[T]]
 }
 
@@ -42,7 +45,7 @@ func (a *asker[T]) run(ctx context.Context, g grid) {
 	answered, failures := false, 0
 	for n := g.after(time.Now().Add(lead)); rest(ctx, time.Until(g.at(n).Add(-lead))); n = max(n+1, g.after(time.Now().Add(lead))) {
 		took, err := a.once(ctx)
-		pause := (share - 1) * took
+		pause := (a.share - 1) * took
 		if err == nil {
 			answered, failures = true, 0
 		} else {
@@ -77,9 +80,8 @@ func (a *asker[T]) answer(now time.Time) *T {
 }
 
 // start starts an asker whose goroutine ends with ctx. Without a question it has no answer.
-func start[T any](ctx context.Context, all *sync.WaitGroup, g grid, keep time.Duration, ask func(context.Context) (T, error)) *asker[T] {
-	a := &asker[T]{ask: ask, keep: keep}
-	if ask != nil {
+func start[T any](ctx context.Context, all *sync.WaitGroup, g grid, a *asker[T]) *asker[T] {
+	if a.ask != nil {
 		all.Go(func() { a.run(ctx, g) })
 	}
 	return a

@@ -63,15 +63,18 @@ type connections struct{ flow, blocked *uint64 }
 
 func startBroker(ctx context.Context, all *sync.WaitGroup, g grid, cfg Broker) *brokerView {
 	v := &brokerView{cfg: cfg}
-	v.depth = start(ctx, all, g, g.every, cfg.Depth)
+	v.depth = start(ctx, all, g, &asker[uint64]{ask: cfg.Depth, keep: g.every, share: shareOfDepth})
 	v.use(time.Now())
 	if cfg.API == nil {
 		v.states, v.nodes, v.conns = new(asker[states]), new(asker[nodes]), new(asker[connections])
 		return v
 	}
-	v.states = start(ctx, all, g, renewed, v.askStates)
-	v.nodes = start(ctx, all, g, renewed, func(ctx context.Context) (nodes, error) { return cfg.API.Nodes(ctx) })
-	v.conns = start(ctx, all, g, renewed, v.askConnections)
+	v.states = start(ctx, all, g, &asker[states]{ask: v.askStates, keep: renewed, share: shareOfAPI})
+	v.nodes = start(ctx, all, g, &asker[nodes]{
+		ask:  func(ctx context.Context) (nodes, error) { return cfg.API.Nodes(ctx) },
+		keep: renewed, share: shareOfAPI,
+	})
+	v.conns = start(ctx, all, g, &asker[connections]{ask: v.askConnections, keep: renewed, share: shareOfAPI})
 	return v
 }
 

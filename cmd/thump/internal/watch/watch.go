@@ -7,6 +7,7 @@ package watch
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/thumpmq/thump"
@@ -37,6 +38,8 @@ type Watch struct {
 	cancel context.CancelFunc
 	all    sync.WaitGroup
 
+	latest atomic.Pointer[result.Sample]
+
 	// The goroutine's, until it has ended.
 	course  result.Course
 	pending *result.Sample // of which more are to be one
@@ -63,6 +66,9 @@ func startEvery(ctx context.Context, every time.Duration, cfg Config) *Watch {
 // Tell is for thump.Config.OnEvent of the client that the run uses, after the Progress has
 // been told.
 func (w *Watch) Tell(e thump.Event) { w.events.tell(e) }
+
+// Latest is the latest sample; nil if there is none yet.
+func (w *Watch) Latest() *result.Sample { return w.latest.Load() }
 
 // Stop ends the watch with a last sample, and writes to r what was seen.
 func (w *Watch) Stop(r *result.Run) {
@@ -113,6 +119,7 @@ func (w *Watch) sample(before usage) usage {
 	s.ConfirmLatency, s.ReceiveLatency = p.Latencies()
 	w.events.look(now.at)
 	w.events.lookAt(now.at, s.Broker)
+	w.latest.Store(&s)
 	w.keep(s)
 	if w.cfg.OnSample != nil {
 		w.cfg.OnSample(s)
