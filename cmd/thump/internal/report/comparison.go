@@ -110,7 +110,11 @@ func difference(c compare.Comparison, f compare.Finding) string {
 	case "receive_rate":
 		return high + " receives " + faster
 	default:
-		return fmt.Sprintf("%s is %s in %s", FigureNamed(f.Figure).Title, lower, low)
+		title := FigureNamed(f.Figure).Title
+		if what, which, ok := strings.Cut(title, ", "); ok {
+			title = "the " + what + " (" + which + ")"
+		}
+		return fmt.Sprintf("%s is %s in %s", title, lower, low)
 	}
 }
 
