@@ -87,10 +87,10 @@ func (h *handler) Write(batch *thump.Batch, deliveries []thump.Delivery) error {
 		return h.failed
 	}
 	// It may answer before it has read everything, and a pipe does not hold all that it says.
-	written := make(chan error, 1)
+	written := make(chan struct{})
 	go func() {
-		_, err := h.stdin.Write(h.lines)
-		written <- err
+		defer close(written)
+		_, _ = h.stdin.Write(h.lines) // if it has not got all, it does not answer all
 	}()
 	for i := range deliveries {
 		if err := h.answer(&deliveries[i]); err != nil {

@@ -83,7 +83,7 @@ func foreignCases() []foreignCase {
 }
 
 // withoutQueues are the commands that connect to no broker of others.
-func withoutQueues() []string { return []string{"broker", "completion", "man", "licenses"} }
+func withoutQueues() []string { return []string{"broker", "report", "completion", "man", "licenses"} }
 
 // TestForeignQueue runs every command on a queue that another program has filled: none takes
 // away what it was not asked to take, or changes what it leaves.
