@@ -25,9 +25,8 @@ type Comparison struct {
 	Findings []Finding `json:"findings"`
 	// Least is the factor by which two rates have to differ at least to be told apart.
 	Least float64 `json:"least"`
-	// Unsteady is how far apart, as a factor, the rates of the seconds within a run are, but for
-	// the highest and the lowest tenth: what there is of noise to see where a run is alone. It
-	// counts with few runs, and is 0 where it is not known.
+	// Unsteady is how far apart, as a factor, the rates of the fifths of a run are: what there is
+	// of noise to see where a run is alone. It counts with few runs, and is 0 where it is not known.
 	Unsteady float64 `json:"unsteady"`
 	// Few says that there were too few runs for the rank test.
 	Few bool `json:"few"`
@@ -56,8 +55,8 @@ func compared(name string) bool {
 // bring that less often than once in a hundred times (RankTest), and the medians are at least
 // 1.05 apart (for latencies 1.2). With fewer, where every run of one is above all of
 // the other, and the medians are so far apart as runs of one kind never were: 1.25, and with
-// a single run 1.5; 3 for runs of less than two seconds; and further than the seconds within
-// a run (Unsteady). Latencies take the square of that.
+// a single run 1.5; 3 for runs of less than two seconds; and further than the fifths of a
+// run are (Unsteady). Latencies take the square of that.
 func Compare(a, b Group) Comparison {
 	c := Comparison{A: a.Name, B: b.Name, Least: least(a.Runs, b.Runs)}
 	if c.Few = min(len(a.Runs), len(b.Runs)) < testLeast; c.Few {
@@ -128,35 +127,6 @@ func least(a, b []*result.Run) float64 {
 	default:
 		return 1.25
 	}
-}
-
-// seconds are how many a run must have for them to say how steady it is.
-const seconds = 5
-
-// unsteady is the largest Unsteady of the runs.
-func unsteady(runs []*result.Run) float64 {
-	var most float64
-	for _, r := range runs {
-		for _, count := range []func(*result.Sample) uint64{
-			func(s *result.Sample) uint64 { return s.Sent },
-			func(s *result.Sample) uint64 { return s.Received },
-		} {
-			var rates []float64
-			for i := 1; i < len(r.Samples); i++ {
-				s, before := &r.Samples[i], &r.Samples[i-1]
-				if count(s) > count(before) && s.Seconds > before.Seconds {
-					rates = append(rates, float64(count(s)-count(before))/(s.Seconds-before.Seconds))
-				}
-			}
-			if len(rates) < seconds {
-				continue
-			}
-			rates = rates[:len(rates)-1] // in the last second it ended
-			slices.Sort(rates)
-			most = max(most, rates[len(rates)*9/10]/rates[len(rates)/10])
-		}
-	}
-	return most
 }
 
 func latencyLeast(least float64) float64 { return max(1.2, least*least) }

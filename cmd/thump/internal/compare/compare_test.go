@@ -119,21 +119,30 @@ func TestNothingIsMinded(t *testing.T) {
 	}
 }
 
-// TestUnsteady: a single run whose seconds are far apart tells less.
+// TestUnsteady: a single run whose parts are far apart tells less.
 func TestUnsteady(t *testing.T) {
 	run := func(rate float64, apart uint64) Group {
-		r := &result.Run{TotalSeconds: new(20.0), SendRatePerSecond: &rate}
+		r := &result.Run{TotalSeconds: new(30.0), SendRatePerSecond: &rate, Samples: []result.Sample{{Seconds: 1}, {Seconds: 2}, {Seconds: 3}}}
 		sent := uint64(0)
 		for i := range 20 {
-			sent += 1000 + uint64(i%2)*1000*(apart-1)
-			r.Samples = append(r.Samples, result.Sample{Seconds: float64(i + 1), Sent: sent})
+			if sent += 1000; i >= 16 { // the last fifth
+				sent += 1000 * (apart - 1)
+			}
+			r.Samples = append(r.Samples, result.Sample{Seconds: float64(i + 4), Sent: sent})
+		}
+		for i := range 5 { // when all is sent
+			r.Samples = append(r.Samples, result.Sample{Seconds: float64(i + 24), Sent: sent})
 		}
 		return Group{Runs: []*result.Run{r}}
 	}
-	if c := Compare(run(1000, 1), run(2000, 1)); c.Unsteady != 1 || !c.Findings[0].Differs {
+	if c := Compare(run(1000, 1), run(2000, 1)); math.Abs(c.Unsteady-1) > 1e-9 || !c.Findings[0].Differs {
 		t.Errorf("%+v", c)
 	}
-	if c := Compare(run(1000, 1), run(2000, 3)); c.Unsteady != 3 || c.Least != 3 || c.Findings[0].Differs {
+	if c := Compare(run(1000, 1), run(2000, 3)); math.Abs(c.Unsteady-3) > 1e-9 || c.Least != c.Unsteady || c.Findings[0].Differs {
+		t.Errorf("%+v", c)
+	}
+	few := Group{Runs: []*result.Run{{Samples: make([]result.Sample, 3)}}}
+	if c := Compare(few, few); c.Unsteady != 0 {
 		t.Errorf("%+v", c)
 	}
 }

@@ -19,7 +19,7 @@ import (
 // THUMP_TEST_PICTURES names a folder for pictures of it, to be looked at.
 func TestInABrowser(t *testing.T) {
 	t.Parallel()
-	one := compare.Source{Name: "run.json", Runs: []*result.Run{longRun(600, 170_000, 2000)}}
+	one := compare.Source{Name: "run.json", Runs: []*result.Run{longRun(600, 250_000, 2000)}}
 	p := open(t, "run", pageOf(t, one))
 	charts := browser.Eval[int](p, `document.querySelectorAll(".chart").length`)
 	empty := browser.Eval[int](p, `[...document.querySelectorAll(".chart .line")].filter(l => { const b = l.getBoundingClientRect(); return !(b.width > 20) }).length`)

@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/thumpmq/thump/cmd/thump/internal/compare"
@@ -111,7 +110,11 @@ func difference(c compare.Comparison, f compare.Finding) string {
 	case "receive_rate":
 		return high + " receives " + faster
 	default:
-		return fmt.Sprintf("%s is %s in %s", FigureNamed(f.Figure).Title, lower, low)
+		title := FigureNamed(f.Figure).Title
+		if what, which, ok := strings.Cut(title, ", "); ok {
+			title = "the " + what + " (" + which + ")"
+		}
+		return fmt.Sprintf("%s is %s in %s", title, lower, low)
 	}
 }
 
@@ -129,18 +132,24 @@ func Noise(f compare.Finding) string {
 
 // Method says how the groups were judged.
 func Method(groups []compare.Group) string {
-	fewest := slices.MinFunc(groups, func(a, b compare.Group) int { return len(a.Runs) - len(b.Runs) })
-	c := compare.Compare(groups[0], fewest)
-	if c.Few {
-		text := fmt.Sprintf("With %s a side, only rates that are %s times apart are told from noise, and latencies that are more.",
-			plural(uint64(len(fewest.Runs)), "run"), factor(c.Least))
-		if c.Unsteady > 0 {
-			text += fmt.Sprintf(" From one second to the next the rates within a run are up to %s times apart.", factor(c.Unsteady))
-		}
-		return text + " Five of each and more (--repeat 5) tell smaller differences."
+	var few compare.Comparison
+	fewest := len(groups[0].Runs)
+	for _, g := range groups[1:] {
+		c := compare.Compare(groups[0], g)
+		fewest = min(fewest, len(g.Runs))
+		few.Few, few.Least, few.Unsteady = few.Few || c.Few, max(few.Least, c.Least), max(few.Unsteady, c.Unsteady)
 	}
-	return "Medians of the runs. Not noise is what the rank test of Mann and Whitney finds less often than once in a hundred times " +
-		"where nothing differs, and is 5" + unit + "% or more (latencies 20" + unit + "%)."
+	if !few.Few {
+		return "Medians of the runs. Not noise is what the rank test of Mann and Whitney finds less often than once in a hundred times " +
+			"where nothing differs, and is 5" + unit + "% or more (latencies 20" + unit + "%)."
+	}
+	text := fmt.Sprintf("With %s a side, only rates that are %s times apart are told from noise, and latencies that are more.",
+		plural(uint64(fewest), "run"), factor(few.Least))
+	if few.Unsteady > 0 && few.Unsteady == few.Least {
+		text = fmt.Sprintf("With %s a side, noise is what there is of it within a run: the fifths of one are up to %s times apart, "+
+			"and only rates that are further apart are told from noise, and latencies that are more.", plural(uint64(fewest), "run"), factor(few.Least))
+	}
+	return text + " Five of each and more (--repeat 5) tell smaller differences."
 }
 
 // factor writes a factor: 1.5, 3.

@@ -21,7 +21,8 @@
 //	  ]
 //	}
 //
-// thump send, receive and run write one run, and run --kind all one for each kind.
+// thump send, receive and run write one run, and run --kind all one for each kind; with
+// --repeat and --versus there are more, in the order in which they were.
 // The verdict at the top is the worst of the runs' verdicts. Every key is always
 // there; a number that is not known, or that the command does not measure, is
 // null. The fields of Run and Settings say what the keys mean.
