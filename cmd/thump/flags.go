@@ -62,6 +62,7 @@ type config struct {
 	receipt receiptFlags // of receive
 
 	work       load.Work // --work, --requeue, --reject, of run
+	scenario   string    // --scenario, of run
 	sequential bool
 	several    severalFlags // of run
 	findMax    failIfFlag   // --find-max, of run

@@ -39,7 +39,8 @@ broker has been away for --give-up, 60 s unless you say otherwise, the run fails
 
 With --rate it sends so many messages a second, each when it is due, and says how long
 messages took from then to their confirm and to their receipt; --duration ends it.
-With --find-max it looks for the highest rate at which a condition holds.
+With --find-max it looks for the highest rate at which a condition holds. --scenario reads
+all of this from a file.
 
 With --kind stream the messages go through the stream --queue, over RabbitMQ's
 stream protocol, many to an entry, since it is run itself that reads them; with
@@ -78,11 +79,15 @@ prints the summary. The second ends at once.
   thump run --html run.html --fail-if 'receive_rate<50k'
   thump run --repeat 5 --versus '--prefetch 1'
   thump run --find-max 'p99<20ms'
+  thump run --scenario morning.yaml --html morning.html
   thump run --sequential --transient --no-confirms --auto-ack   as in the tutorial
   thump run --url amqp://user:password@host/vhost --queue test`,
 		Args: noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg.command, cfg.flags = cmd.CommandPath(), cmd.Flags()
+			if err := cfg.readScenario(); err != nil {
+				return usageError{err}
+			}
 			cfg.choosePlace(cfg.queueName)
 			if err := faults(cfg.checkRun(), cfg.several.check(), cfg.checkPlace(), cfg.checkSending(), cfg.checkReceiving(), cfg.checkWork(), cfg.checkFindMax()); err != nil {
 				return err
@@ -97,6 +102,7 @@ prints the summary. The second ends at once.
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	cfg.loadFlags(flags)
+	flags.StringVar(&cfg.scenario, "scenario", "", "read what to send and receive from this file (YAML), by the names of the flags; those that are given win")
 	cfg.several.register(flags)
 	flags.Var(&cfg.findMax, "find-max", "find the highest rate at which this holds, nothing is lost and the queue does not grow: p99<20ms; may be given more than once")
 	cfg.connect.register(flags)

@@ -51,18 +51,26 @@ func TestShell(t *testing.T) {
 	}
 }
 
-// isFile is an argument of thump send that is the name of a file.
-var isFile = regexp.MustCompile(`^[a-z0-9-]+\.(txt|ndjson|ndjson\.zst)$`)
+// isFile is an argument of thump send that is the name of a file, and isScenario one of run.
+var (
+	isFile     = regexp.MustCompile(`^[a-z0-9-]+\.(txt|ndjson|ndjson\.zst)$`)
+	isScenario = regexp.MustCompile(`^[a-z0-9-]+\.yaml$`)
+)
 
-// makeFiles makes the files that thump send is to send, and that are looked for before a
-// broker.
+// makeFiles makes the files that thump send is to send, and that run is to read, which are
+// looked for before a broker.
 func makeFiles(t *testing.T, folder string, args []string) {
 	t.Helper()
 	for _, arg := range args[1:] {
-		if args[0] != "send" || !isFile.MatchString(arg) {
+		var content string
+		switch {
+		case args[0] == "send" && isFile.MatchString(arg):
+		case args[0] == "run" && isScenario.MatchString(arg):
+			content = "count: 10\n"
+		default:
 			continue
 		}
-		if err := os.WriteFile(filepath.Join(folder, arg), nil, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, arg), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
