@@ -44,7 +44,7 @@ var layers = map[string][]string{
 	"cmd/thump": {
 		"", "internal/broker", "internal/dump", "internal/management", "internal/move", "internal/printable",
 		"internal/record", "internal/secretfile", "internal/version", "cmd/thump/internal/compare", "cmd/thump/internal/filter",
-		"cmd/thump/internal/latency", "cmd/thump/internal/load", "cmd/thump/internal/page", "cmd/thump/internal/places",
+		"cmd/thump/internal/latency", "cmd/thump/internal/load", "cmd/thump/internal/metrics", "cmd/thump/internal/page", "cmd/thump/internal/places",
 		"cmd/thump/internal/report", "cmd/thump/internal/result", "cmd/thump/internal/watch",
 	},
 
@@ -52,6 +52,7 @@ var layers = map[string][]string{
 	"cmd/thump/internal/latency": {"cmd/thump/internal/result"},
 	"cmd/thump/internal/load":    {"", "internal/ledger", "cmd/thump/internal/latency", "cmd/thump/internal/result"},
 	"cmd/thump/internal/page":    {"internal/printable", "cmd/thump/internal/compare", "cmd/thump/internal/latency", "cmd/thump/internal/report", "cmd/thump/internal/result"},
+	"cmd/thump/internal/metrics": {"cmd/thump/internal/load", "cmd/thump/internal/result"},
 	"cmd/thump/internal/places":  {"internal/secretfile"},
 	"cmd/thump/internal/report":  {"internal/printable", "internal/version", "cmd/thump/internal/compare", "cmd/thump/internal/latency", "cmd/thump/internal/result"},
 	"cmd/thump/internal/compare": {"cmd/thump/internal/result"},

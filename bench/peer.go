@@ -137,7 +137,7 @@ func (p *pair) run(ctx context.Context, s scenario, t task) (sample, error) {
 		}
 	}()
 	for _, role := range rolesOf(s) {
-		c, err := startChild(ctx, role, p.argv[role], withProfile(t, p.title+"-"+s.Name+"-"+role))
+		c, err := startChild(ctx, role, p.argv[role], withProfile(t, profileName(p.title, s, role)))
 		if err != nil {
 			fail(err)
 			return sample{}, context.Cause(ctx)
@@ -198,7 +198,7 @@ func rolesOf(s scenario) []string {
 // withProfile turns the task's folder for profiles into the file for one child.
 func withProfile(t task, name string) task {
 	if t.Profile != "" {
-		t.Profile = filepath.Join(t.Profile, name+".pprof")
+		t.Profile = filepath.Join(t.Profile, name)
 	}
 	return t
 }

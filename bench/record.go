@@ -20,6 +20,9 @@ type record struct {
 	// Comparisons are there if there was a baseline.
 	Comparisons []comparison `json:"comparisons,omitempty"`
 
+	// Causes are there if they were asked for.
+	Causes []spent `json:"causes,omitempty"`
+
 	scenarios []scenario
 }
 

@@ -34,6 +34,9 @@ func run(ctx context.Context, cfg config, tell progress) (_ *record, err error) 
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	cfg.dir = dir
+	if cfg.causes && cfg.profile == "" {
+		cfg.profile = dir
+	}
 	if cfg.profile != "" {
 		if err := os.MkdirAll(cfg.profile, 0o755); err != nil {
 			return nil, err
@@ -65,7 +68,10 @@ func run(ctx context.Context, cfg config, tell progress) (_ *record, err error) 
 	summarize(r.Cells)
 	r.Checking = checkCosts(r.Cells)
 	r.Comparisons = compare(r.scenarios, r.Cells)
-	return r, nil
+	if cfg.causes {
+		r.Causes, err = spentOnAll(cfg.profile, r)
+	}
+	return r, err
 }
 
 // openSite connects to the broker that --url names, or starts one, unless the stub

@@ -65,6 +65,7 @@ func writeTable(out io.Writer, r *record) error {
 				writeComparison(&b, &c)
 			}
 		}
+		writeSpent(&b, s, r.Causes)
 		for _, c := range r.Checking {
 			if c.Scenario == s.Name {
 				fmt.Fprintf(&b, "  The check of every body takes %.0f %% of thump's rate, and %s of its %s µs a message (%.0f %%).\n",

@@ -19,6 +19,7 @@ type dumpConfig struct {
 	file   string
 	force  bool
 	verify bool
+	resume bool
 }
 
 func dumpCommand(u *ui) *cobra.Command {
@@ -44,10 +45,12 @@ dump --verify FILE reads a file through, and says what is in it. A file that is 
 or damaged is an error.
 
 Ctrl-C, a connection that is lost, and a process that is killed lose nothing: the broker
-gives the messages back, and there is no FILE. docs/dump.md says what is in a file.
+gives the messages back, and there is no FILE. With --resume what was read of a stream
+stays, in FILE.part, and the same command goes on from there. docs/dump.md says what is in a file.
 ` + exitCodesHelp,
 		Example: `  thump dump orders orders.dump.zst
   thump dump events events.dump.zst --offset 2026-11-23T00:00:00Z --until now
+  thump dump events events.dump.zst --resume
   thump dump orders acme.dump --filter 'headers.tenant == "acme"'
   thump dump --verify orders.dump.zst`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -77,6 +80,7 @@ gives the messages back, and there is no FILE. docs/dump.md says what is in a fi
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.BoolVar(&cfg.force, "force", false, "replace a file that exists")
+	flags.BoolVar(&cfg.resume, "resume", false, "stream: keep what there is in FILE.part when it is interrupted or killed, and go on from there")
 	flags.BoolVar(&cfg.verify, "verify", false, "read a dump through, and say what is in it")
 	cfg.register(cmd)
 	return cmd
@@ -98,6 +102,9 @@ func save(ctx context.Context, cfg *dumpConfig, u *ui) (err error) {
 		return u.orInterrupted(err)
 	}
 	defer out.discard()
+	if cfg.resume && out.out != nil {
+		return usagef("--resume needs a file: %s is none", cfg.file)
+	}
 	conn, err := cfg.open(starting, u)
 	if err != nil {
 		return err
@@ -107,6 +114,9 @@ func save(ctx context.Context, cfg *dumpConfig, u *ui) (err error) {
 	if err != nil {
 		return u.orInterrupted(err)
 	}
+	if cfg.resume && definition.Kind != dump.Stream {
+		return usagef("--resume is for streams, and %q is a queue: all of it is read and given back at once", cfg.name)
+	}
 	if definition.Partial != "" {
 		u.notef("Not all is known of what %q was declared with: %s\n", cfg.name, definition.Partial)
 	}
@@ -115,28 +125,56 @@ func save(ctx context.Context, cfg *dumpConfig, u *ui) (err error) {
 	}
 	patient, given := u.patient(ctx)
 	defer given()
-	progress := new(dump.Progress)
-	stop := u.count(progress, "dumped")
-	trailer, err := dump.Save(ctx, conn.client, dump.Saving{
+	saving := dump.Saving{
 		From: definition, Out: u.untilEnded(patient, out), Compression: dump.Compression(cfg.file),
-		Begin: cfg.offset.begin(), Until: cfg.until.time, Skip: cfg.filter.skip(), Progress: progress, Interrupted: u.interrupted,
-	})
+		Begin: cfg.offset.begin(), Until: cfg.until.time, Skip: cfg.filter.skip(), Progress: new(dump.Progress), Interrupted: u.interrupted,
+	}
+	keep := out.keep
+	if cfg.resume {
+		part, failed := openPart(cfg.file)
+		if failed != nil {
+			return failed
+		}
+		keep = part.keep
+		cfg.goOn(&saving, part, u)
+		defer func() {
+			if err != nil {
+				u.errorf("What there is of the dump is in %s: the same with --resume goes on from there.\n", part.suspend())
+			}
+		}()
+	}
+	stop := u.count(saving.Progress, "dumped")
+	trailer, err := dump.Save(ctx, conn.client, saving)
 	stop()
 	if err == nil {
-		err = out.keep()
+		err = keep()
 	}
 	if err != nil {
 		return u.ended(err)
 	}
-	if total := progress.Total.Load(); definition.Kind != dump.Stream && cfg.filter.filter == nil && trailer.Messages < total {
+	cfg.tell(u, definition, trailer, saving.Progress.Total.Load(), out.out == io.Writer(u.stdout))
+	return nil
+}
+
+// goOn lets a dump go on from what there is of it.
+func (cfg *dumpConfig) goOn(s *dump.Saving, part *partFile, u *ui) {
+	s.Out, s.Resumable, s.Old = part, true, part.reader()
+	s.Copied = func(n uint64) error {
+		u.notef("Going on after %s.\n", messages(n))
+		return part.copied()
+	}
+}
+
+// tell says what is in the dump. total is how many messages were there at the beginning.
+func (cfg *dumpConfig) tell(u *ui, d dump.Definition, end dump.Trailer, total uint64, toStdout bool) {
+	if d.Kind != dump.Stream && cfg.filter.filter == nil && end.Messages < total {
 		u.notef("%s were there at the beginning: others have taken some meanwhile.\n", messages(total))
 	}
 	answer := u.printf
-	if out.out == io.Writer(u.stdout) {
+	if toStdout {
 		answer = u.notef
 	}
-	answer("%s of %s %q are in %s\nsha256 of the messages: %s\n", messages(trailer.Messages), kindText(definition), cfg.name, cfg.file, trailer.MessagesSHA256)
-	return nil
+	answer("%s of %s %q are in %s\nsha256 of the messages: %s\n", messages(end.Messages), kindText(d), cfg.name, cfg.file, end.MessagesSHA256)
 }
 
 // kindText is what a definition is of.

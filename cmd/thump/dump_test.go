@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -167,4 +168,69 @@ func TestKilledRestore(t *testing.T) {
 	if err != nil || !found || end.Offset != count-1 {
 		t.Errorf("the stream ends with offset %d, want %d: %v", end.Offset, count-1, err)
 	}
+}
+
+// TestDumpResumed kills and interrupts a dump of a stream, and cuts what it has left, as a crash
+// may: in the end the dump is that of one that nobody has disturbed.
+func TestDumpResumed(t *testing.T) {
+	t.Parallel()
+	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
+		seed := uint64(time.Now().UnixNano())
+		t.Logf("seed %d", seed)
+		random := rand.New(rand.NewPCG(seed, 0))
+		const count = 300_000
+		stream, folder := brokertest.QueueName(t), t.TempDir()
+		client, err := thump.Dial(t.Context(), thump.Config{URLs: []string{b.URL, b.StreamURL}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer hangUp(t, client)
+		if p := start(t, b.URL, "send", "--stream", stream, "--stream-url", b.StreamURL, "--generate", "--count", fmt.Sprint(count)); p.wait() != exitOK {
+			t.Fatalf("%s", &p.stderr)
+		}
+		defer func() { _ = client.DeleteStream(context.WithoutCancel(t.Context()), stream) }()
+		digest := func(p *process) string {
+			t.Helper()
+			if code := p.wait(); code != exitOK {
+				t.Fatalf("exit code %d\n%s", code, &p.stderr)
+			}
+			number, sum, _ := strings.Cut(p.stdout.String(), "\n")
+			if !strings.HasPrefix(number, fmt.Sprint(count, " messages")) {
+				t.Errorf("it says %q", number)
+			}
+			return sum
+		}
+		want := digest(start(t, b.URL, "dump", stream, filepath.Join(folder, "whole.dump"), "--stream-url", b.StreamURL))
+		file := filepath.Join(folder, "resumed.dump.zst")
+		args := []string{"dump", stream, file, "--stream-url", b.StreamURL, "--resume"}
+		for i := range 4 {
+			p := start(t, b.URL, args...)
+			time.Sleep(time.Duration(random.Int64N(int64(time.Second))))
+			if i%2 == 0 {
+				_ = p.cmd.Process.Kill() // it may be through
+			} else {
+				_ = p.cmd.Process.Signal(os.Interrupt)
+			}
+			if p.wait() == exitOK {
+				t.Log("it was through")
+				if err := os.Rename(file, file+".part"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if info, err := os.Stat(file + ".part"); err == nil && info.Size() > 0 {
+				if err := os.Truncate(file+".part", random.Int64N(info.Size()+1)); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		p := start(t, b.URL, args...)
+		if got := digest(p); got != want {
+			t.Errorf("the digest is %s, want %s", got, want)
+		}
+		left, err := filepath.Glob(file + ".part*")
+		if err != nil || len(left) > 0 {
+			t.Errorf("left behind: %v, %v", left, err)
+		}
+		t.Log(p.stderr.String())
+	})
 }

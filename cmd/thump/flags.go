@@ -83,7 +83,7 @@ func (cfg *config) sendFlags(flags *pflag.FlagSet) {
 	cfg.send.Count = countDefault
 	flags.Var((*countFlag)(&cfg.send.Count), "count", "messages to send in total (1000000, 10k, 1m)")
 	cfg.rate.register(flags)
-	flags.Var((*bodyFlag)(&cfg.send.BodyBytes), "body", `bodies: "tutorial" for "Message N", or a size of at least 16 bytes (100, 1KiB, 10kb)`)
+	flags.Var(bodiesFlag{&cfg.send}, "body", `bodies: "tutorial" for "Message N", or a size of at least 16 bytes (100, 1KiB, 10kb), or several: 100b:80%,10kb:20%, or 100b..10kb at random`)
 	flags.IntVar(&cfg.send.Publishers, "publishers", 1, "publishers, each on its own connection")
 	flags.IntVar(&cfg.send.Window, "window", windowOfQueue, fmt.Sprintf("messages in flight (not confirmed yet) for each publisher; for a stream %d", windowOfStream))
 	flags.BoolVar(&cfg.queue.NoConfirms, "no-confirms", false, "don't ask the broker to confirm messages")
@@ -171,7 +171,8 @@ func (cfg *config) checkSending() error {
 	case stream.SubEntry == 1 && stream.Compression != thump.NoCompression:
 		wrongStream = errors.New("--compression needs sub-entries, and --sub-entry is 1: it compresses batches")
 	}
-	return faults(wrong, wrongStream, cfg.rate.check(cfg.given), checkReference("--publisher-name", cfg.stream.PublisherName))
+	_, wrongProperties := cfg.input.made()
+	return faults(wrong, wrongStream, wrongProperties, cfg.rate.check(cfg.given), checkReference("--publisher-name", cfg.stream.PublisherName))
 }
 
 // checkReceiving says what is wrong with the flags that say how to receive.
@@ -203,6 +204,7 @@ func (cfg *config) sending() load.SendConfig {
 	send := cfg.send
 	send.To, send.RunID, send.Progress = cfg.place, rand.Uint32(), new(load.Progress)
 	cfg.rate.apply(&send, cfg.given("count"))
+	send.Properties, _ = cfg.input.made() // checkSending has looked at them
 	if !cfg.given("window") {
 		send.Window = cfg.place.window()
 	}

@@ -45,13 +45,31 @@ func (f *inputFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.exchange, "exchange", "", "send to this exchange instead of a queue; a record keeps its routing key, unless --routing-key is given")
 	flags.StringVar(&f.routingKey, "routing-key", "", "the routing key of all messages, with --exchange or --super-stream")
 	flags.BoolVar(&f.toOriginal, "to-original", false, "send each record to the exchange and with the routing key that it names")
-	flags.StringArrayVar(&f.headers, "header", nil, "a header of all messages: KEY=TEXT, or KEY:=VALUE for a value of JSON as in a record (attempt:=3)")
-	flags.StringArrayVar(&f.properties, "property", nil, "a property of all messages: KEY=VALUE, like content_type=text/plain or priority=5")
-	flags.StringVar(&f.filterValue, "filter-value", "", "stream: the filter value of all messages, which receive --filter-value asks for (RabbitMQ 3.13)")
+	f.registerProperties(flags)
 	flags.Float64Var(&f.pace, "pace", 0, "replay records as they came, by stored_at or timestamp: 1 as fast as they came, 2 twice as fast")
 	flags.BoolVar(&f.loop, "loop", false, "begin again at the end of the files, until --count")
 	flags.StringVar(&f.rejectsTo, "rejects", "", "add messages that the broker rejects or returns to this file, as records")
 	flags.BoolVar(&f.skipBad, "skip-bad", false, "go on after a message that can't be read or sent, and count it")
+}
+
+// registerProperties adds the flags for what all messages have.
+func (f *inputFlags) registerProperties(flags *pflag.FlagSet) {
+	flags.StringArrayVar(&f.headers, "header", nil, "a header of all messages: KEY=TEXT, or KEY:=VALUE for a value of JSON as in a record (attempt:=3)")
+	flags.StringArrayVar(&f.properties, "property", nil, "a property of all messages: KEY=VALUE, like content_type=text/plain or priority=5")
+	flags.StringVar(&f.filterValue, "filter-value", "", "stream: the filter value of all messages, which receive --filter-value asks for (RabbitMQ 3.13)")
+}
+
+// made are the properties that made-up messages have; nil for none.
+func (f *inputFlags) made() (*thump.Properties, error) {
+	changes, err := f.changes()
+	if err != nil || len(changes) == 0 {
+		return nil, err
+	}
+	var p thump.Properties
+	for _, change := range changes {
+		change(&p)
+	}
+	return &p, nil
 }
 
 // choose finds out where the messages come from: from the files, from standard input where
@@ -71,7 +89,7 @@ func (f *inputFlags) choose(files []string, given func(string) bool, urlFromStdi
 	if len(f.files) > 0 {
 		return f.checkFiles(given)
 	}
-	for _, flag := range []string{"format", "delimiter", "compress", "to-original", "loop", "rejects", "skip-bad", "header", "property", "filter-value", "pace", "exchange", "routing-key"} {
+	for _, flag := range []string{"format", "delimiter", "compress", "to-original", "loop", "rejects", "skip-bad", "filter-value", "pace", "exchange", "routing-key"} {
 		if given(flag) {
 			return fmt.Errorf("--%s is for messages from a file or from standard input", flag)
 		}

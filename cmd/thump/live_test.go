@@ -82,8 +82,11 @@ func TestLiveKnowsLittle(t *testing.T) {
 
 func TestSparkLevels(t *testing.T) {
 	for _, tt := range []struct{ lang, all, want string }{
-		{"C.UTF-8", "", blockSpark}, {"de_DE.utf8", "", blockSpark}, {"C", "", plainSpark},
-		{"C", "C.UTF-8", blockSpark}, {"C.UTF-8", "POSIX", plainSpark},
+		{"C.UTF-8", "", blockSpark},
+		{"de_DE.utf8", "", blockSpark},
+		{"C", "", plainSpark},
+		{"C", "C.UTF-8", blockSpark},
+		{"C.UTF-8", "POSIX", plainSpark},
 	} {
 		got := sparkLevels(func(name string) string {
 			return map[string]string{"LANG": tt.lang, "LC_ALL": tt.all}[name]

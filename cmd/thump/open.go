@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+
+	"github.com/thumpmq/thump/cmd/thump/internal/metrics"
 )
 
 // opened is what send, receive and run have before their work begins.
@@ -11,8 +14,10 @@ type opened struct {
 	json *file    // where the record goes as JSON; nil if nobody wants that
 	html *file    // where it goes as a page; nil likewise
 	save *runFile // where its course goes; nil likewise
-	keep bool     // what the command made is to stay
-	u    *ui
+	// metrics serves its figures while it works; nil likewise.
+	metrics *metrics.Server
+	keep    bool // what the command made is to stay
+	u       *ui
 
 	failIf        failIfFlag
 	managementURL string // of --management-url
@@ -35,12 +40,34 @@ func (cfg *config) open(ctx context.Context, u *ui, connect func(ctx context.Con
 	if err != nil {
 		return nil, err
 	}
-	conn, err := connect(ctx, u, manner{name: cfg.command, recovery: cfg.recovery.recovery()})
+	o := &opened{json: json, html: html, save: save, failIf: cfg.result.failIf, keep: cfg.keep, u: u, managementURL: cfg.output.managementURL}
+	if err = o.serveMetrics(ctx, cfg.output.metrics); err == nil {
+		o.conn, err = connect(ctx, u, manner{name: cfg.command, recovery: cfg.recovery.recovery()})
+	}
 	if err != nil {
 		_ = save.close() // it has nothing in it, and goes
+		o.closeMetrics()
 		return nil, u.orInterrupted(err)
 	}
-	return &opened{conn: conn, json: json, html: html, save: save, failIf: cfg.result.failIf, keep: cfg.keep, u: u, managementURL: cfg.output.managementURL}, nil
+	return o, nil
+}
+
+// serveMetrics serves figures where --metrics says.
+func (o *opened) serveMetrics(ctx context.Context, address string) (err error) {
+	if address == "" {
+		return nil
+	}
+	if o.metrics, err = metrics.Serve(ctx, address); err != nil {
+		return fmt.Errorf("--metrics %s: %w", address, err)
+	}
+	o.u.errorf("Prometheus finds metrics at %s\n", o.metrics.URL())
+	return nil
+}
+
+func (o *opened) closeMetrics() {
+	if o.metrics != nil {
+		_ = o.metrics.Close() // it served, and nothing is lost with it
+	}
 }
 
 // close closes the connection, and ends a broker that was started for it, unless that is
@@ -49,6 +76,7 @@ func (cfg *config) open(ctx context.Context, u *ui, connect func(ctx context.Con
 func (o *opened) close(ctx context.Context, err error) error {
 	o.json.discard()
 	o.html.discard()
+	o.closeMetrics()
 	err = o.save.closeAfter(err)
 	timeout := cleanupTimeout
 	if o.u.stopping() {

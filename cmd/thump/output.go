@@ -16,6 +16,8 @@ type outputFlags struct {
 	json string
 	save string
 
+	metrics string // where to serve them
+
 	managementURL string // what the record says of the broker comes from there
 
 	quiet bool
@@ -24,6 +26,7 @@ type outputFlags struct {
 func (f *outputFlags) register(flags *pflag.FlagSet) {
 	flags.StringVar(&f.json, "json", "", `write the result as JSON to this file, {"version", "verdict", "runs": [...]}; "-" for standard output, where nothing else goes then`)
 	flags.StringVar(&f.save, "save", "", "write the course of the work to this new file as it goes, a line of JSON for each second, and the result at its end; a killed command leaves what it has written")
+	flags.StringVar(&f.metrics, "metrics", "", "serve figures to Prometheus at this address while the work goes on: a PORT of this machine alone, or HOST:PORT; port 0 is any that is free")
 	flags.StringVar(&f.managementURL, "management-url", "", `whose figures of the broker go into the record: `+managementHelp+`; "none": nobody asks it`)
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print only the result, no settings and no progress")
 }

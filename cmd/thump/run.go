@@ -111,6 +111,7 @@ prints the summary. The second ends at once.
 // loadFlags adds the flags that say what run sends and receives, and through what.
 func (cfg *config) loadFlags(flags *pflag.FlagSet) {
 	cfg.sendFlags(flags)
+	cfg.input.registerProperties(flags)
 	flags.StringVar(&cfg.queueName, "queue", queueDefault, "the queue, or with --kind stream the stream")
 	cfg.kindFlags(flags, `what to send through; "all" is the first three, one after another`, kindClassic, kindQuorum, kindStream, kindAll)
 	cfg.receiveFlags(flags)
@@ -126,11 +127,19 @@ func (cfg *config) checkRun() error {
 	switch {
 	case cfg.private && cfg.connect.given():
 		return errors.New("--private can't go with a flag that names a broker: --url, --url-file, --url-command or --stream-url")
+	case cfg.expires():
+		return errors.New("--property expiration is not for run: what expires can't be told from what is lost")
 	case cfg.superStream != "" && cfg.given("queue"):
 		return errors.New("--queue can't go with --super-stream: each is a name")
 	default:
 		return nil
 	}
+}
+
+// expires reports whether messages are to have a time to live.
+func (cfg *config) expires() bool {
+	p, err := cfg.input.made()
+	return err == nil && p != nil && p.Expiration != 0
 }
 
 // run sends, receives and checks, once or as each configuration says, and prints what it found.

@@ -77,9 +77,16 @@ func (cfg *config) other() (*config, error) {
 	other.loadFlags(other.flags)
 	var err error
 	other.flags.VisitAll(func(f *pflag.Flag) {
-		if of := cfg.flags.Lookup(f.Name); of.Changed && err == nil {
-			err = other.flags.Set(f.Name, of.Value.String())
+		of := cfg.flags.Lookup(f.Name)
+		if !of.Changed || err != nil {
+			return
 		}
+		if list, ok := of.Value.(pflag.SliceValue); ok {
+			err = f.Value.(pflag.SliceValue).Replace(list.GetSlice())
+			f.Changed = true
+			return
+		}
+		err = other.flags.Set(f.Name, of.Value.String())
 	})
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ func TestVersus(t *testing.T) {
 	cfg.loadFlags(cfg.flags)
 	args := []string{
 		"--count", "10k", "--body", "1KiB", "--rate", "1k:10s,1k..5k:30s", "--arrivals", "poisson", "--publishers", "3", "--window", "500",
+		"--header", "tenant=a,b", "--header", "attempt:=3", "--property", "priority=5", "--work", "1ms..2ms", "--requeue", "7%",
 		"--queue", "q", "--kind", "quorum", "--consumers", "2", "--sequential", "--prefetch", "7",
 	}
 	if err := cfg.flags.Parse(args); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/cmd/thump/internal/load"
+	"github.com/thumpmq/thump/cmd/thump/internal/metrics"
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/cmd/thump/internal/watch"
 )
@@ -56,6 +57,10 @@ func (o *opened) watch(ctx context.Context, cfg *config, r *result.Run, progress
 	}
 	w.Watch = watch.Start(ctx, watch.Config{Progress: progress, Broker: b, Writer: o.save.writer(), Interrupted: o.u.interrupted})
 	o.conn.listener.watch.Store(w.Watch)
+	if o.metrics != nil {
+		begun := *r // what the work writes into r is its own
+		o.metrics.Watch(metrics.Run{Record: &begun, Progress: progress, Latest: w.Latest})
+	}
 	return w
 }
 

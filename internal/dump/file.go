@@ -117,15 +117,25 @@ func NewWriter(w io.Writer, compression string, h Header) (*Writer, error) {
 // Write writes a message as a record. What a queue says of its deliveries is left out:
 // whether and how often a message was delivered before.
 func (w *Writer) Write(batch *thump.Batch, d *thump.Delivery) error {
+	return w.writeLine(w.encode(batch, d))
+}
+
+// encode makes a record of a message, as a line.
+func (w *Writer) encode(batch *thump.Batch, d *thump.Delivery) []byte {
 	var r record.Record
 	r.Set(d, batch)
 	r.Redelivered, r.DeliveryCount = false, 0
 	r.Properties.Headers.Del("x-delivery-count")
 	r.Properties.Headers.Del("x-acquired-count")
 	w.line = record.Append(w.line[:0], &r)
-	w.digest.add(w.line)
+	return w.line
+}
+
+// writeLine writes the line of a record.
+func (w *Writer) writeLine(line []byte) error {
+	w.digest.add(line)
 	w.end.Messages++
-	_, err := w.out.Write(w.line)
+	_, err := w.out.Write(line)
 	return err
 }
 

@@ -30,6 +30,9 @@ func newBuffer(w io.Writer) *bufio.Writer { return bufio.NewWriterSize(w, buffer
 // ErrCutShort is the error of a dump file whose last line is missing.
 var ErrCutShort = errors.New("the dump is cut short: its last line, with count and digest, is missing")
 
+// errFirstLine is the error of a file in which there is nothing of a dump.
+var errFirstLine = errors.New("it is no dump of thump, or one that is cut short in its first line")
+
 // Reader reads a dump file. It is not safe for concurrent use.
 type Reader struct {
 	// Header is the first line.
@@ -49,15 +52,18 @@ type Reader struct {
 // NewReader reads the first line of a dump file, which may be compressed.
 func NewReader(r io.Reader) (*Reader, error) {
 	in, err := decompressed(bufio.NewReaderSize(r, bufferSize))
-	if err != nil {
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, errFirstLine
+	case err != nil:
 		return nil, err
 	}
 	d := &Reader{in: bufio.NewReaderSize(in, bufferSize), digest: newDigest()}
 	line, err := d.next(nil)
 	switch {
-	case errors.Is(err, ErrCutShort): // not even a part of it can be restored
-		return nil, errors.New("it is no dump of thump, or one that is cut short in its first line")
-	case err != nil && !errors.Is(err, io.EOF):
+	case errors.Is(err, ErrCutShort), errors.Is(err, io.EOF): // not even a part of it can be restored
+		return nil, errFirstLine
+	case err != nil:
 		return nil, err
 	}
 	if d.Header, err = parseHeader(line); err != nil {

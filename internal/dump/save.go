@@ -3,6 +3,7 @@ package dump
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
@@ -22,6 +23,14 @@ type Saving struct {
 	// Skip, where set, says which messages are left out.
 	Skip func(*thump.Delivery) (bool, error)
 
+	// Old, where set, is what there is of a dump of the same stream that was cut short: it is
+	// copied, which Copied is then told, and the stream is read on from there. With an error Out
+	// then has all that was read, and can be the next Old.
+	Old    io.Reader
+	Copied func(messages uint64) error
+	// Resumable says that there may be a next time.
+	Resumable bool
+
 	Progress    *Progress
 	Interrupted <-chan struct{}
 }
@@ -38,6 +47,9 @@ func Save(ctx context.Context, client *thump.Client, s Saving) (Trailer, error) 
 		err = s.saveStream(ctx, client, w)
 	} else {
 		err = s.saveQueue(ctx, client, w)
+	}
+	if err != nil && s.Resumable {
+		return w.end, errors.Join(err, w.finish())
 	}
 	if err != nil {
 		return w.end, err
@@ -59,13 +71,36 @@ func (s *Saving) saveQueue(ctx context.Context, client *thump.Client, w *Writer)
 }
 
 func (s *Saving) saveStream(ctx context.Context, client *thump.Client, w *Writer) error {
+	from, begin := &resumption{checked: true}, s.Begin
+	if s.Old != nil {
+		var err error
+		if from, err = s.resume(w); err != nil {
+			return err
+		}
+		if err := s.Copied(from.messages); err != nil {
+			return err
+		}
+	}
+	if from.messages > 0 {
+		begin = from.begin()
+	} else {
+		from.checked = true // there is nothing to look for
+	}
 	end, found, err := StreamEnd(ctx, client, s.From.Name)
-	if err != nil || !found {
+	switch {
+	case err != nil:
 		return err
+	case from.messages > 0 && (!found || end.before(&begin)):
+		return fmt.Errorf("the dump ends with offset %d, and the stream before it: it is not the stream that it was", from.offset)
+	case !found:
+		return nil
 	}
 	_, err = ReadStream(ctx, client, Reading{
-		Stream: s.From.Name, From: s.Begin, End: end, Until: s.Until, Interrupted: s.Interrupted,
+		Stream: s.From.Name, From: begin, End: end, Until: s.Until, Interrupted: s.Interrupted,
 		Each: func(batch *thump.Batch, d *thump.Delivery) error {
+			if same, err := from.check(w, batch, d); same || err != nil {
+				return err
+			}
 			if s.Progress.Total.Load() == 0 {
 				s.Progress.Total.Store(end.Offset - d.Offset + 1)
 			}

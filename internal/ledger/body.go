@@ -42,7 +42,8 @@ const (
 // A Format's methods do not change it. It is safe for concurrent use.
 type Format struct {
 	plan  Plan
-	sized *sized // nil for tutorial bodies
+	sized *sized // nil for tutorial bodies; of several sizes, the largest
+	mix   *mix   // nil for bodies of one size
 }
 
 // Tutorial returns the format of the tutorial's bodies.
@@ -70,7 +71,7 @@ func (f *Format) MaxSize() int {
 func (f *Format) Append(dst []byte, n uint64) []byte {
 	if f.sized != nil {
 		h := f.header(n)
-		return f.sized.append(dst, &h)
+		return f.of(h.id).append(dst, &h)
 	}
 	return strconv.AppendUint(append(dst, tutorialPrefix...), n, 10)
 }
@@ -82,6 +83,9 @@ func (f *Format) Append(dst []byte, n uint64) []byte {
 func (f *Format) AppendRun(dst []byte, first uint64, n int, ends []int) ([]byte, []int) {
 	if n <= 0 {
 		return dst, ends
+	}
+	if f.mix != nil {
+		return f.appendMixed(dst, first, n, ends)
 	}
 	dst, ends = slices.Grow(dst, n*f.MaxSize()), slices.Grow(ends, n)
 	if f.sized != nil {
@@ -110,7 +114,7 @@ func (f *Format) header(n uint64) header {
 	publisher := f.plan.owner(n)
 	sequence := n - f.plan.Range(publisher).First + 1
 	id := uint64(publisher)<<48 | sequence
-	return header{id: id, sum: f.sized.checksum(id)}
+	return header{id: id, sum: f.of(id).checksum(id)}
 }
 
 // Parse says whose body it is, and of which message if it is Ours. The body is not
@@ -137,14 +141,15 @@ func (f *Format) parseSized(body []byte) (uint64, Class) {
 		return 0, Unexpected
 	}
 	run := binary.BigEndian.Uint32(body)
-	if len(body) != f.sized.size() {
+	h := readHeader(body)
+	shape := f.of(h.id)
+	if len(body) != shape.size() {
 		if run == f.sized.run {
 			return 0, Corrupted // ours, cut or grown
 		}
 		return 0, Unexpected
 	}
-	h := readHeader(body)
-	if h.sum != f.sized.checksumOf(body) {
+	if h.sum != shape.checksumOf(body) {
 		return 0, Corrupted
 	}
 	publisher, sequence := int(h.id>>48), h.id&MaxCount

@@ -153,6 +153,8 @@ func (c *Consumer) place(n uint64, body []byte, redelivered bool) {
 		// A jump. Whether a span begins here shows with its second message.
 		c.endSpan(k)
 		k.first, k.next, k.expectedTo = n, n+1, 0
+	case c.ledger.format.mix != nil: // the next body is not made from this one
+		k.next++
 	default:
 		k.expectedTo = k.own.Last
 		s := c.ledger.format.sized

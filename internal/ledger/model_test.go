@@ -272,7 +272,7 @@ func TestLedgerAgainstModel(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	for _, plan := range []Plan{{200_000, 1}, {200_000, 3}, {1000, 64}, {7, 9}, {MaxCount, 1}, {MaxCount, 5}} {
-		for name, format := range map[string]Format{"tutorial": Tutorial(plan), "16": mustSized(t, plan, 16), "50": mustSized(t, plan, 50)} {
+		for name, format := range map[string]Format{"tutorial": Tutorial(plan), "16": mustSized(t, plan, 16), "50": mustSized(t, plan, 50), "mixed": mustMix(t, plan)} {
 			t.Run(fmt.Sprintf("%d of %d, %s", plan.Count, plan.Publishers, name), func(t *testing.T) {
 				againstModel(t, format, rand.New(rand.NewPCG(seed, 0)))
 			})

@@ -30,7 +30,7 @@ func TestSizedChecksumIsCRC32C(t *testing.T) {
 
 func TestAppendRunIsAppend(t *testing.T) {
 	plan := Plan{Count: MaxCount, Publishers: 2}
-	formats := []Format{Tutorial(plan), mustSized(t, plan, 16), mustSized(t, plan, 100)}
+	formats := []Format{Tutorial(plan), mustSized(t, plan, 16), mustSized(t, plan, 100), mustMix(t, plan)}
 	starts := []uint64{1, 95, 1<<16 - 50, 99_999_950, 1<<32 - 50, 999_999_999_950, plan.Range(0).Last - 99, plan.Range(1).First, MaxCount - 99}
 	for _, f := range formats {
 		for _, first := range starts {

@@ -54,6 +54,15 @@ func (h *Histogram) At(percent float64) float64 {
 	return seconds(h.h.ValueAtPercentile(percent))
 }
 
+// Each calls f with each latency that messages took, in seconds, and with their number.
+func (h *Histogram) Each(f func(seconds float64, n uint64)) {
+	for _, bar := range h.h.Distribution() {
+		if bar.Count > 0 {
+			f(seconds((bar.From+bar.To)/2), uint64(bar.Count))
+		}
+	}
+}
+
 // Percentiles are those of the record's samples; nil where there are no messages.
 func (h *Histogram) Percentiles() *result.Percentiles {
 	if h.Count() == 0 {

@@ -71,3 +71,14 @@ func (l *latencies) latency(fromIntended bool) *result.Latency {
 	}
 	return latency
 }
+
+// each calls f with each latency that was recorded, in seconds, and with the number of messages.
+func (l *latencies) each(f func(seconds float64, n uint64)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, h := range []*latency.Histogram{l.whole, l.interval} {
+		if h != nil {
+			h.Each(f)
+		}
+	}
+}

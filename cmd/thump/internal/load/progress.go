@@ -66,6 +66,13 @@ func (p *Progress) Latencies() (confirm, receive *result.Percentiles) {
 	return p.confirmLatency.take(), p.receiveLatency.take()
 }
 
+// EachLatency calls confirmed and received with each latency of the messages so far, in
+// seconds, and with their number. They hold up who records more, for a moment.
+func (p *Progress) EachLatency(confirmed, received func(seconds float64, n uint64)) {
+	p.confirmLatency.each(confirmed)
+	p.receiveLatency.each(received)
+}
+
 // Blocked is the broker's reason while it blocks one of the publishers (a memory
 // or disk alarm), and "" otherwise.
 func (p *Progress) Blocked() string {

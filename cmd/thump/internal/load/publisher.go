@@ -77,16 +77,30 @@ func (p *publisher) newBatch() *messageBatch {
 	b := &messageBatch{
 		format: p.format, messages: make([]thump.Message, size), ends: make([]int, 0, size), keys: to.routingKeys(),
 	}
-	switch {
-	case p.clock != nil:
-		b.stamps = newStamps(b.messages, p.clock.name, p.pace != nil, to.transient())
-	case to.transient():
-		transient := &thump.Properties{DeliveryMode: thump.Transient}
+	properties := p.properties()
+	if p.clock != nil {
+		b.stamps = newStamps(b.messages, p.clock.name, p.pace != nil, properties)
+	} else if properties != nil {
 		for i := range b.messages {
-			b.messages[i].Properties = transient
+			b.messages[i].Properties = properties
 		}
 	}
 	return b
+}
+
+// properties are those of every message; nil for none.
+func (p *publisher) properties() *thump.Properties {
+	if !p.cfg.To.transient() {
+		return p.cfg.Properties
+	}
+	var properties thump.Properties
+	if p.cfg.Properties != nil {
+		properties = *p.cfg.Properties
+	}
+	if properties.DeliveryMode == 0 {
+		properties.DeliveryMode = thump.Transient
+	}
+	return &properties
 }
 
 // fill makes the messages from number first on: as many as fit, at most limit.

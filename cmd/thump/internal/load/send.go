@@ -44,7 +44,12 @@ type SendConfig struct {
 
 	// BodyBytes is the size of each body; 0 for the tutorial's "Message N".
 	BodyBytes int
-	// RunID tells this run's bodies of BodyBytes from those of another run.
+	// Sizes are those of bodies of several sizes, instead of BodyBytes.
+	Sizes Sizes
+	// Properties are those of each message that is made up; nil for none. Where messages are
+	// transient, that is in them besides.
+	Properties *thump.Properties
+	// RunID tells this run's bodies from those of another run, but for the tutorial's.
 	RunID uint32
 
 	// Progress is updated with every batch. It must not be nil.
@@ -70,6 +75,8 @@ func (cfg *SendConfig) Describe(s *result.Settings) {
 	switch s.Body, s.BodyBytes = "tutorial", cfg.LargestBody(); {
 	case cfg.Feed != nil:
 		cfg.describeFeed(s)
+	case cfg.Sizes.Shares != nil:
+		s.Body = cfg.Sizes.Text
 	case cfg.BodyBytes > 0:
 		s.Body = fmt.Sprintf("%d bytes", cfg.BodyBytes)
 	}
@@ -97,10 +104,17 @@ func (cfg *SendConfig) plan() (ledger.Plan, ledger.Format, error) {
 	if plan.Count == 0 && cfg.Duration > 0 {
 		plan.Count = openCount
 	}
-	if err := plan.Validate(); err != nil || cfg.BodyBytes == 0 {
-		return plan, ledger.Tutorial(plan), err
+	err := plan.Validate()
+	if err != nil {
+		return plan, ledger.Format{}, err
 	}
-	format, err := ledger.Sized(plan, cfg.BodyBytes, cfg.RunID)
+	format := ledger.Tutorial(plan)
+	switch {
+	case cfg.Sizes.Shares != nil:
+		format, err = ledger.Mixed(plan, cfg.Sizes.Shares, cfg.RunID)
+	case cfg.BodyBytes > 0:
+		format, err = ledger.Sized(plan, cfg.BodyBytes, cfg.RunID)
+	}
 	return plan, format, err
 }
 

@@ -3,6 +3,8 @@ package load
 import (
 	"math"
 	"strconv"
+
+	"github.com/thumpmq/thump/internal/ledger"
 )
 
 // What RabbitMQ stores for the messages of a stream (osiris_log.erl). A chunk of
@@ -20,6 +22,40 @@ const (
 	// the broker busy.
 	entriesOfChunk = 8
 )
+
+// Sizes are those of bodies that are not all of one size.
+type Sizes struct {
+	Text   string // what the user wrote
+	Shares []Share
+}
+
+// Share is a size, and how many bodies have it among those of other sizes.
+type Share = ledger.Share
+
+// SharesMost is the most sizes that the bodies of a run may have.
+const SharesMost = ledger.SharesMost
+
+// average is the average size; 0 if there are none.
+func (s *Sizes) average() float64 {
+	var bytes, weights float64
+	for _, share := range s.Shares {
+		bytes += float64(share.Bytes) * share.Weight
+		weights += share.Weight
+	}
+	if weights == 0 {
+		return 0
+	}
+	return bytes / weights
+}
+
+// largest is the largest size; 0 if there are none.
+func (s *Sizes) largest() int {
+	var most int
+	for _, share := range s.Shares {
+		most = max(most, share.Bytes)
+	}
+	return most
+}
 
 // StreamBytes estimates what the messages take on the disk of each node that has
 // the stream, with sub-entry batches of up to subEntry messages. Compression may
@@ -43,7 +79,10 @@ func (cfg *SendConfig) StreamBytes(subEntry int) uint64 {
 
 // bodyBytes is the size of all bodies.
 func (cfg *SendConfig) bodyBytes() uint64 {
-	if cfg.BodyBytes > 0 {
+	switch {
+	case cfg.Sizes.Shares != nil:
+		return uint64(float64(cfg.Count) * cfg.Sizes.average())
+	case cfg.BodyBytes > 0:
 		return cfg.Count * uint64(cfg.BodyBytes)
 	}
 	bytes := cfg.Count * uint64(len("Message "))
@@ -56,8 +95,8 @@ func (cfg *SendConfig) bodyBytes() uint64 {
 
 // LargestBody is the size of the largest body in bytes.
 func (cfg *SendConfig) LargestBody() int {
-	if cfg.BodyBytes > 0 {
-		return cfg.BodyBytes
+	if most := max(cfg.BodyBytes, cfg.Sizes.largest()); most > 0 {
+		return most
 	}
 	return len("Message ") + len(strconv.FormatUint(cfg.Count, 10))
 }

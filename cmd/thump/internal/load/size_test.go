@@ -37,6 +37,7 @@ func TestStreamBytes(t *testing.T) {
 		{"batches", SendConfig{Count: 1_000_000}, 500, 22_800_000, 23_500_000},
 		{"entries", SendConfig{Count: 1_000_000}, 1, 22_800_000, 36_000_000},
 		{"large bodies", SendConfig{Count: 1000, BodyBytes: 10_000}, 500, 10_000_000, 10_100_000},
+		{"several sizes", SendConfig{Count: 1000, Sizes: Sizes{Shares: []Share{{Bytes: 100, Weight: 1}, {Bytes: 10_000, Weight: 3}}}}, 500, 7_525_000, 7_700_000},
 		{"one", SendConfig{Count: 1}, 500, 18, 300},
 	}
 	for _, tt := range tests {

@@ -48,18 +48,19 @@ type stamps struct {
 }
 
 // newStamps makes the headers of n messages, each with its own time, or of all with one. It
-// sets the messages' properties.
-func newStamps(messages []thump.Message, clock clockName, each, transient bool) *stamps {
+// sets the messages' properties, which are others besides; nil for none.
+func newStamps(messages []thump.Message, clock clockName, each bool, others *thump.Properties) *stamps {
 	n := 1
 	if each {
 		n = len(messages)
 	}
 	s := &stamps{properties: make([]thump.Properties, n)}
 	for i := range s.properties {
-		s.properties[i].Headers = thump.NewTable(sentHeader, int64(0), clockHeader, clock.String())
-		if transient {
-			s.properties[i].DeliveryMode = thump.Transient
+		p := &s.properties[i]
+		if others != nil {
+			*p = *others
 		}
+		p.Headers = append(thump.NewTable(sentHeader, int64(0), clockHeader, clock.String()), p.Headers...)
 	}
 	for i := range messages {
 		messages[i].Properties = &s.properties[i%n]

@@ -93,10 +93,13 @@ func (s riverbed) publish(t *testing.T, bodies ...string) {
 
 func TestStreamRunAccountsForEveryMessage(t *testing.T) {
 	ways := map[string]func(*RunConfig, *Stream){
-		"batches":     func(*RunConfig, *Stream) {},
-		"entries":     func(_ *RunConfig, s *Stream) { s.SubEntry = 1 },
-		"compressed":  func(_ *RunConfig, s *Stream) { s.Compression = thump.LZ4 },
-		"sequential":  func(cfg *RunConfig, _ *Stream) { cfg.Sequential = true },
+		"batches":    func(*RunConfig, *Stream) {},
+		"entries":    func(_ *RunConfig, s *Stream) { s.SubEntry = 1 },
+		"compressed": func(_ *RunConfig, s *Stream) { s.Compression = thump.LZ4 },
+		"sequential": func(cfg *RunConfig, _ *Stream) { cfg.Sequential = true },
+		"sizes": func(cfg *RunConfig, _ *Stream) {
+			cfg.Sizes.Shares, cfg.RunID = []Share{{Bytes: 16, Weight: 1}, {Bytes: 300, Weight: 2}}, 7
+		},
 		"bodies":      func(cfg *RunConfig, _ *Stream) { cfg.BodyBytes, cfg.RunID = 300, 7 },
 		"one by one":  func(cfg *RunConfig, _ *Stream) { cfg.Publishers, cfg.Window = 1, 1; cfg.Count = 50 },
 		"named":       func(_ *RunConfig, s *Stream) { s.PublisherName, s.ConsumerName = "p", "c" },

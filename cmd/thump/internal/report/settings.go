@@ -44,8 +44,11 @@ func SettingRows(r *result.Run) []Row {
 		if s.Count == 0 {
 			bodies, count = `"Message 1" and so on`, "as many as there is time for"
 		}
-		if s.Body != "tutorial" {
+		switch {
+		case strings.HasSuffix(s.Body, " bytes"):
 			bodies = s.Body + " each"
+		case s.Body != "tutorial":
+			bodies = s.Body
 		}
 		row("messages", count, bodies)
 	case s.Count > 0:
