@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -118,10 +119,11 @@ func (f *reportFlags) report(ctx context.Context, u *ui, names []string) error {
 
 // readRecord reads the file of a run.
 func readRecord(name string) (*result.Record, error) {
+	read := func() (*result.Record, error) { return result.ReadFile(name) }
 	if name == "-" {
-		name = "/dev/stdin"
+		read = func() (*result.Record, error) { return result.ReadFrom(os.Stdin) }
 	}
-	rec, err := result.ReadFile(name)
+	rec, err := read()
 	if err != nil {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "result: "))
 	}

@@ -62,6 +62,9 @@ func TestComparisonInABrowser(t *testing.T) {
 	if dots != 40 { // ten runs, four figures
 		t.Errorf("%d dots", dots)
 	}
+	if curves := browser.Eval[int](p, `document.querySelectorAll(".comparison .chart .line").length`); curves != 4 {
+		t.Errorf("%d curves", curves)
+	}
 	fits(t, p, "comparison")
 	if trouble := p.Trouble(); len(trouble) > 0 {
 		t.Error(trouble)

@@ -35,7 +35,7 @@ func charts(r *result.Run, c *course) []*view {
 		}
 		over(which.id, which.title, which.note+c.worst(), times, lines...)
 	}
-	if v := curve(r, c.id); v != nil {
+	if v := curve(latenciesOf(r), c.id, "Percentiles of the whole run"); v != nil {
 		views = append(views, v)
 	}
 	over("late", "Behind schedule", "How far the sending was behind the rate that was asked for.", scale{write: shortTime},
@@ -153,16 +153,16 @@ func (c *course) summary(l line) string {
 	return "up to " + c.table.Rows[high].Cells[l.Column-1]
 }
 
-// curve is the percentile curve of the whole run: how long the slowest took, ever closer to all
-// of them. It is nil where no latency was measured.
-func curve(r *result.Run, id string) *view {
+// curve is the percentile curve of latencies: how long the slowest took, ever closer to all
+// of them. It is nil where none was measured.
+func curve(all []measured, id, title string) *view {
 	ch := &chart{
-		ID: id + "-curve", Title: "Percentiles of the whole run", Table: id + "-percentiles",
+		ID: id + "-curve", Title: title, Table: id + "-percentiles",
 		Note: "How many of the messages took no longer. To the right the slowest: each step is ten times fewer.",
 	}
 	reach := 2.0
 	var said []string
-	for _, which := range latenciesOf(r) {
+	for _, which := range all {
 		l := line{Name: which.name, Class: which.class, Column: which.column, Step: false}
 		for _, p := range which.points {
 			x := nines(p.Percent, which.of.Count)
@@ -232,8 +232,7 @@ func latenciesOf(r *result.Run) []measured {
 }
 
 // percentileTable is the table of the percentile curve.
-func percentileTable(r *result.Run, id string) *table {
-	all := latenciesOf(r)
+func percentileTable(all []measured, id string) *table {
 	if len(all) == 0 {
 		return nil
 	}

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/thumpmq/thump/cmd/thump/internal/compare"
+	"github.com/thumpmq/thump/cmd/thump/internal/latency"
 	"github.com/thumpmq/thump/cmd/thump/internal/report"
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
@@ -18,6 +19,8 @@ type comparison struct {
 	Head    []string
 	Rows    []comparedRow
 	Dots    []dots
+	Charts  []*view
+	Curves  []*table
 }
 
 type comparedRow struct {
@@ -55,6 +58,8 @@ func newComparison(groups []compare.Group) *comparison {
 			c.Dots = append(c.Dots, *d)
 		}
 	}
+	c.curves("confirm", "Latency of confirms, all runs of each", groups, func(r *result.Run) *result.Latency { return r.ConfirmLatency })
+	c.curves("receive", "Latency to the consumer, all runs of each", groups, func(r *result.Run) *result.Latency { return r.ReceiveLatency })
 	c.Head = []string{"median of the runs"}
 	for _, g := range groups {
 		c.Head = append(c.Head, g.Name)
@@ -78,6 +83,30 @@ func newComparison(groups []compare.Group) *comparison {
 	}
 	return c
 }
+
+// curves adds the percentile curves of a latency, one for each group.
+func (c *comparison) curves(id, title string, groups []compare.Group, of func(*result.Run) *result.Latency) {
+	var all []measured
+	for i, g := range groups {
+		var encoded []string
+		for _, r := range g.Runs {
+			if l := of(r); l != nil {
+				encoded = append(encoded, l.Histogram)
+			}
+		}
+		sum, err := latency.Sum(encoded...)
+		if err != nil || sum.Count() == 0 {
+			continue // it was not measured, or by another version
+		}
+		all = append(all, measured{name: g.Name, class: color(i), column: len(all) + 1, of: sum.Latency(), points: sum.Curve()})
+	}
+	if v := curve(all, id, title); v != nil {
+		c.Charts, c.Curves = append(c.Charts, v), append(c.Curves, percentileTable(all, id))
+	}
+}
+
+// color is that of the group with this number.
+func color(i int) string { return []string{"blue", "orange", "purple", "teal"}[i%4] }
 
 // spread fills the table of one group.
 func (c *comparison) spread(g compare.Group) {
@@ -150,7 +179,7 @@ func newDots(figure result.Figure, groups []compare.Group) *dots {
 		if !ok {
 			continue
 		}
-		l := dotLine{Name: g.Name, Class: []string{"blue", "orange", "purple", "teal"}[i%4], Median: at(x.at(median)), Text: report.Number(figure.Unit, median)}
+		l := dotLine{Name: g.Name, Class: color(i), Median: at(x.at(median)), Text: report.Number(figure.Unit, median)}
 		for _, r := range g.Runs {
 			if value := figure.Of(r); value != nil {
 				l.Dots = append(l.Dots, at(x.at(*value)))

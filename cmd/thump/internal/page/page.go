@@ -119,7 +119,7 @@ func newRun(id string, r *result.Run) run {
 	c := newCourse(id, r)
 	one := run{
 		ID: id, Heading: heading(r), Where: where(r), Verdict: printable.Text(string(r.Verdict)), Tiles: tiles(r, c),
-		Findings: report.Findings(r), Charts: charts(r, c), Settings: settings(r), Figures: figures(r), Curve: percentileTable(r, id),
+		Findings: report.Findings(r), Charts: charts(r, c), Settings: settings(r), Figures: figures(r), Curve: percentileTable(latenciesOf(r), id),
 	}
 	one.Answer = strings.TrimPrefix(report.Verdict(r), one.Verdict+": ")
 	if r.Verdict != result.OK && r.Reason != nil {

@@ -39,6 +39,15 @@ func ReadFile(name string) (*Record, error) {
 	return rec, nil
 }
 
+// ReadFrom is ReadFile for what is open already.
+func ReadFrom(rd io.Reader) (*Record, error) {
+	rec, err := read(rd)
+	if err != nil {
+		return nil, fmt.Errorf("result: %w", err)
+	}
+	return rec, nil
+}
+
 // read reads a record in one of both forms. A line of a run file is an object of its own,
 // and what --json writes has no object in its first line.
 func read(rd io.Reader) (*Record, error) {
