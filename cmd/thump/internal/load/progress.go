@@ -18,6 +18,7 @@ type Progress struct {
 	answered  atomic.Uint64 // messages whose outcome is known
 
 	requeued, rejected atomic.Uint64 // by consumers
+	working            atomic.Int64  // consumers that spend time on a message
 
 	sendingEnded atomic.Pointer[time.Time]
 

@@ -358,7 +358,8 @@ func (r *runner) awaitDeliveries(ctx context.Context, in *intake, extra bool) {
 		case <-ctx.Done():
 			return
 		}
-		if now := r.cfg.Progress.Received(); now != received || r.cfg.Progress.away() {
+		// Who is at work takes nothing more meanwhile.
+		if now := r.cfg.Progress.Received(); now != received || r.cfg.Progress.away() || r.cfg.Progress.working.Load() > 0 {
 			received, latest, answered = now, time.Now(), time.Now()
 		}
 		w.idle = time.Since(latest)
