@@ -34,6 +34,9 @@ func TestConsumersAtWork(t *testing.T) {
 				if out.ReceiveLatency.Count != 2000 {
 					t.Errorf("latencies of %d messages", out.ReceiveLatency.Count)
 				}
+				if n := cfg.Progress.Received(); n != 2000 {
+					t.Errorf("the progress says that %d were received", n)
+				}
 				requeued, dropped := *out.Requeued, *out.Dropped
 				if (requeued > 0) != (work.Requeue > 0) || (dropped > 0) != (work.Reject > 0) {
 					t.Errorf("%d requeued and %d rejected", requeued, dropped)
