@@ -2,6 +2,7 @@ package latency
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -114,6 +115,30 @@ func TestDecodeRefusesForeignHistograms(t *testing.T) {
 	}
 	if h, err := Decode(New().Encode()); err != nil || h.Count() != 0 {
 		t.Errorf("an empty one: %v", err)
+	}
+}
+
+// TestNoCurveIsEndless: with more messages than a float64 parts, the curve never came to its end.
+func TestNoCurveIsEndless(t *testing.T) {
+	h := New()
+	h.Record(time.Millisecond, 1)
+	h.Record(time.Second, countMost-2)
+	h.Record(time.Hour, 1)
+	most, err := Decode(h.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if curve := most.Curve(); curve[len(curve)-1].Count != countMost {
+		t.Errorf("the curve ends at %v", curve[len(curve)-1])
+	}
+	one := New()
+	one.Record(time.Minute, 1)
+	if _, err := Sum(h.Encode(), one.Encode()); !errors.Is(err, errTooMany) {
+		t.Errorf("a sum with more: %v", err)
+	}
+	h.Add(one)
+	if _, err := Decode(h.Encode()); !errors.Is(err, errTooMany) {
+		t.Errorf("one with more: %v", err)
 	}
 }
 
