@@ -289,7 +289,7 @@ func (in *intake) consume(ctx context.Context, t *taker) error {
 			}
 		}
 		t.sink(batch.Stream).record(kept, now)
-		in.count(t, batch.Stream, taken, now)
+		in.count(t, batch.Stream, taken, len(kept), now)
 		if t.worker != nil {
 			if err := t.worker.reject(); err != nil {
 				return err
@@ -350,8 +350,9 @@ func (t *taker) take(n int) int {
 	return max(0, n+int(left))
 }
 
-// count counts what was taken of a stream, "" for a queue, and came at the given time.
-func (in *intake) count(t *taker, stream string, taken []thump.Delivery, now time.Time) {
+// count counts what was taken of a stream, "" for a queue, and came at the given time. Of these
+// so many were kept; what goes back is not received.
+func (in *intake) count(t *taker, stream string, taken []thump.Delivery, kept int, now time.Time) {
 	n := len(taken)
 	in.mu.Lock()
 	in.seen = now
@@ -367,7 +368,7 @@ func (in *intake) count(t *taker, stream string, taken []thump.Delivery, now tim
 		}
 	}
 	in.mu.Unlock()
-	if in.cfg.progress.received.Add(uint64(n)) < in.cfg.expected.Load() {
+	if in.cfg.progress.received.Add(uint64(kept)) < in.cfg.expected.Load() {
 		return
 	}
 	select {

@@ -18,6 +18,7 @@ type Progress struct {
 	answered  atomic.Uint64 // messages whose outcome is known
 
 	requeued, rejected atomic.Uint64 // by consumers
+	working            atomic.Int64  // consumers that spend time on a message
 
 	sendingEnded atomic.Pointer[time.Time]
 
@@ -37,8 +38,11 @@ func (p *Progress) Published() uint64 { return p.published.Load() }
 // Confirmed is the number of messages that the broker has confirmed.
 func (p *Progress) Confirmed() uint64 { return p.confirmed.Load() }
 
-// Received is the number of deliveries.
+// Received is the number of deliveries, without those that consumers gave back.
 func (p *Progress) Received() uint64 { return p.received.Load() }
+
+// handled is the number of deliveries that consumers were done with.
+func (p *Progress) handled() uint64 { return p.received.Load() + p.requeued.Load() }
 
 // SendingEnded is when every publisher had sent its messages and knew their outcomes; ok is
 // false until then.

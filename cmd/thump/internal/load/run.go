@@ -326,7 +326,7 @@ func (r *runner) awaitDeliveries(ctx context.Context, in *intake, extra bool) {
 	w, stop := waiting{}, r.stop
 	var tooLong <-chan time.Time // after stop
 	latest, answered := time.Now(), time.Now()
-	received := r.cfg.Progress.Received()
+	handled := r.cfg.Progress.handled()
 	for {
 		w.allReceived = !extra && r.books.allReceived(r.expected.Load())
 		if w.allReceived || w.stopping || w.idle >= idleBeforeCheck {
@@ -358,8 +358,8 @@ func (r *runner) awaitDeliveries(ctx context.Context, in *intake, extra bool) {
 		case <-ctx.Done():
 			return
 		}
-		if now := r.cfg.Progress.Received(); now != received || r.cfg.Progress.away() {
-			received, latest, answered = now, time.Now(), time.Now()
+		if now := r.cfg.Progress.handled(); now != handled || r.cfg.Progress.away() || r.cfg.Progress.working.Load() > 0 {
+			handled, latest, answered = now, time.Now(), time.Now()
 		}
 		w.idle = time.Since(latest)
 	}

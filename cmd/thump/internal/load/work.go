@@ -76,6 +76,8 @@ func (w *worker) spend(ctx context.Context) {
 	if w.Most > w.Least {
 		d += rand.N(w.Most - w.Least + 1)
 	}
+	w.progress.working.Add(1)
+	defer w.progress.working.Add(-1)
 	if d <= napMost {
 		nap(d)
 		return

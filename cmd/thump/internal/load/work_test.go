@@ -34,6 +34,9 @@ func TestConsumersAtWork(t *testing.T) {
 				if out.ReceiveLatency.Count != 2000 {
 					t.Errorf("latencies of %d messages", out.ReceiveLatency.Count)
 				}
+				if n := cfg.Progress.Received(); n != 2000 {
+					t.Errorf("the progress says that %d were received", n)
+				}
 				requeued, dropped := *out.Requeued, *out.Dropped
 				if (requeued > 0) != (work.Requeue > 0) || (dropped > 0) != (work.Reject > 0) {
 					t.Errorf("%d requeued and %d rejected", requeued, dropped)
@@ -58,5 +61,29 @@ func TestWorkTakesItsTime(t *testing.T) {
 	}
 	if out.Verdict != result.OK || *out.ReceiveSeconds < 0.39 || out.ReceiveLatency.Max < 0.38 {
 		t.Errorf("a hundred messages took %v s, and the last %v s", *out.ReceiveSeconds, out.ReceiveLatency.Max)
+	}
+}
+
+// TestWorkThatTakesLong: while consumers are at work nothing comes, and the run waits for them. With
+// a prefetch, the queue has nothing more then.
+func TestWorkThatTakesLong(t *testing.T) {
+	t.Parallel()
+	for name, autoAck := range map[string]bool{"acks": false, "auto-ack": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			q := open(t, brokertest.All(t)[0], thump.QueueSpec{})
+			cfg := q.config(3)
+			cfg.To = Queue{Name: q.queue, Prefetch: 10, AutoAck: autoAck}
+			const each = idleBeforeCheck * 3 / 2
+			cfg.Work = Work{Least: each, Most: each}
+			out, err := run(t.Context(), t, q.client, cfg, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The first begins its work when it has come, and the last one when that of two is done.
+			if took := *out.ReceiveLatency; out.Verdict != result.OK || took.Max < 2*each.Seconds()-0.1 || out.Totals.Redelivered > 0 {
+				t.Errorf("three messages took %v s, and the last began after %v s: %+v", *out.TotalSeconds, took.Max, out.Run)
+			}
+		})
 	}
 }
