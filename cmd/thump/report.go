@@ -124,8 +124,8 @@ func readKept(ctx context.Context, names []string) (*kept, error) {
 	k := &kept{}
 	var sources []compare.Source
 	for _, name := range names {
-		rec, err := readRecord(name)
-		if err = errors.Join(err, ctx.Err()); err != nil {
+		rec, err := interruptibly(ctx, func() (*result.Record, error) { return readRecord(name) })
+		if err != nil {
 			return nil, err
 		}
 		sources, k.runs = append(sources, compare.Source{Name: name, Runs: rec.Runs}), append(k.runs, rec.Runs...)

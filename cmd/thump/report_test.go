@@ -2,7 +2,10 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"unicode"
@@ -35,6 +38,23 @@ func TestKeptSearch(t *testing.T) {
 	rec, err := result.ReadFrom(&json)
 	if err != nil || rec.Search == nil || *rec.Search.Rate != 4200 || rec.Runs[0].Settings.Queue != queue {
 		t.Errorf("came back as %+v, %v", rec, err)
+	}
+}
+
+// TestReportIsInterrupted: it reads no further.
+func TestReportIsInterrupted(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "run.json")
+	var record bytes.Buffer
+	if err := errors.Join(result.New(&result.Run{}).Write(&record), os.WriteFile(name, record.Bytes(), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	if k, err := readKept(ctx, []string{name}); err != nil || len(k.groups) != 1 {
+		t.Fatal(err)
+	}
+	cancel()
+	if _, err := readKept(ctx, []string{name}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
 	}
 }
 
