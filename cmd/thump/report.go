@@ -139,11 +139,11 @@ func readKept(ctx context.Context, names []string) (*kept, error) {
 
 // text is the runs as text, and last what was looked for and found.
 func (k *kept) text() string {
-	text := report.Runs(k.groups)
+	texts := []string{report.Runs(k.groups)}
 	for _, s := range k.searches {
-		text += "\n" + report.Search(&result.Record{Search: s}, nil)
+		texts = append(texts, report.Search(&result.Record{Search: s}, nil))
 	}
-	return text
+	return strings.Join(texts, "\n")
 }
 
 // readRecord reads the file of a run.
