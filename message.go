@@ -53,8 +53,11 @@ type Properties struct {
 	// DeliveryMode is Persistent or Transient. A message published with 0, or without
 	// Properties, goes out as Persistent, unless PublisherConfig.SameDeliveryMode is set; a
 	// delivery shows 0 where its sender set none.
-	DeliveryMode  uint8
-	Priority      uint8
+	DeliveryMode uint8
+	Priority     uint8
+	// ZeroPriority says that a Priority of 0 is there, and not left out: a quorum queue of
+	// RabbitMQ 4.3 takes a message without a priority for one of 4.
+	ZeroPriority  bool
 	CorrelationID string
 	ReplyTo       string
 	// Expiration is the message's time to live in its queue, rounded up to a whole
@@ -145,7 +148,7 @@ func (w *propertyWriter) prepare(wire *amqpproto.Properties, p *Properties) {
 	// Field by field: to put a whole one together and copy it took 8 ns more.
 	wire.ContentType, wire.ContentEncoding = p.ContentType, p.ContentEncoding
 	wire.Headers = appendWire(wire.Headers[:0], p.Headers)
-	wire.DeliveryMode, wire.Priority = p.DeliveryMode, p.Priority
+	wire.DeliveryMode, wire.Priority, wire.ZeroPriority = p.DeliveryMode, p.Priority, p.ZeroPriority
 	wire.CorrelationID, wire.ReplyTo, wire.MessageID = p.CorrelationID, p.ReplyTo, p.MessageID
 	wire.Timestamp, wire.Type, wire.UserID, wire.AppID = p.Timestamp, p.Type, p.UserID, p.AppID
 	wire.Expiration = ""
@@ -167,7 +170,7 @@ func (w *propertyWriter) prepare(wire *amqpproto.Properties, p *Properties) {
 func propertiesOf(w *amqpproto.Properties) Properties {
 	return Properties{
 		ContentType: w.ContentType, ContentEncoding: w.ContentEncoding, Headers: tableOf(w.Headers),
-		DeliveryMode: w.DeliveryMode, Priority: w.Priority, CorrelationID: w.CorrelationID, ReplyTo: w.ReplyTo,
+		DeliveryMode: w.DeliveryMode, Priority: w.Priority, ZeroPriority: w.ZeroPriority, CorrelationID: w.CorrelationID, ReplyTo: w.ReplyTo,
 		Expiration: parseExpiration(w.Expiration), MessageID: w.MessageID, Timestamp: w.Timestamp,
 		Type: w.Type, UserID: w.UserID, AppID: w.AppID,
 	}

@@ -58,7 +58,7 @@ func (p *Properties) empty() bool {
 	}
 	lengths := len(p.Headers) | len(p.ContentType) | len(p.ContentEncoding) | len(p.CorrelationID) |
 		len(p.ReplyTo) | len(p.MessageID) | len(p.Type) | len(p.UserID) | len(p.AppID)
-	return lengths|int(p.DeliveryMode)|int(p.Priority)|int(p.Format) == 0 && p.Expiration == 0 && p.Timestamp.IsZero()
+	return lengths|int(p.DeliveryMode)|int(p.Priority)|int(p.Format) == 0 && p.Expiration == 0 && !p.ZeroPriority && p.Timestamp.IsZero()
 }
 
 // setSections sets the sections of m that hold the properties, which were checked, as
@@ -92,7 +92,7 @@ func (r *messageRules) setSections(m *amqp10.Message, p *Properties) {
 	if p.DeliveryMode != 0 {
 		m.Durable = new(p.DeliveryMode == Persistent)
 	}
-	if p.Priority != 0 {
+	if p.Priority != 0 || p.ZeroPriority {
 		m.Priority = new(p.Priority)
 	}
 	if p.Expiration != 0 {
@@ -164,8 +164,8 @@ func oldBasics(m *amqp10.Message, p *Properties) {
 			*to = append(*to, amqp10.Pair{Key: key, Value: value})
 		}
 	}
-	number := func(key string, value uint8) {
-		if value != 0 {
+	number := func(key string, value uint8, there bool) {
+		if there {
 			m.Annotations = append(m.Annotations, amqp10.Pair{Key: key, Value: value})
 		}
 	}
@@ -174,8 +174,8 @@ func oldBasics(m *amqp10.Message, p *Properties) {
 	if p.Expiration != 0 {
 		text(&m.Annotations, keyExpiration, strconv.FormatUint(milliseconds(p.Expiration), 10))
 	}
-	number(keyPriority, p.Priority)
-	number(keyDeliveryMode, p.DeliveryMode)
+	number(keyPriority, p.Priority, p.Priority != 0 || p.ZeroPriority)
+	number(keyDeliveryMode, p.DeliveryMode, p.DeliveryMode != 0)
 }
 
 // sectionValue converts a header's value, which was checked, to one of AMQP 1.0. RabbitMQ
@@ -203,6 +203,9 @@ func sectionValue(v any) any {
 	}
 }
 
+// setPriority sets a priority that is there, of 0 too.
+func (p *Properties) setPriority(n uint8) { p.Priority, p.ZeroPriority = n, n == 0 }
+
 // sectionProperties parses the sections of a message.
 func sectionProperties(message []byte) (Properties, error) {
 	var m amqp10.Message
@@ -220,7 +223,7 @@ func sectionProperties(message []byte) (Properties, error) {
 		}
 	}
 	if m.Priority != nil {
-		p.Priority = *m.Priority
+		p.setPriority(*m.Priority)
 	}
 	if m.TTL != nil {
 		p.Expiration = expirationOf(uint64(*m.TTL))
@@ -329,7 +332,7 @@ func (p *Properties) setBasic(a amqp10.Pair) bool {
 		p.Expiration = parseExpiration(text)
 		return isText
 	case keyPriority:
-		p.Priority = number
+		p.setPriority(number)
 		return isNumber
 	case keyDeliveryMode:
 		p.DeliveryMode = number

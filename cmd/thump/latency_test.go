@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/broker"
 	"github.com/thumpmq/thump/internal/brokertest"
@@ -19,8 +20,8 @@ func TestPauseShowsInLatency(t *testing.T) {
 	node := brokertest.All(t)[0].Private(t, broker.Options{})
 	file := filepath.Join(t.TempDir(), "result.json")
 	p := start(t, node.URL, "run", "--rate", "1k", "--duration", "15s", "--json", file)
-	p.await("outages") // the settings, before it begins
-	time.Sleep(4 * time.Second)
+	awaitConsumer(t, node.URL)
+	time.Sleep(3 * time.Second) // the publisher comes next, and some messages are to be on time
 	if err := node.Pause(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -43,5 +44,27 @@ func TestPauseShowsInLatency(t *testing.T) {
 			t.Errorf("after a pause of %.3f s the latency of the %s is %+v", atLeast, name, l)
 		}
 		t.Logf("paused for %.3f s; %s: p50 %.6f, p99 %.6f, p99.9 %.6f, max %.6f", atLeast, name, l.P50, l.P99, l.P999, l.Max)
+	}
+}
+
+// awaitConsumer returns once the queue of a run without --queue has a consumer.
+func awaitConsumer(t *testing.T, url string) {
+	t.Helper()
+	client, err := thump.Dial(t.Context(), thump.Config{URLs: []string{url}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		info, err := client.InspectQueue(t.Context(), queueDefault)
+		if err == nil && info.Consumers > 0 {
+			break
+		}
+		if err != nil && !thump.IsNotFound(err) {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	if err := client.Close(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

@@ -49,7 +49,7 @@ func messageText(title string, r *record.Record, full bool) string {
 	default:
 		line("delivery mode", fmt.Sprint(p.DeliveryMode))
 	}
-	if p.Priority > 0 {
+	if p.Priority > 0 || p.ZeroPriority {
 		line("priority", fmt.Sprint(p.Priority))
 	}
 	line("message id", p.MessageID)

@@ -11,7 +11,7 @@ func TestVersus(t *testing.T) {
 	cfg := &config{command: "thump run", flags: pflag.NewFlagSet("run", pflag.ContinueOnError)}
 	cfg.loadFlags(cfg.flags)
 	args := []string{
-		"--count", "10k", "--body", "1KiB", "--rate", "1k:10s,1k..5k:30s", "--arrivals", "poisson", "--publishers", "3", "--window", "500",
+		"--count", "10k", "--body", "100b:80%,10kb:20%", "--header", "tenant=a, b", "--header", "n:=1", "--property", "priority=5", "--rate", "1k:10s,1k..5k:30s", "--arrivals", "poisson", "--publishers", "3", "--window", "500",
 		"--header", "tenant=a,b", "--header", "attempt:=3", "--property", "priority=5", "--work", "1ms..2ms", "--requeue", "7%",
 		"--queue", "q", "--kind", "quorum", "--consumers", "2", "--sequential", "--prefetch", "7",
 	}

@@ -45,6 +45,9 @@ func spread(place, hash uint64) uint64 {
 
 func (f fingerprinter) properties(p *amqpproto.Properties) uint64 {
 	hash := uint64(p.DeliveryMode)<<8 | uint64(p.Priority)
+	if p.ZeroPriority {
+		hash |= 1 << 16
+	}
 	for place, text := range [...]string{
 		p.ContentType, p.ContentEncoding, p.CorrelationID, p.ReplyTo, p.Expiration, p.MessageID, p.Type, p.UserID, p.AppID,
 	} {

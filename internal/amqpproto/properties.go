@@ -21,6 +21,7 @@ type Properties struct {
 	Headers         Table     // the application's
 	DeliveryMode    uint8     // 1 transient, 2 persistent
 	Priority        uint8     // 0 to 255, or the queue's x-max-priority
+	ZeroPriority    bool      // a Priority of 0 is there, and not left out
 	CorrelationID   string    // of the request that this message answers
 	ReplyTo         string    // the queue for the answer
 	Expiration      string    // time to live in milliseconds, as decimal digits
@@ -110,6 +111,7 @@ func ParseProperties(raw []byte) (Properties, error) {
 	}
 	p.DeliveryMode = octet(flagDeliveryMode)
 	p.Priority = octet(flagPriority)
+	p.ZeroPriority = flags&flagPriority != 0 && p.Priority == 0
 	p.CorrelationID = str(flagCorrelationID)
 	p.ReplyTo = str(flagReplyTo)
 	p.Expiration = str(flagExpiration)
@@ -178,7 +180,7 @@ func AppendProperties(dst []byte, p *Properties) ([]byte, error) {
 		b = append(b, p.DeliveryMode)
 		flags |= flagDeliveryMode
 	}
-	if p.Priority != 0 {
+	if p.Priority != 0 || p.ZeroPriority {
 		b = append(b, p.Priority)
 		flags |= flagPriority
 	}

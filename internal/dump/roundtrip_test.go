@@ -221,6 +221,7 @@ func (m *messages) next() thump.Message {
 		p.UserID = m.userID
 	}
 	p.Priority = uint8(m.IntN(10))
+	p.ZeroPriority = p.Priority == 0 && m.IntN(2) == 0
 	if m.IntN(2) == 0 {
 		p.Expiration = time.Duration(1+m.IntN(1000)) * time.Hour
 	}

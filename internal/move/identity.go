@@ -78,6 +78,9 @@ func (w *identifier) properties(d *thump.Delivery) {
 		w.text(text)
 	}
 	w.buf = append(w.buf, p.DeliveryMode, p.Priority, byte(p.Format))
+	if p.ZeroPriority {
+		w.buf = append(w.buf, '0')
+	}
 	w.number(uint64(p.Expiration))
 	w.time(p.Timestamp)
 	p.Headers.Del(headerDeliveryCount)

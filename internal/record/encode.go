@@ -76,7 +76,10 @@ func (w *writer) properties(p *thump.Properties) {
 		w.b = appendTable(w.b, p.Headers)
 	}
 	w.number(keyDeliveryMode, int(p.DeliveryMode))
-	w.number(keyPriority, int(p.Priority))
+	if w.number(keyPriority, int(p.Priority)); p.ZeroPriority && p.Priority == 0 {
+		w.key(keyPriority)
+		w.b = append(w.b, '0')
+	}
 	w.text(keyCorrelationID, p.CorrelationID)
 	w.text(keyReplyTo, p.ReplyTo)
 	if p.Expiration != 0 {

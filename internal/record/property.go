@@ -46,7 +46,7 @@ func SetProperty(p *thump.Properties, key, text string) error {
 		p.DeliveryMode = uint8(n)
 	case keyPriority:
 		n, err = number(math.MaxUint8)
-		p.Priority = uint8(n)
+		p.Priority, p.ZeroPriority = uint8(n), n == 0
 	case keyExpiration:
 		n, err = number(math.MaxUint64)
 		p.Expiration = duration(n)

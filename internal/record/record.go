@@ -86,5 +86,5 @@ var rawProperties = thump.Properties{Format: thump.FormatRaw}
 func bare(p *thump.Properties) bool {
 	lengths := len(p.Headers) | len(p.ContentType) | len(p.ContentEncoding) | len(p.CorrelationID) |
 		len(p.ReplyTo) | len(p.MessageID) | len(p.Type) | len(p.UserID) | len(p.AppID)
-	return lengths|int(p.DeliveryMode)|int(p.Priority)|int(p.Format) == 0 && p.Expiration == 0 && p.Timestamp.IsZero()
+	return lengths|int(p.DeliveryMode)|int(p.Priority)|int(p.Format) == 0 && p.Expiration == 0 && !p.ZeroPriority && p.Timestamp.IsZero()
 }

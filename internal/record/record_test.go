@@ -96,6 +96,8 @@ func (g generator) record() Record {
 	p.ContentType, p.ContentEncoding, p.CorrelationID, p.ReplyTo = g.maybe(20), g.maybe(20), g.maybe(255), g.maybe(20)
 	p.MessageID, p.Type, p.UserID, p.AppID = g.maybe(80), g.maybe(20), g.maybe(20), g.maybe(20)
 	p.DeliveryMode, p.Priority, p.Format = uint8(g.IntN(256)), uint8(g.IntN(256)), thump.Format(g.IntN(len(formats)))
+	p.Priority *= uint8(g.IntN(2))
+	p.ZeroPriority = p.Priority == 0 && g.IntN(2) == 0
 	if g.IntN(2) == 0 {
 		p.Timestamp = g.time()
 	}

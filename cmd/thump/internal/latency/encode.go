@@ -16,8 +16,16 @@ import (
 // in which every value is different.
 const encodedMost = 1 << 20
 
+// countMost is how many messages a histogram may have that somebody else wrote: more than any
+// run has, a million a second for nine years. From 1<<51 on a float64 does not part the
+// last points of the percentile curve, and the curve would be endless.
+const countMost = 1 << 48
+
 // errForeign is what becomes of a histogram that is not one of these.
 var errForeign = errors.New("it does not have three digits from a microsecond to a day")
+
+// errTooMany is what becomes of one that has more than countMost.
+var errTooMany = errors.New("it has more messages than any run")
 
 // Encode returns the histogram as HdrHistogram's V2 encoding, compressed and in base64, which
 // the tools of that project read too: values in microseconds. Usually it takes a few kilobytes.
@@ -30,8 +38,8 @@ func (h *Histogram) Encode() string {
 }
 
 // Decode returns the histogram that Encode has written. It refuses others, also those of other
-// numbers of digits or other ranges: nothing that a text says makes it allocate more than a
-// histogram takes.
+// numbers of digits or other ranges, and those with more messages than any run has: nothing
+// that a text says makes it allocate more than a histogram takes, or its curve endless.
 func Decode(text string) (*Histogram, error) {
 	if err := checkEncoded(text); err != nil {
 		return nil, fmt.Errorf("latency: the histogram can't be read: %w", err)
@@ -39,6 +47,9 @@ func Decode(text string) (*Histogram, error) {
 	h, err := hdrhistogram.Decode([]byte(text))
 	if err != nil {
 		return nil, fmt.Errorf("latency: the histogram can't be read: %w", err)
+	}
+	if h.TotalCount() > countMost {
+		return nil, fmt.Errorf("latency: the histogram can't be read: %w", errTooMany)
 	}
 	return &Histogram{h: h}, nil
 }

@@ -8,6 +8,7 @@ package latency
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/HdrHistogram/hdrhistogram-go"
@@ -110,7 +111,8 @@ func (h *Histogram) Curve() []Point {
 	return points
 }
 
-// Sum adds up what records of several runs have as Latency.Histogram.
+// Sum adds up what records of several runs have as Latency.Histogram. It refuses what Decode
+// refuses, also of the sum.
 func Sum(encoded ...string) (*Histogram, error) {
 	if len(encoded) == 0 {
 		return nil, errors.New("latency: no histogram to add up")
@@ -121,7 +123,9 @@ func Sum(encoded ...string) (*Histogram, error) {
 		if err != nil {
 			return nil, err
 		}
-		sum.Add(h)
+		if sum.Add(h); sum.Count() > countMost {
+			return nil, fmt.Errorf("latency: the histograms can't be added up: %w", errTooMany)
+		}
 	}
 	return sum, nil
 }

@@ -2,6 +2,8 @@ package latency
 
 import (
 	"encoding/base64"
+	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -31,15 +33,20 @@ func TestPercentilesAreThoseOfAllMessages(t *testing.T) {
 	}
 	slices.Sort(all)
 	got := h.Latency()
-	at := func(percent float64) float64 { return all[int(math.Ceil(percent/100*float64(len(all))))-1] }
-	for name, pair := range map[string][2]float64{
-		"p50": {got.P50, at(50)}, "p95": {got.P95, at(95)}, "p99": {got.P99, at(99)}, "p99.9": {got.P999, at(99.9)}, "p99.99": {got.P9999, at(99.99)},
-		"max": {got.Max, all[len(all)-1]}, "min": {got.Min, all[0]}, "mean": {got.Mean, sum / float64(len(all))},
-	} {
-		if got, want := pair[0], pair[1]; math.Abs(got-want) > want/1000+1e-6 {
-			t.Errorf("%s is %v, want %v within three digits", name, got, want)
+	// within checks a figure against the values of two neighbours, to three digits: a rank that is
+	// no whole number may be rounded either way.
+	within := func(name string, got, least, most float64) {
+		if got < least*0.999-1e-6 || got > most*1.001+1e-6 {
+			t.Errorf("%s is %v, want %v to %v within three digits", name, got, least, most)
 		}
 	}
+	for percent, got := range map[float64]float64{50: got.P50, 95: got.P95, 99: got.P99, 99.9: got.P999, 99.99: got.P9999} {
+		rank := percent / 100 * float64(len(all))
+		within(fmt.Sprint("p", percent), got, all[max(0, int(rank)-2)], all[min(len(all)-1, int(rank)+1)])
+	}
+	within("max", got.Max, all[len(all)-1], all[len(all)-1])
+	within("min", got.Min, all[0], all[0])
+	within("mean", got.Mean, sum/float64(len(all)), sum/float64(len(all)))
 	if got.Count != uint64(len(all)) {
 		t.Errorf("%d messages, want %d", got.Count, len(all))
 	}
@@ -108,6 +115,30 @@ func TestDecodeRefusesForeignHistograms(t *testing.T) {
 	}
 	if h, err := Decode(New().Encode()); err != nil || h.Count() != 0 {
 		t.Errorf("an empty one: %v", err)
+	}
+}
+
+// TestNoCurveIsEndless: with more messages than a float64 parts, the curve never came to its end.
+func TestNoCurveIsEndless(t *testing.T) {
+	h := New()
+	h.Record(time.Millisecond, 1)
+	h.Record(time.Second, countMost-2)
+	h.Record(time.Hour, 1)
+	most, err := Decode(h.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if curve := most.Curve(); curve[len(curve)-1].Count != countMost {
+		t.Errorf("the curve ends at %v", curve[len(curve)-1])
+	}
+	one := New()
+	one.Record(time.Minute, 1)
+	if _, err := Sum(h.Encode(), one.Encode()); !errors.Is(err, errTooMany) {
+		t.Errorf("a sum with more: %v", err)
+	}
+	h.Add(one)
+	if _, err := Decode(h.Encode()); !errors.Is(err, errTooMany) {
+		t.Errorf("one with more: %v", err)
 	}
 }
 

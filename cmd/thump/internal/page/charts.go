@@ -202,8 +202,8 @@ type measured struct {
 	points      []latency.Point
 }
 
-// latenciesOf are the latencies that a run has measured. A histogram that can't be read is as
-// if there was none: the percentiles beside it are still there.
+// latenciesOf are the latencies that a run has measured. A histogram that can't be read, or has
+// nothing in it, is as if there was none: the percentiles beside it are still there.
 func latenciesOf(r *result.Run) []measured {
 	var all []measured
 	for _, m := range []measured{
@@ -213,7 +213,7 @@ func latenciesOf(r *result.Run) []measured {
 			continue
 		}
 		m.column = len(all) + 1
-		if h, err := latency.Decode(m.of.Histogram); err == nil {
+		if h, err := latency.Decode(m.of.Histogram); err == nil && h.Count() > 0 {
 			m.points = h.Curve()
 		} else {
 			m.points = []latency.Point{

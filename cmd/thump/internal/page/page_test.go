@@ -170,6 +170,15 @@ func TestNothing(t *testing.T) {
 	pageOf(t, compare.Source{Runs: []*result.Run{{}, {Samples: []result.Sample{{}, {}}, Events: []result.Event{{}}}}})
 }
 
+// TestHistogramWithNothingInIt: the percentiles beside it are shown.
+func TestHistogramWithNothingInIt(t *testing.T) {
+	r := &result.Run{ConfirmLatency: &result.Latency{Percentiles: result.Percentiles{Count: 5, P50: 0.1, P99: 0.125, Max: 0.2}, Histogram: latency.New().Encode()}}
+	page := pageOf(t, compare.Source{Runs: []*result.Run{r, r}})
+	if !bytes.Contains(page, []byte("125&nbsp;ms")) {
+		t.Errorf("the page has no p99: %s", page[bytes.Index(page, []byte("<main")):])
+	}
+}
+
 // TestLongRun: however many samples there are, a page shows as many as a screen can, and no
 // message is missing from them.
 func TestLongRun(t *testing.T) {
