@@ -61,7 +61,7 @@ func (o *opened) finishJudging(ctx context.Context, text string, rec *result.Rec
 	}
 	if o.html != nil {
 		groups := compare.Groups(compare.Source{Runs: rec.Runs})
-		if err := o.html.fill(ctx, func(w io.Writer) error { return page.Write(w, groups) }); err != nil {
+		if err := o.html.fill(ctx, func(w io.Writer) error { return page.Write(w, groups, rec.Search) }); err != nil {
 			return o.u.orInterrupted(fmt.Errorf("--html: %w", err))
 		}
 	}

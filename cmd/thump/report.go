@@ -16,6 +16,7 @@ import (
 	"github.com/thumpmq/thump/cmd/thump/internal/page"
 	"github.com/thumpmq/thump/cmd/thump/internal/report"
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
+	"github.com/thumpmq/thump/internal/printable"
 )
 
 // reportFlags say what report makes of the runs.
@@ -91,30 +92,58 @@ func (f *reportFlags) report(ctx context.Context, u *ui, names []string) error {
 		return u.orInterrupted(err)
 	}
 	defer html.discard()
-	var sources []compare.Source
-	var runs []*result.Run
-	for _, name := range names {
-		rec, err := readRecord(name)
-		if err != nil {
-			return err
-		}
-		sources, runs = append(sources, compare.Source{Name: name, Runs: rec.Runs}), append(runs, rec.Runs...)
-	}
-	groups := compare.Groups(sources...)
-	switch {
-	case html != nil:
-		err = html.fill(ctx, func(w io.Writer) error { return page.Write(w, groups) })
-	case f.json:
-		err = writeComparison(u.stdout, groups, runs)
-	case f.csv:
-		err = report.CSV(u.stdout, runs)
-	default:
-		u.printf("%s", report.Runs(groups))
-	}
+	kept, err := readKept(ctx, names)
 	if err != nil {
 		return u.orInterrupted(err)
 	}
-	return f.failIf.judge(runs)
+	switch {
+	case html != nil:
+		err = html.fill(ctx, func(w io.Writer) error { return page.Write(w, kept.groups, kept.searches...) })
+	case f.json:
+		err = kept.writeJSON(u.stdout)
+	case f.csv:
+		err = report.CSV(u.stdout, kept.runs)
+	default:
+		u.printf("%s", kept.text())
+	}
+	if err = errors.Join(err, ctx.Err()); err != nil {
+		return u.orInterrupted(err)
+	}
+	return f.failIf.judge(kept.runs)
+}
+
+// kept is what the files have that report was given.
+type kept struct {
+	runs     []*result.Run
+	groups   []compare.Group
+	searches []*result.Search // of the files that have one
+}
+
+// readKept reads the files, and puts their runs in groups.
+func readKept(ctx context.Context, names []string) (*kept, error) {
+	k := &kept{}
+	var sources []compare.Source
+	for _, name := range names {
+		rec, err := readRecord(name)
+		if err = errors.Join(err, ctx.Err()); err != nil {
+			return nil, err
+		}
+		sources, k.runs = append(sources, compare.Source{Name: name, Runs: rec.Runs}), append(k.runs, rec.Runs...)
+		if rec.Search != nil {
+			k.searches = append(k.searches, rec.Search)
+		}
+	}
+	k.groups = compare.Groups(sources...)
+	return k, ctx.Err()
+}
+
+// text is the runs as text, and last what was looked for and found.
+func (k *kept) text() string {
+	text := report.Runs(k.groups)
+	for _, s := range k.searches {
+		text += "\n" + report.Search(&result.Record{Search: s}, nil)
+	}
+	return text
 }
 
 // readRecord reads the file of a run.
@@ -130,21 +159,23 @@ func readRecord(name string) (*result.Record, error) {
 	return rec, nil
 }
 
-// writeComparison writes all runs as one record, which thump report reads again, with the
-// comparisons of their groups.
-func writeComparison(w io.Writer, groups []compare.Group, runs []*result.Run) error {
+// writeJSON writes all runs as one record, which thump report reads again, with the
+// comparisons of their groups. A record has room for one search: of several none is in it.
+func (k *kept) writeJSON(w io.Writer) error {
 	var comparisons []compare.Comparison
-	for i := range groups {
-		if i > 0 {
-			comparisons = append(comparisons, compare.Compare(groups[0], groups[i]))
-		}
+	for _, g := range k.groups[1:] {
+		comparisons = append(comparisons, compare.Compare(k.groups[0], g))
+	}
+	rec := result.New(k.runs...)
+	if len(k.searches) == 1 {
+		rec.Search = k.searches[0]
 	}
 	text, err := json.MarshalIndent(struct {
 		*result.Record
 		Comparisons []compare.Comparison `json:"comparisons"`
-	}{result.New(runs...), comparisons}, "", "  ")
+	}{rec, comparisons}, "", "  ")
 	if err == nil {
-		_, err = w.Write(append(text, '\n'))
+		_, err = w.Write(append(printable.JSON(text), '\n'))
 	}
 	return err
 }
@@ -179,9 +210,12 @@ func (f *failIfFlag) Set(text string) error {
 var errFailIf = errors.New("--fail-if")
 
 // judge says what holds of the runs, and returns an error if anything does, or can't be told.
+// What holds comes first, and so decides what the command ends with; what can't be told is said
+// once of each condition.
 func (f failIfFlag) judge(runs []*result.Run) error {
-	var broken []error
+	var broken, unknown []error
 	for _, c := range f {
+		var first error // of what can't be told
 		for i, r := range runs {
 			holds, err := c.Holds(r)
 			of := ""
@@ -189,14 +223,15 @@ func (f failIfFlag) judge(runs []*result.Run) error {
 				of = fmt.Sprintf(" in run %d", i+1)
 			}
 			switch {
-			case err != nil:
-				return fmt.Errorf("--fail-if %w%s", err, of)
+			case err != nil && first == nil:
+				first = fmt.Errorf("--fail-if %w%s", err, of)
+				unknown = append(unknown, first)
 			case holds:
 				broken = append(broken, fmt.Errorf("%w %s: it is %s%s", errFailIf, c, report.Value(c.Figure(), r), of))
 			}
 		}
 	}
-	return oneLine(broken)
+	return oneLine(append(broken, unknown...))
 }
 
 // oneLine joins errors in one line; the first is what the command ends with.

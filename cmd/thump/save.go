@@ -39,12 +39,17 @@ func (f *runFile) writer() *result.Writer {
 }
 
 // closeAfter closes the file after a command that ends with err, and returns what it ends
-// with: err, or why not everything is in the file. A file in which no run has begun goes.
+// with: err, and why not everything is in the file. A file in which no run has begun goes.
 func (f *runFile) closeAfter(err error) error {
-	if closing := f.close(); err == nil || errors.Is(err, errInterrupted) && closing != nil {
+	closing := f.close()
+	switch {
+	case err == nil || closing != nil && errors.Is(err, errInterrupted):
 		return closing
+	case closing != nil:
+		return fmt.Errorf("%w; %w", err, closing)
+	default:
+		return err
 	}
-	return err
 }
 
 func (f *runFile) close() error {

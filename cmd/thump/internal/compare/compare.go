@@ -56,9 +56,10 @@ func compared(name string) bool {
 // 1.05 apart (for latencies 1.2). With fewer, where every run of one is above all of
 // the other, and the medians are so far apart as runs of one kind never were: 1.25, and with
 // a single run 1.5; 3 for runs of less than two seconds; and further than the fifths of a
-// run are (Unsteady). Latencies take the square of that.
+// run are (Unsteady). Latencies take the square of that. A figure that only some of the runs have
+// measured counts as if the others were not there.
 func Compare(a, b Group) Comparison {
-	c := Comparison{A: a.Name, B: b.Name, Least: least(a.Runs, b.Runs)}
+	c := Comparison{A: a.Name, B: b.Name, Least: least(min(len(a.Runs), len(b.Runs)), a.Runs, b.Runs)}
 	if c.Few = min(len(a.Runs), len(b.Runs)) < testLeast; c.Few {
 		c.Unsteady = max(unsteady(a.Runs), unsteady(b.Runs))
 		c.Least = max(c.Least, c.Unsteady)
@@ -71,7 +72,12 @@ func Compare(a, b Group) Comparison {
 		if len(of) == 0 || len(beside) == 0 {
 			continue
 		}
-		c.Findings = append(c.Findings, c.finding(figure, of, beside))
+		enough := c.Least
+		if fewest := min(len(of), len(beside)); fewest < testLeast && fewest < min(len(a.Runs), len(b.Runs)) {
+			// What counts is how many have measured this figure.
+			enough = max(least(fewest, a.Runs, b.Runs), unsteady(a.Runs), unsteady(b.Runs))
+		}
+		c.Findings = append(c.Findings, finding(figure, of, beside, enough))
 	}
 	return c
 }
@@ -87,7 +93,9 @@ func (c *Comparison) Differences() []Finding {
 	return differences
 }
 
-func (c *Comparison) finding(figure result.Figure, a, b []float64) Finding {
+// finding puts the values of a figure beside each other; enough is the factor by which rates have
+// to differ at least.
+func finding(figure result.Figure, a, b []float64, enough float64) Finding {
 	f := Finding{Figure: figure.Name, A: Median(a), B: Median(b)}
 	if f.A > 0 {
 		f.Ratio = f.B / f.A
@@ -96,7 +104,6 @@ func (c *Comparison) finding(figure result.Figure, a, b []float64) Finding {
 	if apart > 0 && apart < 1 {
 		apart = 1 / apart
 	}
-	enough := c.Least
 	if figure.Unit == result.Seconds {
 		enough = latencyLeast(enough)
 	}
@@ -112,12 +119,12 @@ func (c *Comparison) finding(figure result.Figure, a, b []float64) Finding {
 	return f
 }
 
-// least is the factor by which rates have to differ at least.
-func least(a, b []*result.Run) float64 {
+// least is the factor by which rates have to differ at least, of which a side has so few.
+func least(fewest int, a, b []*result.Run) float64 {
 	short := slices.ContainsFunc(append(slices.Clone(a), b...), func(r *result.Run) bool {
 		return result.Value(r.TotalSeconds) < shortSeconds && max(result.Value(r.SendSeconds), result.Value(r.ReceiveSeconds)) < shortSeconds
 	})
-	switch fewest := min(len(a), len(b)); {
+	switch {
 	case fewest >= testLeast:
 		return 1.05
 	case short:

@@ -90,6 +90,38 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// TestFewHaveMeasuredIt: a figure that one of five runs has is judged as of a single run.
+func TestFewHaveMeasuredIt(t *testing.T) {
+	random := rand.New(rand.NewPCG(7, 8))
+	for _, c := range []struct {
+		ratio float64
+		want  bool
+	}{{1.06, false}, {1.4, false}, {1.6, true}} {
+		groups := Groups(rates(random, 5, 100_000, 0.001, 2000), rates(random, 5, 100_000*c.ratio, 0.001, 2000))
+		for i, r := range groups[1].Runs {
+			if r.SendRatePerSecond = nil; i > 0 {
+				r.ReceiveRatePerSecond = nil
+			}
+		}
+		found := Compare(groups[0], groups[1])
+		if len(found.Findings) != 1 || found.Findings[0].Differs != c.want || found.Few {
+			t.Errorf("%v times: %+v", c.ratio, found)
+		}
+	}
+}
+
+// TestGroupsOfAThousand: runs that all differ are each a group.
+func TestGroupsOfAThousand(t *testing.T) {
+	s := Source{Name: "a"}
+	for i := range 1000 {
+		s.Runs = append(s.Runs, &result.Run{Settings: result.Settings{Count: uint64(i)}}, &result.Run{Settings: result.Settings{Count: uint64(i)}})
+	}
+	groups := Groups(s, s)
+	if len(groups) != 2000 || len(groups[999].Runs) != 2 || len(groups[1000].Runs) != 2 || groups[1000].Differs != nil || !slices.Equal(groups[1999].Differs, []string{"count 999"}) {
+		t.Errorf("%d groups", len(groups))
+	}
+}
+
 func TestGroups(t *testing.T) {
 	random := rand.New(rand.NewPCG(5, 6))
 	one := rates(random, 2, 1, 0, 2000)

@@ -31,24 +31,23 @@ type Source struct {
 // are a group.
 func Groups(sources ...Source) []Group {
 	var groups []Group
+	var each []map[string]string // the settings of the groups
 	for _, source := range sources {
-		own := len(groups)
+		same := map[string]int{} // the groups of this source, by their settings
 		for _, r := range source.Runs {
-			same := slices.IndexFunc(groups[own:], func(g Group) bool {
-				return len(differences(settings(g.Runs[0]), settings(r))) == 0
-			})
-			if same >= 0 {
-				g := &groups[own+same]
-				g.Runs = append(g.Runs, r)
-				continue
+			all := settings(r)
+			key := fmt.Sprintf("%q", all) // in the order of the names
+			i, ok := same[key]
+			if !ok {
+				i = len(groups)
+				same[key] = i
+				groups, each = append(groups, Group{Name: groupName(i), Source: source.Name}), append(each, all)
 			}
-			groups = append(groups, Group{Name: groupName(len(groups)), Source: source.Name, Runs: []*result.Run{r}})
+			groups[i].Runs = append(groups[i].Runs, r)
 		}
 	}
 	for i := range groups {
-		if i > 0 {
-			groups[i].Differs = differences(settings(groups[0].Runs[0]), settings(groups[i].Runs[0]))
-		}
+		groups[i].Differs = differences(each[0], each[i])
 	}
 	return groups
 }

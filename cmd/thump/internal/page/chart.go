@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
@@ -175,30 +176,42 @@ const (
 	markRoom = 0.025
 )
 
-// mark marks the events on a chart.
+// mark marks the events on a chart, up to marksMost, and says how many more there are.
 func (c *chart) mark(events []result.Event, x axis) {
-	next := math.Inf(-1)
+	next, ends := math.Inf(-1), bandEnds(events)
 	for i, e := range events {
 		part := x.at(e.Seconds)
-		if i == marksMost || !(part >= 0 && part <= 1) {
+		if !(part >= 0 && part <= 1) {
 			continue
+		}
+		if len(c.Marks) == marksMost {
+			c.Note = strings.TrimSpace(fmt.Sprintf("%s Only the first %d events are marked: %d more are in the list below.", c.Note, marksMost, len(events)-i))
+			return
 		}
 		m := mark{X: fmt.Sprintf("%.0f", part*areaWidth), At: at(part), Seconds: e.Seconds, Class: eventClass(e.Kind)}
 		if part >= next {
 			m.Number, next = strconv.Itoa(i+1), part+markRoom
 		}
 		c.Marks = append(c.Marks, m)
-		if end := endOf(e.Kind); end != "" {
+		if endOf(e.Kind) != "" {
 			until := 1.0
-			for _, later := range events[i+1:] {
-				if later.Kind == end {
-					until = min(1, x.at(later.Seconds))
-					break
-				}
+			if ends[i] > 0 {
+				until = min(1, x.at(events[ends[i]].Seconds))
 			}
 			c.Bands = append(c.Bands, band{m.X, fmt.Sprintf("%.0f", max(8, (until-part)*areaWidth)), eventClass(e.Kind)})
 		}
 	}
+}
+
+// bandEnds is, for each event that begins something, the number of the one that ends it; 0 where
+// none does.
+func bandEnds(events []result.Event) []int {
+	ends, next := make([]int, len(events)), map[result.EventKind]int{}
+	for i := len(events) - 1; i >= 0; i-- {
+		ends[i] = next[endOf(events[i].Kind)]
+		next[events[i].Kind] = i
+	}
+	return ends
 }
 
 func eventClass(kind result.EventKind) string {

@@ -35,6 +35,7 @@ var script string
 type document struct {
 	Title      string
 	Policy     string
+	Found      [][]string // by searches: sentences, the answer last
 	Style      template.CSS
 	Script     template.JS
 	Comparison *comparison
@@ -70,11 +71,17 @@ type event struct {
 }
 
 // Write writes the page of the groups of runs, of which there is at least one. With several
-// groups it begins with their comparison.
-func Write(w io.Writer, groups []compare.Group) error {
+// groups it begins with their comparison, and before that with what --find-max has found; a
+// search that is nil has not been.
+func Write(w io.Writer, groups []compare.Group, searches ...*result.Search) error {
 	d := document{
 		Style: template.CSS(style), Script: template.JS(script), //nolint:gosec // our own
 		Policy: fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; base-uri 'none'; form-action 'none'", hash(style), hash(script)),
+	}
+	for _, s := range searches {
+		if s != nil {
+			d.Found = append(d.Found, report.Found(s))
+		}
 	}
 	for _, g := range groups {
 		for i, r := range g.Runs {

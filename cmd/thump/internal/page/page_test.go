@@ -170,6 +170,28 @@ func TestNothing(t *testing.T) {
 	pageOf(t, compare.Source{Runs: []*result.Run{{}, {Samples: []result.Sample{{}, {}}, Events: []result.Event{{}}}}})
 }
 
+// TestManyEvents: a chart marks some of them, and says how many more there are.
+func TestManyEvents(t *testing.T) {
+	events := []result.Event{{Seconds: 1, Kind: result.Blocked}}
+	for i := range 1000 {
+		events = append(events, result.Event{Seconds: 1 + float64(i)/1000, Kind: []result.EventKind{result.Disconnected, result.Recovered}[i%2]})
+	}
+	events = append(events, result.Event{Seconds: 5, Kind: result.Unblocked})
+	c := &chart{Note: "First."}
+	c.mark(events, axis{high: 10})
+	if len(c.Marks) != marksMost || len(c.Bands) != 1+marksMost/2 || c.Note != "First. Only the first 200 events are marked: 802 more are in the list below." {
+		t.Errorf("%d marks, %d bands, %q", len(c.Marks), len(c.Bands), c.Note)
+	}
+	if b := c.Bands[0]; b.X != "1000" || b.Width != "4000" {
+		t.Errorf("blocked from 1 s to 5 s of 10 is %+v", b)
+	}
+	few := &chart{}
+	few.mark(events[:100], axis{high: 10})
+	if few.Note != "" || few.Bands[0].Width != "9000" {
+		t.Errorf("%q, %+v", few.Note, few.Bands[0])
+	}
+}
+
 // TestHistogramWithNothingInIt: the percentiles beside it are shown.
 func TestHistogramWithNothingInIt(t *testing.T) {
 	r := &result.Run{ConfirmLatency: &result.Latency{Percentiles: result.Percentiles{Count: 5, P50: 0.1, P99: 0.125, Max: 0.2}, Histogram: latency.New().Encode()}}

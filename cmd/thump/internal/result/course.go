@@ -1,5 +1,10 @@
 package result
 
+import (
+	"cmp"
+	"slices"
+)
+
 // SamplesMost is how many samples a run has at most, however long it is.
 const SamplesMost = 4096
 
@@ -31,13 +36,16 @@ func (c *Course) Every() int { return max(1, c.every) }
 // Add may change them.
 func (c *Course) Samples() []Sample { return c.samples }
 
-// Merge returns one sample for two that follow each other. Its percentiles are the larger
-// of each two, which those of both intervals together don't exceed.
+// Merge returns one sample for two that follow each other: nothing that was seen only in the
+// first is hidden. Its percentiles are the larger of each two, which those of both intervals
+// together don't exceed. Its CPU is the mean of all samples that have become one.
 func Merge(a, b *Sample) Sample {
 	s := *b
+	s.LateSeconds = largest(a.LateSeconds, b.LateSeconds)
 	s.ConfirmLatency = mergePercentiles(a.ConfirmLatency, b.ConfirmLatency)
 	s.ReceiveLatency = mergePercentiles(a.ReceiveLatency, b.ReceiveLatency)
-	s.Client.CPU = mean(a.Client.CPU, b.Client.CPU)
+	s.Client.CPU, s.Client.more = mean(a.Client.CPU, b.Client.CPU, a.Client.more, b.Client.more)
+	s.Client.MemoryBytes = largest(a.Client.MemoryBytes, b.Client.MemoryBytes)
 	s.Client.GCPauseSeconds = sum(a.Client.GCPauseSeconds, b.Client.GCPauseSeconds)
 	s.Broker = mergeBroker(a.Broker, b.Broker)
 	return s
@@ -51,9 +59,25 @@ func mergeBroker(a, b *BrokerSample) *BrokerSample {
 		return b
 	}
 	s := *b
-	s.CPU = mean(a.CPU, b.CPU)
+	s.CPU, s.more = mean(a.CPU, b.CPU, a.more, b.more)
+	s.MemoryBytes = largest(a.MemoryBytes, b.MemoryBytes)
 	s.Flow, s.Blocked = largest(a.Flow, b.Flow), largest(a.Blocked, b.Blocked)
+	s.Alarms = union(a.Alarms, b.Alarms)
 	return &s
+}
+
+// union is what is in one of two lists, each once.
+func union(a, b []string) []string {
+	if slices.Equal(a, b) {
+		return b
+	}
+	all := slices.Clone(a)
+	for _, text := range b {
+		if !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+	}
+	return bounded(all)
 }
 
 func mergePercentiles(a, b *Percentiles) *Percentiles {
@@ -69,11 +93,17 @@ func mergePercentiles(a, b *Percentiles) *Percentiles {
 	}
 }
 
-func mean(a, b *float64) *float64 {
-	if a == nil || b == nil {
-		return either(a, b)
+// mean is the mean of two means, and of how many values more than one it is that. moreA and moreB
+// say that of them.
+func mean(a, b *float64, moreA, moreB int) (*float64, int) {
+	switch {
+	case a == nil:
+		return b, moreB
+	case b == nil:
+		return a, moreA
 	}
-	return new((*a + *b) / 2)
+	of, all := float64(moreA+1), float64(moreA+moreB+2)
+	return new(*a*(of/all) + *b*(1-of/all)), moreA + moreB + 1
 }
 
 func sum(a, b *float64) *float64 {
@@ -83,7 +113,7 @@ func sum(a, b *float64) *float64 {
 	return new(*a + *b)
 }
 
-func largest(a, b *uint64) *uint64 {
+func largest[T cmp.Ordered](a, b *T) *T {
 	if a == nil || b == nil {
 		return either(a, b)
 	}

@@ -268,3 +268,30 @@ func TestMerge(t *testing.T) {
 		t.Error("it has changed what it was given")
 	}
 }
+
+// TestMergeHidesNothing: what only one of many samples has is still there when they have become
+// one, and each of them weighs the same.
+func TestMergeHidesNothing(t *testing.T) {
+	one := Sample{}
+	for i := range 8 {
+		s := Sample{
+			LateSeconds: new(0.0), Client: ClientSample{CPU: new(0.0), MemoryBytes: new(uint64(10))},
+			Broker: &BrokerSample{MemoryBytes: new(uint64(20)), Alarms: []string{"disk"}},
+		}
+		if i == 2 {
+			s = Sample{
+				LateSeconds: new(2.5), Client: ClientSample{CPU: new(8.0), MemoryBytes: new(uint64(30))},
+				Broker: &BrokerSample{CPU: new(4.0), MemoryBytes: new(uint64(40)), Alarms: []string{"memory", "disk"}},
+			}
+		}
+		if i == 6 { // a broker is asked less often
+			s.Broker.CPU = new(2.0)
+		}
+		one = Merge(&one, &s)
+	}
+	got, want := fmt.Sprintf("%.3f %.3f %d %.3f %d %v", *one.LateSeconds, *one.Client.CPU, *one.Client.MemoryBytes, *one.Broker.CPU, *one.Broker.MemoryBytes, one.Broker.Alarms),
+		"2.500 1.000 30 3.000 40 [disk memory]"
+	if got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

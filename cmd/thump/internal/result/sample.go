@@ -28,6 +28,8 @@ type ClientSample struct {
 	CPU            *float64 `json:"cpu"` // processors: 1.5 is one and a half
 	MemoryBytes    *uint64  `json:"memory_bytes"`
 	GCPauseSeconds *float64 `json:"gc_pause_seconds"`
+
+	more int // than one sample that CPU is the mean of
 }
 
 // BrokerSample is what a broker said of itself and of the queue or stream.
@@ -49,6 +51,8 @@ type BrokerSample struct {
 	Blocked *uint64 `json:"blocked"`
 
 	Alarms []string `json:"alarms"` // "memory", "disk"
+
+	more int // than one sample that CPU is the mean of
 }
 
 // Percentiles are those of one interval, in seconds.
