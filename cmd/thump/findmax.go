@@ -71,7 +71,8 @@ func findMax(ctx context.Context, cfg *config, o *opened, u *ui) error {
 	case rate == 0:
 		err = fmt.Errorf("--find-max: no rate was found at which the limits hold: %s", found.Why)
 	}
-	return o.finish(ctx, report.Search(rec, f.at(rate)), rec, err)
+	// The other runs were to find out what does not hold.
+	return o.finishJudging(ctx, report.Search(rec, f.at(rate)), rec, []*result.Run{f.at(rate)}, err)
 }
 
 // finding is a --find-max.

@@ -48,7 +48,7 @@ func TestFindMax(t *testing.T) {
 	b := brokertest.All(t)[0]
 	file := filepath.Join(t.TempDir(), "result.json")
 	queue := brokertest.QueueName(t)
-	p := start(t, b.URL, "run", "--queue", queue, "--find-max", "p99<1h", "--find-max", "lost==0", "--duration", "500ms", "--json", file)
+	p := start(t, b.URL, "run", "--queue", queue, "--find-max", "p99<1h", "--find-max", "lost==0", "--fail-if", "not_sent>0", "--duration", "500ms", "--json", file)
 	code := p.wait()
 	text, err := os.Open(file)
 	if err != nil {

@@ -51,6 +51,11 @@ func (cfg *config) openPage(ctx context.Context, u *ui, json *file) (*file, erro
 // finish prints the text of a record, writes it in the other forms that were asked for, and
 // returns what the command ends with: ended, or what --fail-if finds in it.
 func (o *opened) finish(ctx context.Context, text string, rec *result.Record, ended error) error {
+	return o.finishJudging(ctx, text, rec, rec.Runs, ended)
+}
+
+// finishJudging is finish where --fail-if is for some of the record's runs alone.
+func (o *opened) finishJudging(ctx context.Context, text string, rec *result.Record, judged []*result.Run, ended error) error {
 	if err := o.u.printResult(ctx, o.json, text, rec); err != nil {
 		return err
 	}
@@ -63,5 +68,5 @@ func (o *opened) finish(ctx context.Context, text string, rec *result.Record, en
 	if ended != nil {
 		return ended
 	}
-	return o.failIf.judge(rec.Runs)
+	return o.failIf.judge(judged)
 }

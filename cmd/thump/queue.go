@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/cmd/thump/internal/load"
@@ -67,7 +69,11 @@ func (q *queue) declare(ctx context.Context, client *thump.Client, s *result.Set
 	exists := err == nil
 	// To declare a queue that exists changes nothing, and tells whether it is as
 	// wanted. AMQP has no other way to ask.
-	_, err = client.DeclareQueue(ctx, thump.QueueSpec{Name: q.Name, Kind: thump.QueueKind(q.cfg.kind.kind), Transient: q.Transient})
+	for _, spec := range q.specs(exists, client.Server().Version) {
+		if _, err = client.DeclareQueue(ctx, spec); err == nil {
+			break
+		}
+	}
 	differs, ok := errors.AsType[*thump.BrokerError](err)
 	switch {
 	case err == nil:
@@ -84,6 +90,33 @@ func (q *queue) declare(ctx context.Context, client *thump.Client, s *result.Set
 	}
 	s.Kind = result.UnknownKind
 	return nil
+}
+
+// specs are the queue as it is wanted, and if it exists, as it may be besides. What a quorum queue
+// drops because it went back too often would be lost, so one for --requeue is made without a limit.
+func (q *queue) specs(exists bool, version string) []thump.QueueSpec {
+	spec := thump.QueueSpec{Name: q.Name, Kind: thump.QueueKind(q.cfg.kind.kind), Transient: q.Transient}
+	if spec.Kind != thump.Quorum || !limitsDelivery(version) {
+		return []thump.QueueSpec{spec}
+	}
+	unlimited := spec
+	unlimited.DeliveryLimit = -1
+	switch {
+	case exists:
+		return []thump.QueueSpec{unlimited, spec}
+	case q.cfg.work.Requeue > 0:
+		return []thump.QueueSpec{unlimited}
+	default:
+		return []thump.QueueSpec{spec}
+	}
+}
+
+// limitsDelivery reports whether a broker of that version lets messages of a quorum queue go back
+// only so often, unless the queue says otherwise. Before 4.0 none did, and none could be told not to.
+func limitsDelivery(version string) bool {
+	major, _, _ := strings.Cut(version, ".")
+	n, err := strconv.Atoi(major)
+	return err == nil && n >= 4
 }
 
 func (q *queue) find(ctx context.Context, client *thump.Client, s *result.Settings) error {

@@ -195,7 +195,7 @@ func TestPropertiesOfOtherClients(t *testing.T) {
 		want Properties
 	}{
 		{"empty content type, empty headers", "\xa0\x00\x00\x00\x00\x00\x00", Properties{}},
-		{"delivery mode and priority 0", "\x18\x00\x00\x00", Properties{}},
+		{"delivery mode and priority 0", "\x18\x00\x00\x00", Properties{ZeroPriority: true}},
 		{"cluster id", "\x00\x0c\x03app\x07cluster", Properties{AppID: "app"}},
 		{"flags without a meaning", "\x00\x0b\x03app", Properties{AppID: "app"}},
 		{

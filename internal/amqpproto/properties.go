@@ -21,7 +21,6 @@ type Properties struct {
 	Headers         Table     // the application's
 	DeliveryMode    uint8     // 1 transient, 2 persistent
 	Priority        uint8     // 0 to 255, or the queue's x-max-priority
-	ZeroPriority    bool      // a Priority of 0 is there, and not left out
 	CorrelationID   string    // of the request that this message answers
 	ReplyTo         string    // the queue for the answer
 	Expiration      string    // time to live in milliseconds, as decimal digits
@@ -30,6 +29,8 @@ type Properties struct {
 	Type            string    // the application's name for the kind of message
 	UserID          string    // the connection's user: RabbitMQ checks it
 	AppID           string    // the application's name
+
+	ZeroPriority bool // a Priority of 0 is there, and not left out
 }
 
 // Flags of the properties that are present, the first property's highest (AMQP

@@ -71,6 +71,7 @@ func (p *publisher) nextOfFeed(ctx context.Context) ([]thump.Message, error) {
 	if p.pace == nil {
 		return p.cfg.Feed.Next(ctx)
 	}
+	p.pace.end() // nothing is late that is not there
 	asked := time.Since(p.pace.begin)
 	messages, err := p.cfg.Feed.Next(ctx)
 	due := p.pace.due(p.published)

@@ -17,7 +17,7 @@ type pace struct {
 	next []atomic.Int64
 }
 
-// noneDue is that a publisher has nothing more to send.
+// noneDue is that a publisher has nothing to send.
 const noneDue = -1
 
 func newPace(schedule *Schedule, begin time.Time, publishers int) *pace {
@@ -76,7 +76,7 @@ func (p *pacer) await(ctx context.Context, n, most uint64) (ready uint64) {
 	return ready
 }
 
-// end says that the publisher has nothing more to send.
+// end says that the publisher has nothing to send, until await says otherwise.
 func (p *pacer) end() { p.next[p.publisher].Store(noneDue) }
 
 // publishPaced publishes the range by the schedule. It ends with the range, when ctx ends, or

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -55,7 +56,7 @@ func TestPacerStopsWaiting(t *testing.T) {
 // in pieces.
 func TestStopwatch(t *testing.T) {
 	begin := time.Now()
-	times := newSentTimes(ledger.Plan{Count: 100_000, Publishers: 2}, nil, 10)
+	times := newSentTimes(ledger.Plan{Count: 100_000, Publishers: 2}, nil, 10, 2)
 	w := times.stopwatch()
 	w.stop(0, 0, 9, begin)
 	if len(w.took) != 0 {
@@ -82,6 +83,64 @@ func TestStopwatch(t *testing.T) {
 			t.Errorf("%d messages, %d of the first batch", n, w.took[0].n)
 		}
 		w.record(new(latencies))
+	}
+}
+
+// TestSentTimesAreDropped: what is kept is about the messages that are in the queue, however many
+// have been there. What stays away keeps a chunk, and what the broker refused keeps none.
+func TestSentTimesAreDropped(t *testing.T) {
+	const batches, batch, queued = 300 * chunkBatches, 10, 5 * chunkBatches / 2
+	plan := ledger.Plan{Count: batch * batches, Publishers: 1}
+	for name, c := range map[string]struct {
+		lost  []uint64 // batches that never come
+		least int      // chunks at the end
+	}{"all come": {nil, 0}, "some are lost": {[]uint64{5, 6, 70 * chunkBatches}, 2}} {
+		begin := time.Now()
+		times := newSentTimes(plan, nil, batch, 3)
+		times.start(begin)
+		w := times.stopwatch()
+		most, told := 0, uint64(0)
+		come := func(i uint64) {
+			first, last := i*batch, (i+1)*batch-1
+			if i%7 == 3 {
+				w.pass(0, first, last)
+				return
+			}
+			w.stop(0, first, last, begin)
+			for reader := 0; reader < 2 && !slices.Contains(c.lost, i); reader++ {
+				w.stop(0, first, last, begin)
+			}
+			for _, took := range w.took {
+				told += took.n
+			}
+			w.took = w.took[:0]
+		}
+		for i := range uint64(batches) {
+			times.sending(0, begin)
+			if i >= queued {
+				come(i - queued)
+			}
+			live := 0
+			for _, chunk := range times.publishers[0].chunks {
+				if chunk != nil {
+					live++
+				}
+			}
+			most = max(most, live)
+		}
+		for i := range uint64(queued) {
+			come(batches - queued + i)
+		}
+		refused := uint64((batches + 3) / 7)
+		if want := batch * (3*(batches-refused) - 2*uint64(len(c.lost))); told != want {
+			t.Errorf("%s: %d were told, want %d", name, told, want)
+		}
+		if most > 4+c.least {
+			t.Errorf("%s: %d chunks at most, for a queue of %d", name, most, queued/chunkBatches)
+		}
+		if left := times.publishers[0].chunks; c.least == 0 && len(left) > 0 {
+			t.Errorf("%s: %d chunks are left", name, len(left))
+		}
 	}
 }
 
@@ -180,6 +239,8 @@ type list struct {
 	batches, each int
 	before        time.Duration
 	given         int
+	progress      *Progress // nil, or nothing of it may be late while the list waits
+	late          bool
 }
 
 func (*list) String() string                      { return "from a list" }
@@ -191,6 +252,10 @@ func (l *list) Next(context.Context) ([]thump.Message, error) {
 		return nil, io.EOF
 	}
 	time.Sleep(l.before)
+	if l.progress != nil {
+		_, _, due := l.progress.Schedule()
+		l.late = l.late || due
+	}
 	messages := make([]thump.Message, l.each)
 	for i := range messages {
 		messages[i] = thump.Message{Body: []byte("x"), Ref: uint64(l.given + i + 1)}
@@ -218,12 +283,16 @@ func TestFeedByRate(t *testing.T) {
 			cfg := q.config(0).SendConfig
 			cfg.Feed, cfg.Schedule = &c.feed, mustParse(t, c.rate)
 			cfg.Duration = cfg.Schedule.Length()
+			c.feed.progress = cfg.Progress
 			var r result.Run
 			if err := Send(t.Context(), q.client, cfg, &r, nil); err != nil {
 				t.Fatal(err)
 			}
 			if *r.Confirmed != c.sent || *r.SendSeconds < c.least || r.Verdict != result.OK {
 				t.Errorf("%d confirmed in %v s, %s; want %d in %v or more", *r.Confirmed, *r.SendSeconds, r.Verdict, c.sent, c.least)
+			}
+			if c.feed.late {
+				t.Error("a message is said to be due, or late, that the feed does not have yet")
 			}
 		})
 	}

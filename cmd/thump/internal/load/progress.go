@@ -54,8 +54,8 @@ func (p *Progress) SendingEnded() (at time.Time, ok bool) {
 }
 
 // Schedule is how many messages a second were asked for at this moment, and how far the sending
-// is behind that: how late the next message is. ok is false where no rate was asked for, and
-// before the first message and after the last.
+// is behind that: how late the next message is. ok is false where no rate was asked for,
+// before the first message and after the last, and while a Feed has no next one.
 func (p *Progress) Schedule() (rate float64, late time.Duration, ok bool) {
 	if pace := p.pace.Load(); pace != nil {
 		return pace.state()

@@ -155,14 +155,18 @@ func (p *publisher) time(outcomes []thump.Outcome) {
 		return
 	}
 	for i := 0; i < len(outcomes); i++ {
-		if outcomes[i].Status != thump.Confirmed {
-			continue
-		}
-		first := outcomes[i].Ref
-		for i+1 < len(outcomes) && outcomes[i+1].Ref == outcomes[i].Ref+1 && outcomes[i+1].Status == thump.Confirmed {
+		status, first := outcomes[i].Status, outcomes[i].Ref
+		for i+1 < len(outcomes) && outcomes[i+1].Ref == outcomes[i].Ref+1 && outcomes[i+1].Status == status {
 			i++
 		}
-		p.stopwatch.stop(p.number, first-p.own.First, outcomes[i].Ref-p.own.First, p.last)
+		from, to := first-p.own.First, outcomes[i].Ref-p.own.First
+		switch status {
+		case thump.Confirmed:
+			p.stopwatch.stop(p.number, from, to, p.last)
+		case thump.Rejected, thump.Returned:
+			p.stopwatch.pass(p.number, from, to)
+		default: // it may still come
+		}
 	}
 	p.stopwatch.record(&p.cfg.Progress.confirmLatency)
 }

@@ -110,7 +110,7 @@ type runner struct {
 func newRunner(client *thump.Client, cfg RunConfig, stop <-chan struct{}) *runner {
 	r := &runner{cfg: cfg, client: client, source: cfg.To.source(client), stop: stop, expectedSeen: make(chan struct{}, 1)}
 	r.expected.Store(math.MaxUint64)
-	r.sent = sender{cfg: cfg.SendConfig, client: client}
+	r.sent = sender{cfg: cfg.SendConfig, client: client, readers: cfg.To.Readers(cfg.Consumers)}
 	return r
 }
 

@@ -150,6 +150,7 @@ func (s *sender) complete() bool {
 type sender struct {
 	cfg        SendConfig
 	client     *thump.Client
+	readers    int // how many of a Run receive each message
 	plan       ledger.Plan
 	format     ledger.Format
 	times      *sentTimes   // nil with a Feed
@@ -183,7 +184,11 @@ func (s *sender) prepare() (err error) {
 	}
 	s.publishers, s.published = make([]publisher, s.plan.Publishers), make([]uint64, s.plan.Publishers)
 	if s.cfg.Feed == nil {
-		s.times = newSentTimes(s.plan, s.cfg.Schedule, batchSize(s.cfg.To, &s.format))
+		asked := s.readers
+		if s.cfg.To.Confirms() {
+			asked++
+		}
+		s.times = newSentTimes(s.plan, s.cfg.Schedule, batchSize(s.cfg.To, &s.format), asked)
 	}
 	return nil
 }
@@ -387,15 +392,18 @@ func (s *sender) record(r *result.Run) {
 	r.Sent, r.Confirmed, r.Rejected, r.Returned, r.Unknown = &c.Published, &c.Confirmed, &c.Rejected, &c.Returned, &c.Unknown
 	r.Resent = &c.Resent
 	s.cfg.Progress.recordOutages(r)
+	if s.cfg.Progress.pace.Load() != nil && s.cfg.Feed == nil {
+		r.NotSent = new(uint64(0))
+		if s.timeUp.Load() {
+			*r.NotSent = s.cfg.Count - min(s.cfg.Count, c.Published)
+		}
+	}
 	if s.first.IsZero() {
 		return
 	}
 	r.ConfirmLatency = s.cfg.Progress.confirmLatency.latency(s.cfg.Schedule != nil)
 	if s.cfg.Schedule != nil {
 		r.LateSeconds = seconds(s.late)
-		if s.timeUp.Load() && s.cfg.Feed == nil {
-			r.NotSent = new(s.cfg.Count - min(s.cfg.Count, c.Published))
-		}
 	}
 	if s.wireBytes > 0 {
 		r.BytesOnWire = new(s.wireBytes)

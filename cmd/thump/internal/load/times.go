@@ -2,6 +2,7 @@ package load
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/thumpmq/thump/internal/ledger"
@@ -10,26 +11,42 @@ import (
 // sentTimes is when the messages of a run were sent, or with a schedule, when they were to be
 // sent. Messages have no room for it: the tutorial's bodies stay as they are. Of a schedule
 // nothing is kept, since it says when a message is due; else there is one time for each batch,
-// eight bytes of memory. It is safe for concurrent use.
+// until nobody asks for it any more. It is safe for concurrent use.
 type sentTimes struct {
 	plan     ledger.Plan
 	schedule *Schedule // nil for as fast as possible
 	batch    uint64    // messages of a batch; every publisher's last one may have fewer
+	// asked is how often each message is asked for: once for its confirm, and once by each reader.
+	asked uint64
 
 	mu         sync.RWMutex
 	begin      time.Time
-	publishers [][]*timesChunk
-	batches    []uint64 // of each publisher
+	publishers []publisherTimes
 }
 
-// timesChunk is the times of a number of batches, since the beginning. A list of chunks grows
-// without copying the times.
-type timesChunk [1024]time.Duration
+// publisherTimes is when the batches of a publisher were sent.
+type publisherTimes struct {
+	chunks  []*timesChunk // nil for one that is dropped
+	dropped uint64        // how many chunks there were before these
+	batches uint64        // of all chunks
+}
 
-func newSentTimes(plan ledger.Plan, schedule *Schedule, batch int) *sentTimes {
+// chunkBatches is how many batches a chunk has.
+const chunkBatches = 1024
+
+// timesChunk is the times of a number of batches, since the beginning. It is dropped when all of
+// its messages were asked for, so that what stays is about the messages that are in the queue.
+// One that is lost keeps its chunk.
+type timesChunk struct {
+	sent [chunkBatches]time.Duration
+	left atomic.Int64 // how often messages will be asked for
+}
+
+// newSentTimes makes times for batches of so many messages, of which each is asked for that often.
+func newSentTimes(plan ledger.Plan, schedule *Schedule, batch, asked int) *sentTimes {
 	return &sentTimes{
-		plan: plan, schedule: schedule, batch: uint64(batch),
-		publishers: make([][]*timesChunk, plan.Publishers), batches: make([]uint64, plan.Publishers),
+		plan: plan, schedule: schedule, batch: uint64(batch), asked: uint64(asked),
+		publishers: make([]publisherTimes, plan.Publishers),
 	}
 }
 
@@ -41,20 +58,46 @@ func (t *sentTimes) start(begin time.Time) {
 }
 
 // sending notes that the publisher is about to send its next batch. With a schedule it does
-// nothing.
+// nothing, and neither where nobody asks.
 func (t *sentTimes) sending(publisher int, now time.Time) {
-	if t.schedule != nil {
+	if t.schedule != nil || t.asked == 0 {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	chunks, n := t.publishers[publisher], t.batches[publisher]
-	if n%uint64(len(timesChunk{})) == 0 {
-		chunks = append(chunks, new(timesChunk))
-		t.publishers[publisher] = chunks
+	p := &t.publishers[publisher]
+	if p.batches%chunkBatches == 0 {
+		c := new(timesChunk)
+		c.left.Store(int64(chunkBatches * t.batch * t.asked))
+		p.chunks = append(p.chunks, c)
 	}
-	chunks[n/uint64(len(timesChunk{}))][n%uint64(len(timesChunk{}))] = now.Sub(t.begin)
-	t.batches[publisher]++
+	if c := p.chunk(p.batches); c != nil { // somebody else's messages may look like these, and have been asked for
+		c.sent[p.batches%chunkBatches] = now.Sub(t.begin)
+	}
+	p.batches++
+}
+
+// chunk is the one that has the batch; nil if it is dropped.
+func (p *publisherTimes) chunk(batch uint64) *timesChunk {
+	n := batch / chunkBatches
+	if n < p.dropped {
+		return nil
+	}
+	return p.chunks[n-p.dropped]
+}
+
+// drop drops the chunk that has the batch.
+func (t *sentTimes) drop(publisher int, batch uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := &t.publishers[publisher]
+	if n := batch / chunkBatches; n >= p.dropped {
+		p.chunks[n-p.dropped] = nil
+	}
+	for len(p.chunks) > 0 && p.chunks[0] == nil {
+		p.chunks = p.chunks[1:]
+		p.dropped++
+	}
 }
 
 // stopwatch says how long messages took. It remembers where it is in a schedule, so whoever
@@ -75,27 +118,50 @@ func (t *sentTimes) stopwatch() *stopwatch {
 func (w *stopwatch) stop(publisher int, first, last uint64, now time.Time) {
 	t := w.times
 	t.mu.RLock()
-	defer t.mu.RUnlock()
-	if t.begin.IsZero() {
-		return
-	}
-	at := now.Sub(t.begin)
-	if t.schedule != nil {
+	at, began := now.Sub(t.begin), !t.begin.IsZero()
+	t.mu.RUnlock()
+	switch {
+	case !began:
+	case t.schedule != nil:
 		for n := first; n <= last; n++ {
 			w.took = append(w.took, took{at - w.arrivals.at(slot(n, publisher, t.plan.Publishers)), 1})
 		}
-		return
+	default:
+		t.ask(publisher, first, last, 1, func(sent time.Duration, n uint64) {
+			w.took = append(w.took, took{at - sent, n})
+		})
 	}
-	chunks := t.publishers[publisher]
-	for first <= last {
+}
+
+// pass says that messages will not be asked for: they were sent, and neither are confirmed nor
+// will come.
+func (w *stopwatch) pass(publisher int, first, last uint64) {
+	if w.times.schedule == nil {
+		w.times.ask(publisher, first, last, w.times.asked, func(time.Duration, uint64) {})
+	}
+}
+
+// ask tells when each of the batches was sent that messages are of, and how many are of it. They
+// are asked for so many times at once.
+func (t *sentTimes) ask(publisher int, first, last, times uint64, tell func(sent time.Duration, n uint64)) {
+	var over []uint64 // batches of chunks that nobody will ask for again
+	t.mu.RLock()
+	p := &t.publishers[publisher]
+	for first <= last && first/t.batch < p.batches {
 		batch := first / t.batch
-		if batch >= t.batches[publisher] {
-			return
-		}
 		end := min(last, (batch+1)*t.batch-1)
-		sent := chunks[batch/uint64(len(timesChunk{}))][batch%uint64(len(timesChunk{}))]
-		w.took = append(w.took, took{at - sent, end - first + 1})
+		if c := p.chunk(batch); c != nil {
+			n := end - first + 1
+			tell(c.sent[batch%chunkBatches], n)
+			if c.left.Add(-int64(n*times)) <= 0 {
+				over = append(over, batch)
+			}
+		}
 		first = end + 1
+	}
+	t.mu.RUnlock()
+	for _, batch := range over {
+		t.drop(publisher, batch)
 	}
 }
 

@@ -21,7 +21,7 @@ type Run struct {
 
 	// LateSeconds is how far the sending was behind the rate that was asked for, at worst;
 	// NotSent how many messages were due and had not been sent when it was given up. Both are
-	// nil where no rate was asked for.
+	// nil where no rate was asked for, and NotSent is where others say what is sent, as a file.
 	LateSeconds *float64 `json:"late_seconds"`
 	NotSent     *uint64  `json:"not_sent"`
 
