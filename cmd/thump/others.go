@@ -50,7 +50,7 @@ func (cfg *config) selection(ctx context.Context, client *thump.Client, u *ui) (
 	if err := checkStays(ctx, client, cfg.name); err != nil {
 		return nil, err
 	}
-	u.notef("What the filter is not true of is held until the end, and then goes back to the queue, marked as redelivered%s.\n", countsText(client.Server(), d))
+	u.notef("What the filter is not true of is held until the end, and then goes back to the queue, marked as redelivered%s. RabbitMQ takes back what is unacked for 30 minutes, and it comes again.\n", countsText(client.Server(), d))
 	return s, nil
 }
 
@@ -59,7 +59,11 @@ func countsText(server thump.ServerInfo, d dump.Definition) string {
 	if d.Kind == thump.Classic || !dump.Counts(server) {
 		return ""
 	}
-	return "; a quorum queue of this broker counts a delivery of each" + limitText(server, d)
+	text := "; a quorum queue of this broker counts a delivery of each" + limitText(server, d)
+	if d.Kind == thump.Quorum && deliveryLimit(server, d) == 0 {
+		text += ", and puts them at its end where it has no delivery limit"
+	}
+	return text
 }
 
 // othersText says what became of the other messages.

@@ -245,9 +245,12 @@ func (o *outlet) flush() error {
 }
 
 // fail keeps the first error, with the name of the file.
-func (o *outlet) fail(err error) error {
+func (o *outlet) fail(err error) error { return o.failAt(o.name, err) }
+
+// failAt is fail for a file that may not be the one that is open.
+func (o *outlet) failAt(name string, err error) error {
 	if err != nil && o.failed == nil {
-		o.failed = fmt.Errorf("writing to %s: %w; what is not written stays where it was", o.name, cause(err))
+		o.failed = fmt.Errorf("writing to %s: %w; what is not written stays where it was", name, cause(err))
 		if o.terminal != nil {
 			o.failed = err
 		}
@@ -264,16 +267,23 @@ func (o *outlet) Sync() error {
 	if err != nil || file == nil {
 		return err
 	}
-	err = syncFile(file)
+	return o.synced(file, written, syncFile(file))
+}
+
+// synced notes what came of syncing a file when so much was written of it.
+func (o *outlet) synced(file *os.File, written int64, err error) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	if err != nil && !errors.Is(err, os.ErrClosed) {
+		return o.failAt(file.Name(), err) // the disk tells it once, and not to whoever has ended the file meanwhile
+	}
 	if o.file != file { // it was ended meanwhile, and synced for that
 		return o.failed
 	}
 	if err == nil {
 		o.safe = written
 	}
-	return o.fail(err)
+	return o.failed
 }
 
 // flushAll gives the file what the compression still holds. It returns the file, and how much is

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/thumpmq/thump"
@@ -62,5 +64,35 @@ func TestOutletSyncs(t *testing.T) {
 	}
 	if len(seen) != writers*writes*each || o.number < 2 {
 		t.Errorf("%d lines are in %d files", len(seen), o.number)
+	}
+}
+
+// TestOutletSyncFails: the disk tells a Sync that it has lost what was written, and does not
+// tell it again to whoever ends the file meanwhile.
+func TestOutletSyncFails(t *testing.T) {
+	t.Parallel()
+	files := outputFiles{name: filepath.Join(t.TempDir(), "out-%d.txt"), splitAt: 10}
+	o, err := openOutlet(t.Context(), files, os.Stdout)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.Write(&thump.Batch{}, []thump.Delivery{{Body: []byte("short")}}); err != nil {
+		t.Fatal(err)
+	}
+	file, written, err := o.flushAll()
+	if err != nil || file == nil {
+		t.Fatal(file, err)
+	}
+	if err := o.Write(&thump.Batch{}, []thump.Delivery{{Body: []byte("and long enough")}}); err != nil || o.number != 2 {
+		t.Fatal(o.number, err)
+	}
+	if err := o.synced(file, written, syscall.EIO); !errors.Is(err, syscall.EIO) || !strings.Contains(err.Error(), file.Name()) {
+		t.Errorf("got %v, want that %s is not written", err, file.Name())
+	}
+	if err := o.Sync(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("then %v", err)
+	}
+	if err := o.close(); !errors.Is(err, syscall.EIO) {
+		t.Errorf("in the end %v", err)
 	}
 }

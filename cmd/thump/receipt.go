@@ -62,6 +62,19 @@ func (f *receiptFlags) prefetch() int {
 	}
 }
 
+// batch is how many messages a command has at a time, whatever may be held besides; 0 for any
+// number.
+func (f *receiptFlags) batch() int {
+	switch {
+	case f.exec != "":
+		return 1 // which is acked when its command has succeeded
+	case f.lines != "":
+		return batchOfExecLines
+	default:
+		return 0
+	}
+}
+
 // numbered is a name with a place for one number in it.
 var numbered = regexp.MustCompile(`^[^%]*%0?[0-9]*d[^%]*$`)
 

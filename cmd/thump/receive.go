@@ -43,7 +43,9 @@ What has no answer when the command ends stays in the queue.
 With --filter receive takes the messages that an expression is true of, and --count is
 of those. A stream's others are passed over. Those of a queue are held until receive
 ends, for which nobody else gets them, and go back to their places: with an end, such as
---idle, and up to --prefetch of them, 65535 by default. --others discard throws them
+--idle, and up to --prefetch of them, 65535 by default. (A quorum queue before
+RabbitMQ 4.3 puts them at its end if it has no delivery limit.) RabbitMQ takes messages
+back that are unacked for 30 minutes, and they come again. --others discard throws them
 away instead.
 
 With --discard messages are only counted, and gone. If they are like the tutorial's,
@@ -154,7 +156,7 @@ func receive(ctx context.Context, cfg *config, u *ui) (err error) {
 	}
 	if out != nil {
 		work.Output, r.Settings.Output = out, out.String()
-		work.Patient = cfg.receipt.runs()
+		work.Patient, work.MaxBatch = cfg.receipt.runs(), cfg.receipt.batch()
 	}
 	u.notef("%s\n [*] Waiting for messages. To exit press CTRL+C\n", report.Settings(r))
 

@@ -108,6 +108,7 @@ func (w *restorer) publish(ctx context.Context) error {
 	confirming, ended := unlessInterrupted(ctx, w.Interrupted, confirmsMost)
 	defer ended()
 	closing := w.pub.Close(confirming)
+	<-w.pub.Done() // where the context has ended, Close waits for no callback
 	bad := w.bad.Load()
 	switch {
 	case isClosed(w.Interrupted) && (bad == nil || bad.Status == thump.Unknown) && (err != nil || closing != nil):

@@ -59,11 +59,7 @@ var errElsewhere = errors.New("the queue does not deliver the last message that 
 // what comes back behind what came back before, such as what its consumer had been sent and had
 // not taken. One that is alike will do.
 func (m *mover) seek(ctx context.Context, held identity) error {
-	info, err := m.job.Source.InspectQueue(ctx, m.job.From.Name)
-	if err != nil {
-		return err
-	}
-	most := max(1, min(info.Messages, prefetchHolding))
+	const most = prefetchHolding // and not what the queue has: a busy quorum queue says that it is empty
 	con, err := m.job.Source.Consumer(ctx, thump.ConsumerConfig{From: m.job.From.target(""), Prefetch: most, MaxBatch: batchMost})
 	if err != nil {
 		return err

@@ -29,6 +29,9 @@ type ReceiveConfig struct {
 
 	// Output, if set, has what is received before it is acked.
 	Output Output
+	// MaxBatch is how many deliveries the output has at most at a time, which are acked after
+	// that; 0 for what suits the place, with a queue a quarter of the prefetch.
+	MaxBatch int
 	// Patient lets the end wait until the output has taken what it is given, whatever that
 	// takes: a message that is worked on when the connection is dropped comes again.
 	Patient bool
@@ -145,6 +148,9 @@ func (cfg *ReceiveConfig) consumer(i, of int) thump.ConsumerConfig {
 	}
 	if cfg.Output != nil && how.MaxBatch == 0 {
 		how.MaxBatch = max(1, how.Prefetch/4) // each batch is made safe by itself
+	}
+	if cfg.Output != nil && cfg.MaxBatch > 0 {
+		how.MaxBatch = min(how.MaxBatch, cfg.MaxBatch)
 	}
 	return how
 }
