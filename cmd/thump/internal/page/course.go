@@ -2,6 +2,7 @@ package page
 
 import (
 	"math"
+	"slices"
 
 	"github.com/thumpmq/thump/cmd/thump/internal/report"
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
@@ -46,6 +47,7 @@ func newCourse(id string, r *result.Run) *course {
 	for i := 0; i < len(r.Samples); i += c.every {
 		c.samples = append(c.samples, together(r.Samples[i:min(i+c.every, len(r.Samples))]))
 	}
+	c.sendingEnded(r)
 	c.table.ID, c.table.Head = id+"-samples", []string{"time"}
 	for i := range c.samples {
 		c.end = min(most, max(c.end, c.samples[i].Seconds))
@@ -59,14 +61,37 @@ func newCourse(id string, r *result.Run) *course {
 		t := c.samples[i].Seconds
 		c.table.Rows = append(c.table.Rows, row{X: trim6(t), Name: exact(t)})
 	}
-	readers := uint64(1)
-	if k := r.Settings.Kind; k == result.Stream || k == result.SuperStream {
-		readers = uint64(max(1, r.Settings.Consumers))
-	}
-	c.counts(readers)
+	c.counts(readersOf(r))
 	c.latencies()
 	c.resources()
 	return c
+}
+
+// sendingEnded adds the moment at which the sending ended, which is between two samples: most
+// is waiting then, and the record knows how much that was.
+func (c *course) sendingEnded(r *result.Run) {
+	at := slices.IndexFunc(r.Events, func(e result.Event) bool { return e.Kind == result.SendingEnded })
+	if at < 0 || r.Sent == nil || r.BacklogAtSendEnd == nil {
+		return
+	}
+	moment := r.Events[at].Seconds
+	next := slices.IndexFunc(c.samples, func(s result.Sample) bool { return s.Seconds > moment })
+	if next < 0 {
+		return
+	}
+	ended := c.samples[next] // what is measured over a time is that of the whole interval
+	ended.Seconds, ended.Sent = moment, *r.Sent
+	ended.Confirmed = min(ended.Confirmed, result.Value(r.Confirmed))
+	ended.Received = (*r.Sent - min(*r.Sent, *r.BacklogAtSendEnd)) * readersOf(r)
+	c.samples = slices.Insert(c.samples, next, ended)
+}
+
+// readersOf is how often each message of a run is to be received.
+func readersOf(r *result.Run) uint64 {
+	if k := r.Settings.Kind; k == result.Stream || k == result.SuperStream {
+		return uint64(max(1, r.Settings.Consumers))
+	}
+	return 1
 }
 
 // counts are the columns of what was sent and received.
