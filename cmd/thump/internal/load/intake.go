@@ -279,6 +279,7 @@ func (in *intake) consume(ctx context.Context, t *taker) error {
 		}
 		if in.cfg.output != nil && len(taken) > 0 {
 			if err := in.cfg.output.Write(batch, taken); err != nil {
+				t.giveBack(batch) // what of it is not settled: closing would wait for that
 				return err
 			}
 		}

@@ -73,16 +73,21 @@ func handled(batch *thump.Batch, acked []thump.Delivery) written {
 	return written{batch: batch, deliveries: acked}
 }
 
+// giveBack notes that what is unsettled of a batch goes back at the end.
+func (t *taker) giveBack(batch *thump.Batch) {
+	rest := *batch
+	rest.Deliveries = nil // which are not valid then
+	t.rest = append(t.rest, &rest)
+}
+
 // keep notes that a part of a batch stays unsettled until the end. It is an error if the
 // consumer holds as many of those as it may: then nothing more comes.
 func (t *taker) keep(batch *thump.Batch, acked int) error {
 	if lost := t.con.Stats().Reconnects; lost != t.lost {
 		t.lost, t.rest, t.held = lost, nil, 0 // they come again
 	}
-	kept := *batch
 	t.held += len(batch.Deliveries) - acked
-	kept.Deliveries = nil
-	t.rest = append(t.rest, &kept)
+	t.giveBack(batch)
 	if t.selection == nil || !t.selection.Hold || t.held < t.prefetch || t.hasEnough() {
 		return nil
 	}
