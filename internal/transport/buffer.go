@@ -54,7 +54,9 @@ func (s *Settings) firstBuffer() int { return (s.ReadBuffer + firstPart - 1) / f
 // buffers of twice the size of the one before.
 type bufferPool struct {
 	size int // of the smallest
-	free [bufferClasses]sync.Pool
+	// free is apart: a pool that was used is held for two garbage collections more, and
+	// would hold the connection.
+	free *[bufferClasses]sync.Pool
 }
 
 // largest is the size of the largest buffer that is kept for use again.
@@ -68,6 +70,9 @@ func (p *bufferPool) get(size int) *Buffer {
 	class := bits.Len(uint((size - 1) / p.size))
 	if class >= bufferClasses {
 		return NewBuffer(size)
+	}
+	if p.free == nil {
+		p.free = new([bufferClasses]sync.Pool)
 	}
 	if b, ok := p.free[class].Get().(*Buffer); ok {
 		b.refs.Store(1)

@@ -64,7 +64,7 @@ func (w *Window) tellCalls(r Run) (untold uint64, later bool) {
 }
 
 // Call waits for the outcomes of the messages of one call. It is made by NewCall, and
-// used again by the window once Release has given it back.
+// used again once Release has given it back.
 type Call struct {
 	window  *Window
 	watches []Watch
@@ -78,16 +78,19 @@ type Call struct {
 	gone     bool             // nobody waits any more
 }
 
-// calls keeps calls that are over, with their memory.
-type calls struct{ pool sync.Pool }
+// spareCalls keeps calls that are over, of any window, with their memory. Why not in each
+// window: see spareBlocks.
+//
+//nolint:gochecknoglobals // a pool has no state that anyone sees
+var spareCalls sync.Pool
 
 // NewCall begins a call of n messages.
 func (w *Window) NewCall(n int) *Call {
-	c, ok := w.calls.pool.Get().(*Call)
+	c, ok := spareCalls.Get().(*Call)
 	if !ok {
-		c = &Call{window: w, done: make(chan struct{}, 1)}
+		c = &Call{done: make(chan struct{}, 1)}
 	}
-	c.left = n
+	c.window, c.left = w, n
 	if cap(c.watches) < n {
 		c.watches, c.statuses = make([]Watch, n), make([]outcome.Status, n)
 	}
@@ -174,5 +177,6 @@ func (c *Call) Release() {
 	for i := range c.watches {
 		c.watches[i] = Watch{}
 	}
-	c.window.calls.pool.Put(c)
+	c.window = nil
+	spareCalls.Put(c)
 }

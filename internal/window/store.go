@@ -1,6 +1,9 @@
 package window
 
-import "sync"
+import (
+	"math/bits"
+	"sync"
+)
 
 // Store keeps what is in flight in its encoded form, such as messages, by numbers that
 // count from 0: one after another in blocks. A block is let go when nothing in it is in
@@ -11,8 +14,7 @@ type Store struct {
 	// is larger has a block of its own, which is not used again.
 	BlockSize int
 
-	blocks []*block // oldest first
-	spare  sync.Pool
+	blocks []*block    // oldest first
 	held   int         // bytes of all blocks
 	places Ring[place] // by number
 	first  uint64      // the number of the first block
@@ -27,6 +29,15 @@ const (
 	// blockLeast is the size of the smallest.
 	blockLeast = 1 << 10
 )
+
+// spareBlocks keep blocks that nothing is in, of any store, by the length of their size in
+// bits. A pool in each store would hold that store, and whatever that is part of, until two
+// garbage collections later: with stores that come and go the heap would grow and grow.
+//
+//nolint:gochecknoglobals // pools have no state that anyone sees
+var spareBlocks [32]sync.Pool
+
+func spareFor(size int) *sync.Pool { return &spareBlocks[bits.Len32(uint32(size))%len(spareBlocks)] }
 
 // block holds messages; last is the number of the last one.
 type block struct {
@@ -67,7 +78,7 @@ func (s *Store) begin(size int) (grown int) {
 	var b *block
 	if size <= s.BlockSize {
 		size = max(size, min(max(s.held, blockLeast), s.BlockSize))
-		b, _ = s.spare.Get().(*block)
+		b, _ = spareFor(size).Get().(*block)
 	}
 	if b == nil || cap(b.bytes) < size {
 		b = &block{bytes: make([]byte, 0, size)}
@@ -87,7 +98,7 @@ func (s *Store) Drop(oldest uint64) (shrunk int) {
 		shrunk += cap(b.bytes)
 		if cap(b.bytes) <= s.BlockSize {
 			b.bytes = b.bytes[:0]
-			s.spare.Put(b)
+			spareFor(cap(b.bytes)).Put(b)
 		}
 		n++
 	}

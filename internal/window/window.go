@@ -79,7 +79,6 @@ type Window struct {
 
 	out *Outcomes // what was taken; nil until something was
 
-	calls calls
 }
 
 // Run is messages that follow each other in a window and ended alike.
