@@ -78,7 +78,6 @@ type Window struct {
 	handed uint64 // outcomes that were handed over
 
 	out *Outcomes // what was taken; nil until something was
-
 }
 
 // Run is messages that follow each other in a window and ended alike.
