@@ -2,7 +2,6 @@ package window
 
 import (
 	"context"
-	"sync"
 
 	"github.com/thumpmq/thump/internal/outcome"
 )
@@ -64,7 +63,7 @@ func (w *Window) tellCalls(r Run) (untold uint64, later bool) {
 }
 
 // Call waits for the outcomes of the messages of one call. It is made by NewCall, and
-// used again once Release has given it back.
+// used again by the window once Release has given it back.
 type Call struct {
 	window  *Window
 	watches []Watch
@@ -78,15 +77,9 @@ type Call struct {
 	gone     bool             // nobody waits any more
 }
 
-// spareCalls keeps calls that are over, of any window, with their memory. Why not in each
-// window: see spareBlocks.
-//
-//nolint:gochecknoglobals // a pool has no state that anyone sees
-var spareCalls sync.Pool
-
 // NewCall begins a call of n messages.
 func (w *Window) NewCall(n int) *Call {
-	c, ok := spareCalls.Get().(*Call)
+	c, ok := w.calls.Get().(*Call)
 	if !ok {
 		c = &Call{done: make(chan struct{}, 1)}
 	}
@@ -177,6 +170,7 @@ func (c *Call) Release() {
 	for i := range c.watches {
 		c.watches[i] = Watch{}
 	}
-	c.window = nil
-	spareCalls.Put(c)
+	calls := c.window.calls
+	c.window = nil // the pool does not hold the window
+	calls.Put(c)
 }

@@ -78,6 +78,10 @@ type Window struct {
 	handed uint64 // outcomes that were handed over
 
 	out *Outcomes // what was taken; nil until something was
+
+	// calls keeps calls that are over, with their memory. It is apart, for the reason that
+	// spareBlocks has, and the window's own: a channel must not leave a test's bubble.
+	calls *sync.Pool
 }
 
 // Run is messages that follow each other in a window and ended alike.
@@ -101,7 +105,7 @@ func (r *Result) outcome(ref uint64) outcome.Outcome {
 
 // New returns an empty window.
 func New(cfg Config) *Window {
-	w := &Window{cfg: cfg}
+	w := &Window{cfg: cfg, calls: new(sync.Pool)}
 	w.room.L, w.known.L, w.flushed.L = &w.mu, &w.mu, &w.mu
 	return w
 }
