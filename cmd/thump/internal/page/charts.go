@@ -30,8 +30,8 @@ func charts(r *result.Run, c *course) []*view {
 		{"receive", "Latency to the consumer", "From the sending of a message to its arrival."},
 	} {
 		var lines []line
-		for i, p := range percentiles() {
-			lines = append(lines, c.line(which.id+" "+p.name, p.name, fmt.Sprint("p", i+1)))
+		for i, p := range report.Percentiles() {
+			lines = append(lines, c.line(which.id+" "+p.Name, p.Name, fmt.Sprint("p", i+1)))
 		}
 		over(which.id, which.title, which.note+c.worst(), times, lines...)
 	}

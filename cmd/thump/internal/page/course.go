@@ -122,20 +122,22 @@ func (c *course) counts(readers uint64) {
 			return max(0, float64(s.Sent)-float64(s.Received)/float64(readers))
 		})
 	}
-	broker := func(of func(*result.BrokerSample) float64) func(s, _ *result.Sample) float64 {
-		return func(s, _ *result.Sample) float64 {
-			if s.Broker == nil {
-				return math.NaN()
-			}
-			return of(s.Broker)
+	c.add("ready", "ready", per, ofBroker(func(b *result.BrokerSample) float64 { return count(b.Ready) }))
+	c.add("unacked", "unacked", per, ofBroker(func(b *result.BrokerSample) float64 { return count(b.Unacked) }))
+	c.add("published", "broker: published/s", per, ofBroker(func(b *result.BrokerSample) float64 { return known(b.PublishRate) }))
+	c.add("delivered", "broker: delivered/s", per, ofBroker(func(b *result.BrokerSample) float64 { return known(b.DeliverRate) }))
+	c.add("flow", "connections in flow control", per, ofBroker(func(b *result.BrokerSample) float64 { return count(b.Flow) }))
+	c.add("blocked", "connections blocked", per, ofBroker(func(b *result.BrokerSample) float64 { return count(b.Blocked) }))
+}
+
+// ofBroker is a number that the broker said; NaN where it did not answer.
+func ofBroker(of func(*result.BrokerSample) float64) func(s, _ *result.Sample) float64 {
+	return func(s, _ *result.Sample) float64 {
+		if s.Broker == nil {
+			return math.NaN()
 		}
+		return of(s.Broker)
 	}
-	c.add("ready", "ready", per, broker(func(b *result.BrokerSample) float64 { return count(b.Ready) }))
-	c.add("unacked", "unacked", per, broker(func(b *result.BrokerSample) float64 { return count(b.Unacked) }))
-	c.add("published", "broker: published/s", per, broker(func(b *result.BrokerSample) float64 { return known(b.PublishRate) }))
-	c.add("delivered", "broker: delivered/s", per, broker(func(b *result.BrokerSample) float64 { return known(b.DeliverRate) }))
-	c.add("flow", "connections in flow control", per, broker(func(b *result.BrokerSample) float64 { return count(b.Flow) }))
-	c.add("blocked", "connections blocked", per, broker(func(b *result.BrokerSample) float64 { return count(b.Blocked) }))
 }
 
 // latencies are the columns of latencies, "confirm p99" and so on.
@@ -147,30 +149,14 @@ func (c *course) latencies() {
 		{"confirm", func(s *result.Sample) *result.Percentiles { return s.ConfirmLatency }},
 		{"receive", func(s *result.Sample) *result.Percentiles { return s.ReceiveLatency }},
 	} {
-		for _, p := range percentiles() {
-			c.add(which.name+" "+p.name, which.name+" "+p.name, report.Took, func(s, _ *result.Sample) float64 {
+		for _, p := range report.Percentiles() {
+			c.add(which.name+" "+p.Name, which.name+" "+p.Name, report.Took, func(s, _ *result.Sample) float64 {
 				if of := which.of(s); of != nil && of.Count > 0 {
-					return p.of(of)
+					return p.Of(of)
 				}
 				return math.NaN()
 			})
 		}
-	}
-}
-
-// percentile is one of those that a sample has.
-type percentile struct {
-	name string
-	of   func(*result.Percentiles) float64
-}
-
-func percentiles() []percentile {
-	return []percentile{
-		{"p50", func(p *result.Percentiles) float64 { return p.P50 }},
-		{"p95", func(p *result.Percentiles) float64 { return p.P95 }},
-		{"p99", func(p *result.Percentiles) float64 { return p.P99 }},
-		{"p99.9", func(p *result.Percentiles) float64 { return p.P999 }},
-		{"max", func(p *result.Percentiles) float64 { return p.Max }},
 	}
 }
 
@@ -181,24 +167,9 @@ func (c *course) resources() {
 	c.add("client cpu", "thump: CPU", cores, func(s, _ *result.Sample) float64 { return known(s.Client.CPU) })
 	c.add("client memory", "thump: memory", bytes, func(s, _ *result.Sample) float64 { return count(s.Client.MemoryBytes) })
 	c.add("gc", "thump: GC pauses", report.Took, func(s, _ *result.Sample) float64 { return known(s.Client.GCPauseSeconds) })
-	c.add("broker cpu", "RabbitMQ: CPU", cores, func(s, _ *result.Sample) float64 {
-		if s.Broker == nil {
-			return math.NaN()
-		}
-		return known(s.Broker.CPU)
-	})
-	c.add("broker memory", "RabbitMQ: memory", bytes, func(s, _ *result.Sample) float64 {
-		if s.Broker == nil {
-			return math.NaN()
-		}
-		return count(s.Broker.MemoryBytes)
-	})
-	c.add("disk", "RabbitMQ: disk free", bytes, func(s, _ *result.Sample) float64 {
-		if s.Broker == nil {
-			return math.NaN()
-		}
-		return count(s.Broker.DiskFreeBytes)
-	})
+	c.add("broker cpu", "RabbitMQ: CPU", cores, ofBroker(func(b *result.BrokerSample) float64 { return known(b.CPU) }))
+	c.add("broker memory", "RabbitMQ: memory", bytes, ofBroker(func(b *result.BrokerSample) float64 { return count(b.MemoryBytes) }))
+	c.add("disk", "RabbitMQ: disk free", bytes, ofBroker(func(b *result.BrokerSample) float64 { return count(b.DiskFreeBytes) }))
 }
 
 // add adds a column, unless no sample has anything for it.

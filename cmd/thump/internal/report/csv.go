@@ -91,10 +91,10 @@ func sampleColumns() []column {
 		{"confirm_", func(s *result.Sample) *result.Percentiles { return s.ConfirmLatency }},
 		{"receive_", func(s *result.Sample) *result.Percentiles { return s.ReceiveLatency }},
 	} {
-		for _, p := range percentiles() {
-			columns = append(columns, number(latency.name+p.name, func(s *result.Sample) *float64 {
+		for _, p := range Percentiles() {
+			columns = append(columns, number(latency.name+p.Name, func(s *result.Sample) *float64 {
 				if of := latency.of(s); of != nil {
-					return new(p.of(of))
+					return new(p.Of(of))
 				}
 				return nil
 			}))
@@ -127,14 +127,15 @@ func sampleColumns() []column {
 	)
 }
 
-// percentile is one of those that a sample has.
-type percentile struct {
-	name string
-	of   func(*result.Percentiles) float64
+// Percentile is one of those that a sample has.
+type Percentile struct {
+	Name string // "p99"
+	Of   func(*result.Percentiles) float64
 }
 
-func percentiles() []percentile {
-	return []percentile{
+// Percentiles are all of them, the lowest first.
+func Percentiles() []Percentile {
+	return []Percentile{
 		{"p50", func(p *result.Percentiles) float64 { return p.P50 }},
 		{"p95", func(p *result.Percentiles) float64 { return p.P95 }},
 		{"p99", func(p *result.Percentiles) float64 { return p.P99 }},
