@@ -166,3 +166,22 @@ func text(args []reflect.Value) string {
 	}
 	return s.String()
 }
+
+// Bodies appends text cut into bodies: each byte of sizes is the size of one, of the larger in tens.
+// Where too little text is left it begins again. The bodies alias the text.
+func Bodies(bodies [][]byte, text, sizes []byte) [][]byte {
+	at := 0
+	for _, size := range sizes {
+		n := int(size)
+		if n >= 128 {
+			n = (n - 128) * 10
+		}
+		if n > len(text)-at {
+			at = 0
+		}
+		n = min(n, len(text))
+		bodies = append(bodies, text[at:at+n])
+		at += n
+	}
+	return bodies
+}

@@ -18,25 +18,6 @@ func unsentPublisher(cfg PublisherConfig, frameMax uint32, known uint64) *Publis
 	return p
 }
 
-// bodiesOf appends text cut into bodies: each byte of sizes is the size of one, of the larger in tens.
-// What there is too little text for repeats.
-func bodiesOf(bodies [][]byte, text, sizes []byte) [][]byte {
-	at := 0
-	for _, size := range sizes[:min(len(sizes), 1000)] {
-		n := int(size)
-		if n >= 128 {
-			n = (n - 128) * 10
-		}
-		if n > len(text)-at {
-			at = 0
-		}
-		n = min(n, len(text))
-		bodies = append(bodies, text[at:at+n])
-		at += n
-	}
-	return bodies
-}
-
 // FuzzPublishBodies compares messages that are published together with the same ones, published
 // one by one: the same of them must be taken, up to the same error, and come to the same bytes,
 // as they wait to be sent and as they are kept to be sent again, in the same entries.
@@ -60,7 +41,7 @@ func FuzzPublishBodies(f *testing.F) {
 	var bodies [][]byte
 	mutate.Fuzz(f, func(t *testing.T, text, sizes []byte, subEntry, frameMax, known, free, together uint16) {
 		cfg := PublisherConfig{SubEntry: 1 + int(subEntry)%600, Keep: true}
-		bodies = bodiesOf(bodies[:0], text, sizes)
+		bodies = mutate.Bodies(bodies[:0], text, sizes[:min(len(sizes), 1000)])
 		publish := func(most int) (p *Publisher, taken int, err error) {
 			cfg.Window = window.New(window.Config{Messages: 1 + int(free), Bytes: windowBytesMost})
 			p = unsentPublisher(cfg, 100+uint32(frameMax), uint64(known))

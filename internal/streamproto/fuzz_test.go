@@ -287,31 +287,12 @@ func FuzzSubEntries(f *testing.F) {
 	mutate.Fuzz(f, fuzzBatch)
 }
 
-// bodiesOf cuts text into bodies of these sizes, the larger in tens, from the start again where
-// too little is left.
-func bodiesOf(text, sizes []byte) (bodies [][]byte) {
-	at := 0
-	for _, size := range sizes {
-		n := int(size)
-		if n >= 128 {
-			n = (n - 128) * 10
-		}
-		if n > len(text)-at {
-			at = 0
-		}
-		n = min(n, len(text))
-		bodies = append(bodies, text[at:at+n])
-		at += n
-	}
-	return bodies
-}
-
 // FuzzBodies compares bodies that are appended together with the same ones, appended one by one.
 func FuzzBodies(f *testing.F) {
 	f.Add(bytes.Repeat([]byte("Message 1, and so on, "), 20), []byte{0, 1, 7, 8, 9, 14, 15, 16, 17, 127, 153, 154, 255}, uint64(9), uint32(5000))
 	f.Add([]byte("Message 1"), []byte{9, 9, 9, 9, 8}, uint64(1)<<63, uint32(60))
 	mutate.Fuzz(f, func(t *testing.T, text, sizes []byte, id uint64, room uint32) {
-		bodies, most := bodiesOf(text, sizes), int(room%10_000)
+		bodies, most := mutate.Bodies(nil, text, sizes), int(room%10_000)
 		before := []byte("before")
 		entries, n := AppendDataEntries(bytes.Clone(before), id, bodies, most)
 		var want []byte
