@@ -36,10 +36,10 @@ tools:
 fuzz:
 	scripts/fuzz $(FUZZTIME)
 
-# Breaks connections again and again, at every kind of target, and appends a line of JSON
-# for each program to outages.json: what it did, its seed, and what it found.
+# Breaks connections, and brokers of its own, again and again, at every kind of target, and
+# appends a line of JSON for each program to outages.json: its faults, its seed, and what it found.
 soak:
-	scripts/with-brokers go test -race -count=1 -parallel 12 -timeout 0 -run TestOutages ./internal/conformance \
+	scripts/with-brokers go test -race -count=1 -parallel 12 -timeout 0 -run Outages ./internal/conformance \
 		-outages $(DURATION) -outages-record $(CURDIR)/outages.json
 
 bench:

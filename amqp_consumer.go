@@ -339,26 +339,32 @@ func (c *amqpConsumer) settled(ctx context.Context) error {
 }
 
 // flush asks the broker for something harmless: a channel answers its methods in
-// order. While there is no link it waits for one.
+// order. While there is no link, and where that is lost meanwhile, it waits for one.
 func (c *amqpConsumer) flush(ctx context.Context) error {
 	if c.cfg.AutoAck {
 		return nil
 	}
-	link := c.current()
-	for link.ch.Stale() != nil && c.life.Err() == nil {
+	for {
+		link := c.current()
+		err := link.flush(ctx)
+		switch {
+		case err == nil:
+			return nil
+		case link.ch.Stale() == nil || c.life.Err() != nil:
+			return toPublic(err)
+		}
 		if err := c.waitForLink(ctx, link); err != nil {
 			return err
 		}
-		link = c.current()
 	}
-	if err := link.ch.Stale(); err != nil {
-		return toPublic(err)
+}
+
+func (l *consumeLink) flush(ctx context.Context) error {
+	if err := l.ch.Stale(); err != nil {
+		return err
 	}
-	defer link.inbox.Relax()()
-	if err := link.ch.Qos(ctx, uint16(c.cfg.Prefetch)); err != nil {
-		return toPublic(err)
-	}
-	return nil
+	defer l.inbox.Relax()()
+	return l.ch.Qos(ctx, uint16(l.cfg.Prefetch))
 }
 
 func (c *amqpConsumer) close(ctx context.Context) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -23,7 +24,8 @@ type Recovery struct {
 
 	// Pause is the time after the first attempt that fails; each further pause is twice as
 	// long as the one before, up to MaxPause. The first attempt comes at once, unless the
-	// connection had lived for less than a second. Each pause is
+	// connection had lived for less than a second. Once a broker listens that did not before,
+	// the pauses begin anew: it needs a moment more until it serves. Each pause is
 	// shortened by a random part, up to half, so that clients do not all come back at the
 	// same instant. Default 50 ms, and at most 500 ms.
 	Pause, MaxPause time.Duration
@@ -148,6 +150,7 @@ func (r *recoverer) run(ctx context.Context, o *outage, open func(ctx context.Co
 			return err
 		}
 	}
+	listens := true
 	for {
 		resent, err := open(limited)
 		if err == nil {
@@ -161,10 +164,21 @@ func (r *recoverer) run(ctx context.Context, o *outage, open func(ctx context.Co
 		if !cut && !Temporary(err) {
 			return r.giveUp(o, fmt.Errorf("%w; before that the connection was lost (%w)", reason{err}, reason{o.why}))
 		}
+		before := listens
+		if listens = !unreached(err); listens && !before {
+			r.longest = r.client.cfg.Recovery.Pause
+		}
 		if err := r.pause(limited, o); err != nil {
 			return err
 		}
 	}
+}
+
+// unreached reports whether an attempt failed because nobody listens, at one of the URLs at
+// least.
+func unreached(err error) bool {
+	failed, ok := errors.AsType[*net.OpError](err)
+	return ok && failed.Op == "dial"
 }
 
 // pause waits before the next attempt, and says why there is none where it must not wait.

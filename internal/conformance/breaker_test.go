@@ -65,6 +65,13 @@ func (b *breaker) fault(random *rand.Rand) {
 	}
 }
 
+// count counts a fault that others have made.
+func (b *breaker) count(kind string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.faults[kind]++
+}
+
 // cut cuts every connection.
 func (b *breaker) cut() {
 	b.mu.Lock()

@@ -1,13 +1,16 @@
 package conformance
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"flag"
 	"math/rand/v2"
 	"os"
+	"runtime/pprof"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,22 +18,23 @@ import (
 	"github.com/thumpmq/thump"
 )
 
-// Random outages: a publisher and consumers at work while their connections break again
-// and again. Afterwards
+// Random outages: a publisher and a consumer at work while their connections break again
+// and again, or (TestBrokerOutages) their broker. Afterwards
 //
 //   - each message that was accepted has one outcome, and it is Confirmed;
 //   - what was confirmed is there;
 //   - what is there twice was sent again, and its outcome says so; a stream's publisher
 //     with a Name has none of those;
 //   - what came twice was handed out before, or is there twice;
-//   - a stream's consumer without a Name has had every message once.
+//   - a stream's consumer without a Name has had every message once;
+//   - no goroutine is left.
 //
 // To run one longer: go test ./internal/conformance -run TestOutages -outages 10m
 
 var (
-	outagesFor  = flag.Duration("outages", 0, "how long TestOutages runs on each broker and target kind; 0: one program each")
-	outagesSeed = flag.Uint64("outage", 0, "the one program that TestOutages runs; 0: new ones")
-	outagesFile = flag.String("outages-record", "", "append a line of JSON for each program of TestOutages to this file")
+	outagesFor  = flag.Duration("outages", 0, "how long TestOutages runs on each broker and target kind, and TestBrokerOutages on each broker; 0: one program each")
+	outagesSeed = flag.Uint64("outage", 0, "the one program that TestOutages or TestBrokerOutages runs; 0: new ones")
+	outagesFile = flag.String("outages-record", "", "append a line of JSON for each program of TestOutages and TestBrokerOutages to this file")
 )
 
 func TestOutages(t *testing.T) {
@@ -48,62 +52,112 @@ type outages struct {
 	breaker *breaker
 	client  *thump.Client
 
+	over                  chan struct{} // closed when nothing more is to be published
+	publishing, consuming sync.WaitGroup
+
 	mu       sync.Mutex
 	events   map[thump.EventKind]int
 	resent   int
 	outcomes [][]thump.Outcome // by number
 	came     []int             // times that it came without being redelivered, by number
+	life     []int             // the broker's life in which it came last, by number
+	lives    int               // how often the broker was killed
 	handled  int               // messages that have come
 	complete bool              // nothing more is published
 }
 
 func newOutages(r *rig, seed uint64) *outages {
-	o := &outages{rig: r, seed: seed, random: rand.New(rand.NewPCG(seed, 10)), place: r.place(), breaker: newBreaker(), events: map[thump.EventKind]int{}}
+	o := &outages{
+		rig: r, seed: seed, random: rand.New(rand.NewPCG(seed, 10)), place: r.patientPlace(), breaker: newBreaker(),
+		over: make(chan struct{}), events: map[thump.EventKind]int{},
+	}
 	if r.engine.can&offsets != 0 && seed%2 == 0 {
 		o.name = "publisher"
 	}
-	cfg := r.config()
-	cfg.DialContext, cfg.Heartbeat = o.breaker.DialContext, time.Second
-	cfg.OnEvent = func(e thump.Event) {
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		o.events[e.Kind]++
-		o.resent += e.Resent
-		if e.Kind == thump.GaveUp {
-			r.Errorf("seed %d: %s gave up: %v", seed, e.Of, e.Err)
-		}
-	}
-	o.client = r.dial(cfg)
 	return o
 }
 
 func (o *outages) run() {
-	if o.engine.kind == thump.Quorum {
-		time.Sleep(2 * time.Second) // one that is younger may lose what it has confirmed
-	}
-	over := make(chan struct{})
-	p, c := o.publisher(), o.consumer() // before anything breaks
-	var publishing, consuming sync.WaitGroup
-	publishing.Go(func() { o.publish(p, over) })
-	consuming.Go(func() { o.consume(c) })
+	o.matures()
+	o.begin()
 	for range 3 + o.random.IntN(3) {
 		time.Sleep(time.Duration(50+o.random.IntN(400)) * time.Millisecond)
 		o.breaker.fault(o.random)
 	}
 	o.breaker.cut() // the others may have met the client's own connection alone
 	time.Sleep(100 * time.Millisecond)
-	close(over)
-	publishing.Wait()
-	o.mu.Lock()
-	o.complete = true
-	o.mu.Unlock()
-	consuming.Wait()
-	twice := o.check()
-	o.Logf("seed %d: %d messages, faults %v, events %v, %d sent again, %d came twice", o.seed, len(o.outcomes), o.breaker.faults, o.events, o.resent, twice)
-	o.record(twice)
+	o.end()
 	if o.Failed() {
 		o.Logf("to run it again: go test ./internal/conformance -run 'TestOutages/rabbitmq-%s/%s' -outage %d", o.broker.Name, o.engine.name, o.seed)
 	}
+}
+
+// matures waits until a quorum queue is so old that it keeps what it has confirmed.
+func (o *outages) matures() {
+	if o.engine.kind == thump.Quorum {
+		time.Sleep(2 * time.Second)
+	}
+}
+
+// begin begins to publish and to consume.
+func (o *outages) begin() {
+	o.labelled(func() {
+		cfg := o.config()
+		cfg.DialContext, cfg.Heartbeat, cfg.OnEvent = o.breaker.DialContext, time.Second, o.happened
+		o.client = o.dial(cfg)
+		p, c := o.publisher(), o.consumer() // before anything breaks
+		o.publishing.Go(func() { o.publish(p) })
+		o.consuming.Go(func() { o.consume(c) })
+		o.Cleanup(func() { // where the test has ended before its time
+			o.publishing.Wait()
+			o.consuming.Wait()
+		})
+	})
+}
+
+func (o *outages) happened(e thump.Event) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.events[e.Kind]++
+	o.resent += e.Resent
+	if e.Kind == thump.GaveUp {
+		o.Errorf("seed %d: %s gave up: %v", o.seed, e.Of, e.Err)
+	}
+}
+
+// end ends it and says what has become of the messages.
+func (o *outages) end() {
+	close(o.over)
+	o.publishing.Wait()
+	o.mu.Lock()
+	o.complete = true
+	o.mu.Unlock()
+	o.consuming.Wait()
+	twice := o.check()
+	o.labelled(func() { _ = o.client.Close(o.Context()) })
+	o.noneLeft()
+	o.Logf("seed %d: %s: %d messages, faults %v, events %v, %d sent again, %d came twice", o.seed, o.engine.name, len(o.outcomes), o.breaker.faults, o.events, o.resent, twice)
+	o.record(twice)
+}
+
+// labelled runs f; it and every goroutine that it begins bear the name of the program.
+func (o *outages) labelled(f func()) {
+	pprof.Do(o.T.Context(), pprof.Labels("program", o.label()), func(context.Context) { f() })
+}
+
+func (o *outages) label() string { return o.Name() + " " + o.engine.name }
+
+// noneLeft expects every goroutine of the program to end.
+func (o *outages) noneLeft() {
+	var all bytes.Buffer
+	for start := time.Now(); time.Since(start) < 10*time.Second; time.Sleep(20 * time.Millisecond) {
+		all.Reset()
+		o.noError(pprof.Lookup("goroutine").WriteTo(&all, 1))
+		if !strings.Contains(all.String(), strconv.Quote(o.label())) {
+			return
+		}
+	}
+	o.Errorf("seed %d: goroutines of %q are left:\n%s", o.seed, o.label(), &all)
 }
 
 func (o *outages) publisher() *thump.Publisher {
@@ -129,12 +183,12 @@ func (o *outages) consumer() *thump.Consumer {
 	return c
 }
 
-// publish publishes until over is closed, and then waits for every outcome.
-func (o *outages) publish(p *thump.Publisher, over <-chan struct{}) {
+// publish publishes until it is over, and then waits for every outcome.
+func (o *outages) publish(p *thump.Publisher) {
 	random := rand.New(rand.NewPCG(o.seed, 11))
 	for {
 		select {
-		case <-over:
+		case <-o.over:
 			if err := p.Close(o.Context()); err != nil {
 				o.Errorf("seed %d: closing the publisher: %v", o.seed, err)
 			}
@@ -158,7 +212,7 @@ func (o *outages) messages(n int) []thump.Message {
 	for i := range msgs {
 		number := len(o.outcomes)
 		msgs[i] = thump.Message{Ref: uint64(number), Body: strconv.AppendInt(nil, int64(number), 10), RoutingKey: o.routingKey(number)}
-		o.outcomes, o.came = append(o.outcomes, nil), append(o.came, 0)
+		o.outcomes, o.came, o.life = append(o.outcomes, nil), append(o.came, 0), append(o.life, 0)
 	}
 	return msgs
 }
@@ -171,11 +225,11 @@ func (o *outages) told(list []thump.Outcome) {
 	}
 }
 
-// consume receives and acks until everything that was published has come.
+// consume receives and acks until everything that was published has come, or nothing more does.
 func (o *outages) consume(c *thump.Consumer) {
 	next := map[string]uint64{} // by stream, the offset that has not come
-	for o.waits() && o.Context().Err() == nil {
-		ctx, cancel := context.WithTimeout(o.Context(), 200*time.Millisecond)
+	for last := time.Now(); o.waits() && time.Since(last) < 2*patience; {
+		ctx, cancel := context.WithTimeout(o.T.Context(), 200*time.Millisecond)
 		batch, err := c.Receive(ctx)
 		cancel()
 		if errors.Is(err, context.DeadlineExceeded) {
@@ -185,6 +239,7 @@ func (o *outages) consume(c *thump.Consumer) {
 			o.Errorf("seed %d: receiving: %v", o.seed, err)
 			return
 		}
+		last = time.Now()
 		o.arrived(batch, next, o.named)
 		if err := batch.Ack(); err != nil && !errors.Is(err, thump.ErrStale) {
 			o.Errorf("seed %d: acking: %v", o.seed, err)
@@ -203,7 +258,8 @@ func (o *outages) waits() bool {
 }
 
 // arrived notes what has come. In a stream the offsets rise, but for what a named consumer
-// gets again because it was not acked. They have gaps: a stored offset takes one.
+// gets again because it was not acked. They have gaps: a stored offset takes one. A queue
+// marks what it delivers again, unless it was killed meanwhile.
 func (o *outages) arrived(b *thump.Batch, next map[string]uint64, named bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -227,9 +283,10 @@ func (o *outages) arrived(b *thump.Batch, next map[string]uint64, named bool) {
 		if o.came[n] == 0 {
 			o.handled++
 		}
-		if !d.Redelivered || o.came[n] == 0 {
+		if o.came[n] == 0 || !d.Redelivered && (o.life[n] == o.lives || o.engine.streams()) {
 			o.came[n]++
 		}
+		o.life[n] = o.lives
 	}
 }
 

@@ -36,27 +36,31 @@ func TestPrograms(t *testing.T) {
 	eachSeed(t, *programsFor, *programsSeed, func(r *rig, seed uint64) { newProgram(r, seed).run() })
 }
 
-// eachSeed runs random programs on each broker and engine, one at a time: new ones for so
-// long, one at least, or the one of that seed alone where it is not 0.
+// eachSeed runs random programs on each broker and engine, one at a time: see seeds.
 func eachSeed(t *testing.T, long time.Duration, one uint64, run func(r *rig, seed uint64)) {
 	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
 		t.Parallel()
 		for _, e := range engines() {
 			t.Run(e.name, func(t *testing.T) {
 				t.Parallel()
-				for until := time.Now().Add(long); ; {
-					seed := one
-					if seed == 0 {
-						seed = 1 + rand.Uint64N(1<<32)
-					}
-					if !t.Run(fmt.Sprint("seed-", seed), func(t *testing.T) { run(newRig(t, b, e), seed) }) ||
-						one != 0 || time.Now().After(until) {
-						return
-					}
-				}
+				seeds(t, long, one, func(t *testing.T, seed uint64) { run(newRig(t, b, e), seed) })
 			})
 		}
 	})
+}
+
+// seeds runs random programs one at a time: new ones for so long, one at least, or the one of
+// that seed alone where it is not 0.
+func seeds(t *testing.T, long time.Duration, one uint64, run func(t *testing.T, seed uint64)) {
+	for until := time.Now().Add(long); ; {
+		seed := one
+		if seed == 0 {
+			seed = 1 + rand.Uint64N(1<<32)
+		}
+		if !t.Run(fmt.Sprint("seed-", seed), func(t *testing.T) { run(t, seed) }) || one != 0 || time.Now().After(until) {
+			return
+		}
+	}
 }
 
 // program is one random program. Message number n has the body "n" and the Ref n.
@@ -79,15 +83,7 @@ type programMessage struct {
 }
 
 func newProgram(r *rig, seed uint64) *program {
-	p := &program{rig: r, seed: seed, messages: map[uint64]*programMessage{}}
-	if r.engine.kind == thump.Quorum && r.atLeast("4.0") {
-		// A program may give a message back more often than the 20 times after which
-		// RabbitMQ 4 drops it.
-		p.place = r.declare(thump.QueueSpec{Name: unique("queue"), Kind: thump.Quorum, DeliveryLimit: -1})
-	} else {
-		p.place = r.place()
-	}
-	return p
+	return &program{rig: r, seed: seed, place: r.patientPlace(), messages: map[uint64]*programMessage{}}
 }
 
 // random is the choices of one goroutine of the program.

@@ -38,17 +38,7 @@ func benchmarkBackAtSpeed(b *testing.B, node brokertest.Broker, kind string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(b.Context())
-	var publishing sync.WaitGroup
-	publishing.Go(func() {
-		msgs := make([]thump.Message, 100)
-		for i := range msgs {
-			msgs[i].Body = benchBody
-		}
-		for ctx.Err() == nil {
-			_, _ = p.Publish(ctx, msgs...) // the outage ends no publishing, and cancel does
-		}
-	})
+	stop := keepPublishing(b, p)
 	var took []time.Duration
 	for b.Loop() {
 		time.Sleep(500 * time.Millisecond)
@@ -61,15 +51,33 @@ func benchmarkBackAtSpeed(b *testing.B, node brokertest.Broker, kind string) {
 		}
 		took = append(took, time.Since(back))
 	}
-	cancel()
-	publishing.Wait()
-	if err := p.Close(b.Context()); err != nil {
-		b.Error(err)
-	}
+	stop()
 	slices.Sort(took)
 	b.ReportMetric(took[len(took)/2].Seconds()*1000, "ms-median")
 	b.ReportMetric(took[len(took)-1].Seconds()*1000, "ms-most")
 	_ = client.Close(b.Context())
+}
+
+// keepPublishing publishes as fast as p takes it, until stop, which closes p.
+func keepPublishing(b *testing.B, p *thump.Publisher) (stop func()) {
+	ctx, cancel := context.WithCancel(b.Context())
+	var publishing sync.WaitGroup
+	publishing.Go(func() {
+		msgs := make([]thump.Message, 100)
+		for i := range msgs {
+			msgs[i].Body = benchBody
+		}
+		for ctx.Err() == nil {
+			_, _ = p.Publish(ctx, msgs...) // an outage ends no publishing, and cancel does
+		}
+	})
+	return func() {
+		cancel()
+		publishing.Wait()
+		if err := p.Close(b.Context()); err != nil {
+			b.Error(err)
+		}
+	}
 }
 
 // confirmedWithin is how many messages are confirmed in that time.

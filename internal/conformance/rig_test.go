@@ -97,6 +97,16 @@ func (r *rig) place() string {
 	}
 }
 
+// patientPlace is a place that drops no message, however often it is given back: RabbitMQ 4
+// does after 20 times where it is in a quorum queue.
+func (r *rig) patientPlace() string {
+	r.Helper()
+	if r.engine.kind == thump.Quorum && r.atLeast("4.0") {
+		return r.declare(thump.QueueSpec{Name: unique("queue"), Kind: thump.Quorum, DeliveryLimit: -1})
+	}
+	return r.place()
+}
+
 // queue makes a queue of the engine's kind.
 func (r *rig) queue(arguments ...thump.Field) string {
 	r.Helper()

@@ -34,7 +34,7 @@ func (a *attempts) DialContext(ctx context.Context, network, address string) (ne
 	refusing := a.refusing
 	a.mu.Unlock()
 	if refusing {
-		return nil, errors.New("nobody is at home")
+		return nil, &net.OpError{Op: "dial", Net: network, Err: errors.New("nobody is at home")}
 	}
 	return a.dial(ctx, network, address)
 }
@@ -138,6 +138,39 @@ func TestFaultBackoff(t *testing.T) {
 		}
 		if got := events.kinds(); got != "disconnected recovered" {
 			t.Errorf("events: %s", got)
+		}
+	})
+}
+
+// TestFaultBackoffAnew: once a broker that nobody could reach listens again, the pauses begin
+// anew, because it serves after another moment.
+func TestFaultBackoffAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := make(chan struct{})
+		starting := func(*fakebroker.Session) {} // it closes the connection
+		b := fakebroker.Pipe(t, 64<<10, serveAMQP, hangUp(now), starting, starting, starting, serveAMQP)
+		a := &attempts{dial: b.DialContext}
+		client, p := dialPublisher(t, thump.Config{URLs: []string{b.URL()}, DialContext: a.DialContext}, thump.PublisherConfig{To: thump.Queue("q")})
+		a.refuse(true)
+		close(now)
+		time.Sleep(time.Minute)
+		a.refuse(false)
+		start := time.Now()
+		if err := p.Send(t.Context(), thump.Message{Body: []byte("m")}); err != nil {
+			t.Error(err)
+		}
+		tries := a.since(start)
+		if len(tries) != 4 {
+			t.Fatalf("attempts %v, expected 4", tries)
+		}
+		for i := range tries[1:] {
+			longest := 50 * time.Millisecond << i
+			if pause := tries[i+1] - tries[i]; pause < longest/2-time.Millisecond || pause > longest+time.Millisecond {
+				t.Errorf("pause %d is %v, expected up to %v and at least half of that", i, pause, longest)
+			}
+		}
+		if err := client.Close(t.Context()); err != nil {
+			t.Error(err)
 		}
 	})
 }
@@ -557,6 +590,45 @@ func TestFaultResendNeverOnce(t *testing.T) {
 		}
 		if n := p.Counts(); n.Resent != 0 || n.InFlight != 0 || n.Unknown == 0 || n.Published != 8 {
 			t.Errorf("%+v", n)
+		}
+	})
+}
+
+// TestFaultLostWhileFlushing: a consumer that loses its connection during a Flush flushes on
+// the next one.
+func TestFaultLostWhileFlushing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		flushing := func(s *fakebroker.Session) {
+			s.Login()
+			s.OpenConsumer()
+			faultDeliver(s, 1, 1)
+			fakebroker.Expect[*amqpproto.BasicAck](s)
+			fakebroker.Expect[*amqpproto.BasicQos](s) // and it hangs up
+		}
+		b := fakebroker.Pipe(t, 64<<10, serveAMQP, flushing, serveAMQP)
+		client, err := thump.Dial(t.Context(), thump.Config{URLs: []string{b.URL()}, DialContext: b.DialContext})
+		if err != nil {
+			t.Fatal(err)
+		}
+		con, err := client.Consumer(t.Context(), thump.ConsumerConfig{From: thump.Queue("q")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		batch, err := con.Receive(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := batch.Ack(); err != nil {
+			t.Error(err)
+		}
+		if err := con.Flush(t.Context()); err != nil {
+			t.Error("flush:", err)
+		}
+		if got := con.Stats().Reconnects; got != 1 {
+			t.Errorf("it has come back %d times, expected once", got)
+		}
+		if err := client.Close(t.Context()); err != nil {
+			t.Error(err)
 		}
 	})
 }

@@ -1,0 +1,165 @@
+package conformance
+
+import (
+	"math/rand/v2"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/internal/broker"
+)
+
+// TestBrokerOutages has the programs of TestOutages at work over every kind of target at once,
+// on a node of their own. It is killed and started again, stopped and let go on, raises an alarm
+// and lifts it, and closes connections, in a random order; connections break meanwhile.
+func TestBrokerOutages(t *testing.T) {
+	t.Parallel()
+	eachPrivate(t, broker.Options{}, func(r *rig, node *broker.Node) {
+		seeds(r.T, *outagesFor, *outagesSeed, func(t *testing.T, seed uint64) {
+			s := &storm{T: t, node: node, seed: seed, random: rand.New(rand.NewPCG(seed, 12))}
+			for i, e := range engines() {
+				s.programs = append(s.programs, newOutages(newRig(t, r.broker, e), seed+uint64(i)))
+			}
+			s.run()
+			node = s.node
+		})
+	})
+}
+
+// storm is random faults of one broker.
+type storm struct {
+	*testing.T
+	node     *broker.Node
+	seed     uint64
+	random   *rand.Rand
+	programs []*outages
+}
+
+func (s *storm) run() {
+	time.Sleep(2 * time.Second) // what is younger may not survive a kill
+	for _, o := range s.programs {
+		o.begin()
+	}
+	faults := map[string]func(){
+		"killed": s.kill, "stopped": s.stop, "closed": s.closeConnections,
+		"memory alarm": func() { s.alarm("memory") }, "disk alarm": func() { s.alarm("disk") },
+	}
+	kinds := []string{"killed", "stopped", "closed", "memory alarm"}
+	more := []string{"killed", "killed", "killed", "disk alarm", "stopped"}
+	for range s.random.IntN(3) {
+		kinds = append(kinds, more[s.random.IntN(len(more))])
+	}
+	s.random.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
+	for _, kind := range kinds {
+		time.Sleep(s.upTo(time.Second))
+		s.programs[s.random.IntN(len(s.programs))].breaker.fault(s.random)
+		time.Sleep(s.upTo(500 * time.Millisecond))
+		faults[kind]()
+		for _, o := range s.programs {
+			o.breaker.count(kind)
+		}
+	}
+	time.Sleep(s.upTo(time.Second))
+	resent := 0
+	for _, o := range s.programs {
+		o.end()
+		resent += o.resent
+	}
+	if resent == 0 {
+		s.Errorf("seed %d: nothing was sent again", s.seed)
+	}
+	if s.Failed() {
+		s.Logf("to run it again: go test ./internal/conformance -run 'TestBrokerOutages/rabbitmq-%s' -outage %d", s.programs[0].broker.Name, s.seed)
+	}
+}
+
+func (s *storm) upTo(most time.Duration) time.Duration {
+	return time.Duration(s.random.Int64N(int64(most)))
+}
+
+// events is how many of that kind the programs have had.
+func (s *storm) events(kind thump.EventKind) (n int) {
+	for _, o := range s.programs {
+		o.mu.Lock()
+		n += o.events[kind]
+		o.mu.Unlock()
+	}
+	return n
+}
+
+// await waits until the programs have had more events of that kind than before.
+func (s *storm) await(kind thump.EventKind, before int) {
+	s.Helper()
+	for start := time.Now(); s.events(kind) <= before; time.Sleep(10 * time.Millisecond) {
+		if time.Since(start) > patience {
+			s.Fatalf("seed %d: no program has had the event %q", s.seed, kind)
+		}
+	}
+}
+
+// kill kills the node, which may have stopped before, so that much is in flight, and starts it
+// again.
+func (s *storm) kill() {
+	if s.random.IntN(2) == 0 {
+		s.noError(s.node.Pause(s.Context()))
+		time.Sleep(s.upTo(500 * time.Millisecond))
+	}
+	before := s.events(thump.Disconnected)
+	s.noError(s.node.Kill())
+	s.await(thump.Disconnected, before)
+	time.Sleep(s.upTo(2 * time.Second))
+	for _, o := range s.programs {
+		o.mu.Lock()
+		o.lives++
+		o.mu.Unlock()
+	}
+	again := s.programs[0].broker.Restart(s.T, s.node, broker.Options{})
+	if again.URL != s.node.URL || again.StreamURL != s.node.StreamURL {
+		s.Fatal("a process has taken a port of the broker meanwhile")
+	}
+	s.node = again
+}
+
+// stop stops the node, for a moment or until the heartbeat has found out, and lets it go on.
+func (s *storm) stop() {
+	before := s.events(thump.Disconnected)
+	s.noError(s.node.Pause(s.Context()))
+	if s.random.IntN(2) == 0 {
+		s.await(thump.Disconnected, before)
+	}
+	time.Sleep(s.upTo(time.Second))
+	s.noError(s.node.Resume(s.Context()))
+}
+
+// alarm has the node block those who publish, as it does when its memory or disk is full.
+func (s *storm) alarm(resource string) {
+	eval := func(expression string) {
+		if output, err := s.node.Ctl(s.Context(), "eval", expression); err != nil {
+			s.Fatalf("rabbitmqctl eval %s: %v: %s", expression, err, output)
+		}
+	}
+	before := s.events(thump.Blocked)
+	eval("rabbit_alarm:set_alarm({{resource_limit, " + resource + ", node()}, []}).")
+	s.await(thump.Blocked, before)
+	time.Sleep(s.upTo(time.Second))
+	eval("rabbit_alarm:clear_alarm({resource_limit, " + resource + ", node()}).")
+}
+
+// closeConnections closes all connections, as an operator can.
+func (s *storm) closeConnections() {
+	u, err := url.Parse(s.node.URL)
+	s.noError(err)
+	before := s.events(thump.Disconnected)
+	for start := time.Now(); s.events(thump.Disconnected) == before && time.Since(start) < patience; time.Sleep(100 * time.Millisecond) {
+		s.programs[0].manage("DELETE", "connections/username/"+u.User.Username(), nil) // it lists a new one only after a moment
+	}
+	s.await(thump.Disconnected, before)
+}
+
+func (s *storm) noError(err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatalf("seed %d: %v", s.seed, err)
+	}
+}
