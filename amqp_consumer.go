@@ -304,8 +304,8 @@ func (c *amqpConsumer) halt() {
 
 func (c *amqpConsumer) drain() { c.current().inbox.Drain() }
 
-// stop cancels the consumer. That gives nothing back that has come.
-func (c *amqpConsumer) stop(ctx context.Context) error {
+// stop cancels the consumer. That alone gives nothing back that has come.
+func (c *amqpConsumer) stop(ctx context.Context, release bool) error {
 	link := c.current()
 	if link.ch.Stale() != nil {
 		return nil // the broker has ended it, and taken everything back
@@ -313,12 +313,32 @@ func (c *amqpConsumer) stop(ctx context.Context) error {
 	if ctx.Err() != nil { // a Close that drops the connection says nothing before
 		return ctx.Err()
 	}
-	err := link.ch.Cancel(ctx, link.inbox)
-	if err == nil && !c.cfg.AutoAck {
-		err = link.ch.GiveBack(link.inbox)
-	}
-	if err != nil {
+	if err := link.ch.Cancel(ctx, link.inbox); err != nil {
 		return toPublic(err)
+	}
+	return link.giveBack(release)
+}
+
+func (c *amqpConsumer) release() error { return c.current().giveBack(true) }
+
+// giveBack gives back what has come and was not taken; with all, what was handed out and is
+// not settled, too.
+func (l *consumeLink) giveBack(all bool) error {
+	if l.cfg.AutoAck || l.ch.Stale() != nil {
+		return nil // it has none, or the broker has taken them back
+	}
+	u := &l.unsettled
+	u.mu.Lock() // nothing is settled meanwhile
+	defer u.mu.Unlock()
+	held := len(u.batches) > 0
+	if !l.inbox.Untaken() && !(all && held) {
+		return nil
+	}
+	if err := l.ch.GiveBack(l.inbox, all || !held); err != nil {
+		return toPublic(err)
+	}
+	if all {
+		u.released()
 	}
 	return nil
 }

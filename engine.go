@@ -53,8 +53,10 @@ type consumeEngine interface {
 	// room is dropped, instead of holding up the broker's answers.
 	drain()
 	// stop, after halt, makes the broker send no more, and gives back what was not
-	// taken.
-	stop(ctx context.Context) error
+	// taken; with release, also what was handed out and is not settled.
+	stop(ctx context.Context, release bool) error
+	// release, after stop, gives back what was handed out and is not settled.
+	release() error
 	// settled waits, after stop, until what was handed out is settled.
 	settled(ctx context.Context) error
 	// flush makes sure that the broker has read what was settled.

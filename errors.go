@@ -47,6 +47,9 @@ var ErrAutoAck = errors.New("the consumer has AutoAck: the broker has forgotten 
 // errStreamKeeps is the error of Reject and Requeue for a stream's delivery.
 var errStreamKeeps = errors.New("a stream keeps its messages: they can't be rejected or requeued, only acked or released")
 
+// errNothingBack is the error of ReleaseAll for a stream.
+var errNothingBack = errors.New("a stream keeps its messages: there is nothing to give back, and Close ends the reading")
+
 // errNoConsumer is the error of a Consumer that is a zero value.
 var errNoConsumer = errors.New("thump: the Consumer was not made by Client.Consumer")
 

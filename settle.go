@@ -253,6 +253,16 @@ func (u *unsettled) tell(how settlement, multiple bool, tag uint64) error {
 	return u.send(how, multiple, u.tags...)
 }
 
+// released notes that all that is open was given back. u.mu is held.
+func (u *unsettled) released() {
+	for _, h := range u.batches {
+		h.settle(h.open)
+		h.open, h.whole = 0, true
+	}
+	u.batches = nil
+	u.removed()
+}
+
 // explain says what could not be settled.
 func (u *unsettled) explain(err error) error {
 	return fmt.Errorf("thump: settling deliveries of %s: %w", u.of, err)

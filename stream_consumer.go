@@ -392,7 +392,7 @@ func (s *streamConsumer) drain() {}
 // stop ends the subscriptions, all at the same time. A group's next consumer begins at once, so there what
 // was handed out is waited for and stored first; with ManualStore only the caller
 // knows when that is.
-func (s *streamConsumer) stop(ctx context.Context) error {
+func (s *streamConsumer) stop(ctx context.Context, _ bool) error {
 	if s.cfg.Stream.SingleActive {
 		if s.cfg.Stream.ManualStore {
 			return nil
@@ -413,6 +413,9 @@ func (s *streamConsumer) stop(ctx context.Context) error {
 	}
 	return allAtOnce(leaving)
 }
+
+// release is asked of no stream: ReleaseAll refuses it.
+func (s *streamConsumer) release() error { return errNothingBack }
 
 // settled waits for what can be settled: not for a stream whose connection or
 // subscription is gone. One that is coming back is, or has given that up, in a moment.

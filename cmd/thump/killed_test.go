@@ -19,14 +19,7 @@ const envKills = "THUMP_TEST_KILLS"
 // and no folder is left 10 s later, or the next command removes them and says so.
 func TestKilledRunLeavesNothing(t *testing.T) {
 	t.Parallel()
-	kills, seed := 8, uint64(time.Now().UnixNano())
-	if text := os.Getenv(envKills); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			t.Fatalf("%s: %v", envKills, err)
-		}
-		kills = n
-	}
+	kills, seed := numberFrom(t, envKills, 8), uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	var starting, served, byNext int

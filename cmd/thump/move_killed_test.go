@@ -17,30 +17,41 @@ import (
 	"github.com/thumpmq/thump/internal/move"
 )
 
-// TestKilledMove kills a move with a journal at random instants, and starts it again until
-// it is through. Nothing is lost, and each message that is at the target twice was named.
-// envKills is how often.
+// envMoved is how many messages TestKilledMove moves; 10,000 for each kill if it is not set.
+const envMoved = "THUMP_TEST_MOVED"
+
+// TestKilledMove kills a move at random instants, and starts it again until it is through.
+// Nothing is lost. With a journal each message that is at the target twice was named, and in a
+// stream none is. envKills is how often.
 func TestKilledMove(t *testing.T) {
 	t.Parallel()
 	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
-		for _, target := range []string{"quorum", "stream"} {
-			t.Run(target, func(t *testing.T) { testKilledMove(t, b, target) })
-		}
+		t.Run("quorum", func(t *testing.T) { testKilledMove(t, b, "quorum", true) })
+		t.Run("stream", func(t *testing.T) { testKilledMove(t, b, "stream", true) })
+		t.Run("without-journal", func(t *testing.T) { testKilledMove(t, b, "quorum", false) })
 	})
 }
 
-func testKilledMove(t *testing.T, b brokertest.Broker, kind string) {
-	kills, seed := 2, uint64(time.Now().UnixNano())
-	if text := os.Getenv(envKills); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			t.Fatalf("%s: %v", envKills, err)
-		}
-		kills = n
+// numberFrom is a number from the environment.
+func numberFrom(t *testing.T, name string, otherwise int) int {
+	t.Helper()
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise
 	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	return n
+}
+
+func testKilledMove(t *testing.T, b brokertest.Broker, kind string, journaled bool) {
+	kills, seed := numberFrom(t, envKills, 2), uint64(time.Now().UnixNano())
+	messages := numberFrom(t, envMoved, 10_000*kills)
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
-	messages := 10_000 * kills
+	apart := time.Duration(messages/kills) * 100 * time.Microsecond // at most, between two kills
 	ctx := t.Context()
 	client, err := thump.Dial(ctx, thump.Config{URLs: []string{b.URL, b.StreamURL}})
 	if err != nil {
@@ -68,16 +79,22 @@ func testKilledMove(t *testing.T, b brokertest.Broker, kind string) {
 	publishNumbered(t, client, from, messages)
 
 	journal := filepath.Join(t.TempDir(), "journal")
-	args := []string{"move", from, to, "--stream-url", b.StreamURL, "--url", b.URL, "--journal", journal}
+	args := []string{"move", from, to, "--stream-url", b.StreamURL, "--url", b.URL}
+	if journaled {
+		args = append(args, "--journal", journal)
+	}
 	done := false
 	for i := 0; i < kills && !done; i++ {
 		p := start(t, b.URL, args...)
 		p.await("Moving from")
-		time.Sleep(time.Duration(random.Int64N(int64(time.Second))))
+		time.Sleep(time.Duration(random.Int64N(int64(apart))))
 		if err := p.cmd.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
 		done = p.wait() == exitOK
+		if done {
+			t.Logf("it was through before kill %d", i+1)
+		}
 	}
 	if !done {
 		p := start(t, b.URL, args...)
@@ -86,7 +103,12 @@ func testKilledMove(t *testing.T, b brokertest.Broker, kind string) {
 		}
 		t.Logf("%s", &p.stdout)
 	}
-	checkDoubles(t, numbersIn(t, client, to, kind, messages), namedIn(t, journal), kind)
+	times := numbersIn(t, client, to, kind, messages)
+	if !journaled {
+		checkNoneLost(t, times)
+		return
+	}
+	checkDoubles(t, times, namedIn(t, journal), kind)
 }
 
 // publishNumbered publishes messages with the ids 0, 1, 2 and so on.
@@ -184,5 +206,22 @@ func checkDoubles(t *testing.T, times []int, named map[string]bool, kind string)
 	}
 	if kind == "stream" && doubled+len(named) > 0 {
 		t.Errorf("the stream has %d messages twice, and %d were named", doubled, len(named))
+	}
+}
+
+func checkNoneLost(t *testing.T, times []int) {
+	t.Helper()
+	lost, doubled := 0, 0
+	for _, n := range times {
+		switch {
+		case n == 0:
+			lost++
+		case n > 1:
+			doubled++
+		}
+	}
+	t.Logf("of %d messages %d are lost, and %d doubled", len(times), lost, doubled)
+	if lost > 0 {
+		t.Errorf("%d messages are lost", lost)
 	}
 }

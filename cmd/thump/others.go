@@ -46,7 +46,6 @@ func (cfg *config) selection(ctx context.Context, client *thump.Client, u *ui) (
 	if err != nil {
 		return nil, err
 	}
-	s.Drop = d.Kind == thump.Classic
 	if err := checkStays(ctx, client, cfg.name); err != nil {
 		return nil, err
 	}

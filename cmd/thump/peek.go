@@ -160,7 +160,7 @@ func (p *peeker) queue(ctx context.Context, client *thump.Client, d dump.Definit
 		most = 0 // what is not shown does not count
 	}
 	_, err := dump.Browse(ctx, client, dump.Browsing{
-		Queue: d.Name, Kind: d.Kind, Most: most, Interrupted: p.u.interrupted,
+		Queue: d.Name, Most: most, Interrupted: p.u.interrupted,
 		Each: func(delivery *thump.Delivery) error {
 			p.seen++
 			count, _ := delivery.DeliveryCount()

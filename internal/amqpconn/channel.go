@@ -403,13 +403,19 @@ func (ch *Channel) Cancel(ctx context.Context, in *Inbox) error {
 }
 
 // GiveBack nacks, with requeue, what has come for a consumer that was cancelled and
-// was not taken.
-func (ch *Channel) GiveBack(in *Inbox) error {
+// was not taken. all says that what was taken and not settled goes back too, or that there
+// is none: one frame does it then. A classic queue needs that, where it is much: with each
+// frame it looks through all that came back before.
+func (ch *Channel) GiveBack(in *Inbox, all bool) error {
 	first, last := in.untaken()
 	if last-first+1 > prefetchMost {
 		err := violation("%d deliveries were sent and not settled, more than a prefetch allows", last-first+1)
 		ch.conn.Fail(err) // which gives them back as well
 		return err
+	}
+	if all {
+		const everything = 0 // as a delivery tag
+		return ch.Nack(true, true, everything)
 	}
 	return ch.settle(func(out []byte) []byte {
 		for tag := first; tag <= last; tag++ {

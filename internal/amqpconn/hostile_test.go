@@ -335,7 +335,7 @@ func TestSettlesThatNobodyReads(t *testing.T) {
 		}, func(t *testing.T, conn *Conn) {
 			ch, in := openConsumer(t, conn)
 			in.came = came
-			err := ch.GiveBack(in)
+			err := ch.GiveBack(in, false)
 			if (err == nil) != (came <= prefetchMost) || (conn.Err() == nil) != (err == nil) {
 				t.Errorf("giving back %d: %v, the connection: %v", came, err, conn.Err())
 			}

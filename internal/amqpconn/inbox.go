@@ -276,11 +276,20 @@ func (in *Inbox) Relax() (restore func()) {
 }
 
 // untaken is the range of delivery tags that have come and were not taken; empty
-// where the first is higher than the last.
+// where the first is higher than the last. They count as taken from then on.
 func (in *Inbox) untaken() (first, last uint64) {
 	in.Lock()
 	defer in.Unlock()
-	return in.took + 1, in.came
+	first, last = in.took+1, in.came
+	in.took = last
+	return first, last
+}
+
+// Untaken reports whether something has come and was not taken.
+func (in *Inbox) Untaken() bool {
+	in.Lock()
+	defer in.Unlock()
+	return in.took < in.came
 }
 
 // takeSome moves the first n deliveries into d, which is empty. Those behind

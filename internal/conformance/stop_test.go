@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +28,8 @@ func stopCases() []conformanceCase {
 		{"stop/close-in-on-active", offsets, testCloseInOnActive},
 		{"stop/a-broken-loop-is-not-handled", offsets, testBrokenLoop},
 		{"settle/flush", settles, testFlushAcks},
+		{"stop/gives-many-back-at-once", settles, testStopGivesBack},
+		{"settle/release-all", 0, testReleaseAll},
 		{"settle/requeue-counts", settles, testRequeueCounts},
 		{"settle/release-on-a-stream", offsets, testReleaseStream},
 	}
@@ -366,6 +370,91 @@ func testFlushAcks(r *rig) {
 		r.Error("Flush on a lost connection returns nil")
 	}
 	r.take(queue, n-acked)
+}
+
+// testStopGivesBack stops a consumer that was sent many messages and has settled all that it
+// took: the rest is back within moments. Given back one by one, a classic queue would take
+// minutes.
+func testStopGivesBack(r *rig) {
+	const n = 20_000
+	queue := r.queue()
+	r.send(queue, numbered(n)...)
+	for _, end := range []func(c *thump.Consumer) error{
+		func(c *thump.Consumer) error { c.Stop(); return c.Flush(r.Context()) },
+		func(c *thump.Consumer) error { return c.ReleaseAll(r.Context()) },
+	} {
+		c := r.consumer(thump.ConsumerConfig{From: thump.Queue(queue), Prefetch: n})
+		r.eventually(queue, 0)
+		batch, err := c.Receive(r.Context())
+		r.noError(err)
+		r.noError(batch.Release())
+		r.noError(end(c))
+		r.eventually(queue, n)
+		r.noError(c.Close(r.Context()))
+	}
+	r.take(queue, n)
+}
+
+// testReleaseAll gives back what was handed out, what was not, and nothing of what was settled,
+// in order, and both before and after a Stop.
+func testReleaseAll(r *rig) {
+	if r.engine.streams() {
+		c := r.consumer(r.single(r.place()))
+		if err := c.ReleaseAll(r.Context()); err == nil || !strings.Contains(err.Error(), "nothing to give back") {
+			r.Errorf("of a stream: %v", err)
+		}
+		r.noError(c.Close(r.Context()))
+		return
+	}
+	for _, stop := range []bool{false, true} {
+		queue := r.queue()
+		r.send(queue, numbered(50)...)
+		cfg := r.single(queue)
+		cfg.Prefetch = 50
+		if stop {
+			cfg.Prefetch = 5 // all of it is taken: Stop gives the rest back at once, and before
+		}
+		c := r.consumer(cfg)
+		var held []*thump.Batch
+		for range 5 {
+			batch, err := c.Receive(r.Context())
+			r.noError(err)
+			kept := *batch
+			kept.Deliveries = slices.Clone(batch.Deliveries)
+			held = append(held, &kept)
+		}
+		r.noError(held[1].Ack())
+		if stop {
+			r.eventually(queue, 44, 45)
+			c.Stop()
+			r.noError(c.Flush(r.Context()))
+		}
+		r.noError(c.ReleaseAll(r.Context()))
+		if err := held[0].Ack(); !errors.Is(err, thump.ErrSettled) {
+			r.Errorf("acking a batch after ReleaseAll: %v", err)
+		}
+		if err := held[3].Deliveries[0].Release(); !errors.Is(err, thump.ErrSettled) {
+			r.Errorf("releasing a delivery after ReleaseAll: %v", err)
+		}
+		r.noError(c.ReleaseAll(r.Context()))
+		if stats := c.Stats(); stats.Unsettled != 0 || stats.Settled != 5 {
+			r.Errorf("%+v", stats)
+		}
+		r.noError(c.Close(r.Context()))
+		if _, err := c.Receive(r.Context()); !errors.Is(err, thump.ErrClosed) {
+			r.Errorf("receiving after ReleaseAll: %v", err)
+		}
+		got := r.take(queue, 49)
+		if !stop {
+			r.inOrder(got[:1], 1)
+			r.inOrder(got[1:], 3)
+		}
+	}
+	c := r.consumer(thump.ConsumerConfig{From: thump.Queue(r.queue()), AutoAck: true})
+	if err := c.ReleaseAll(r.Context()); !errors.Is(err, thump.ErrAutoAck) {
+		r.Errorf("with AutoAck: %v", err)
+	}
+	r.noError(c.Close(r.Context()))
 }
 
 // testRequeueCounts gives a message back again and again, to a quorum queue with a

@@ -36,8 +36,6 @@ var ErrEnough = errors.New("no more is wanted")
 // Browsing says what to read of a queue.
 type Browsing struct {
 	Queue string
-	// Kind is what it is, where that is known: see Describe.
-	Kind thump.QueueKind
 	// Most is how many messages to read; 0 for all that are ready at the start.
 	Most uint64
 	// Each is called with each message, in the order of the queue. The delivery is valid

@@ -35,16 +35,16 @@ func TestBrowse(t *testing.T) {
 					checkAll(t, client, name, kind, count)
 
 					refused, interrupted := errors.New("enough"), make(chan struct{})
-					browsePart(t, client, name, part, refused, dump.Browsing{Kind: kind}, func() error { return refused })
+					browsePart(t, client, name, part, refused, dump.Browsing{}, func() error { return refused })
 					checkAll(t, client, name, kind, count)
-					browsePart(t, client, name, part, dump.ErrInterrupted, dump.Browsing{Kind: kind, Interrupted: interrupted}, func() error { close(interrupted); return nil })
+					browsePart(t, client, name, part, dump.ErrInterrupted, dump.Browsing{Interrupted: interrupted}, func() error { close(interrupted); return nil })
 					checkAll(t, client, name, kind, count)
 					checkMarks(t, client, name, kind)
 
 					// Cut off, the connections end in any order, and messages may be sent from one
 					// to the next: they are all there.
 					ctx, cancel := context.WithCancel(t.Context())
-					_, err := dump.Browse(ctx, client, dump.Browsing{Queue: name, Kind: kind, Each: func(d *thump.Delivery) error {
+					_, err := dump.Browse(ctx, client, dump.Browsing{Queue: name, Each: func(d *thump.Delivery) error {
 						if string(d.Body) == fmt.Sprint(part) {
 							cancel()
 						}
@@ -64,7 +64,7 @@ func TestBrowse(t *testing.T) {
 func checkAll(t *testing.T, client *thump.Client, name string, kind thump.QueueKind, count uint64) {
 	t.Helper()
 	n := uint64(0)
-	read, err := dump.Browse(t.Context(), client, dump.Browsing{Queue: name, Kind: kind, Each: func(d *thump.Delivery) error {
+	read, err := dump.Browse(t.Context(), client, dump.Browsing{Queue: name, Each: func(d *thump.Delivery) error {
 		n++
 		if want := fmt.Sprint(n); string(d.Body) != want {
 			return fmt.Errorf("message %s is in the place of %s", d.Body, want)
@@ -96,7 +96,7 @@ func browsePart(t *testing.T, client *thump.Client, name string, part int, want 
 func checkMarks(t *testing.T, client *thump.Client, name string, kind thump.QueueKind) {
 	t.Helper()
 	counts := kind == thump.Quorum && dump.Counts(client.Server())
-	_, err := dump.Browse(t.Context(), client, dump.Browsing{Queue: name, Kind: kind, Each: func(d *thump.Delivery) error {
+	_, err := dump.Browse(t.Context(), client, dump.Browsing{Queue: name, Each: func(d *thump.Delivery) error {
 		n, _ := d.DeliveryCount()
 		if !d.Redelivered || counts && n < 2 || !counts && n > 0 {
 			return fmt.Errorf("message %s: redelivered %v, count %d", d.Body, d.Redelivered, n)

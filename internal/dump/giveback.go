@@ -29,8 +29,7 @@ type holder struct {
 	consumer *thump.Consumer
 	prefetch uint64
 	held     uint64
-	batches  []thump.Batch // without their deliveries: they are there to be released
-	empty    bool          // the queue had no more for it
+	empty    bool // the queue had no more for it
 }
 
 // receive returns the next batch that comes within idlePause, and holds it.
@@ -41,9 +40,6 @@ func (h *holder) receive(ctx context.Context) (*thump.Batch, error) {
 	if err != nil {
 		return nil, err
 	}
-	kept := *batch
-	kept.Deliveries = nil
-	h.batches = append(h.batches, kept)
 	h.held += uint64(len(batch.Deliveries))
 	return batch, nil
 }
@@ -54,7 +50,7 @@ func (b *browser) giveBack(ctx context.Context) error {
 		return nil
 	}
 	give := (*browser).release
-	if b.Kind == thump.Classic || Counts(b.client.Server()) {
+	if Counts(b.client.Server()) {
 		give = (*browser).drop
 	}
 	err := b.finish(ctx)
@@ -97,24 +93,17 @@ func (b *browser) release(ctx context.Context, ready uint64) error {
 		}
 	}
 	for _, h := range b.holders {
-		for i := range h.batches {
-			if err := h.batches[i].Release(); err != nil {
-				return err
-			}
-		}
 		ready += h.held
-		if err := errors.Join(h.consumer.Flush(ctx), b.await(ctx, ready)); err != nil {
+		if err := errors.Join(h.consumer.ReleaseAll(ctx), h.consumer.Flush(ctx), b.await(ctx, ready)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// drop drops the connections, the first consumer's first. A classic queue takes back at once
-// what a lost consumer held, and much more slowly what is released frame by frame (30,000
-// messages: 30 s on RabbitMQ 4.3). Before 4.3 a quorum queue that has no delivery limit puts
-// what is released at its end, and only what a lost consumer held back at its beginning; both
-// count a delivery.
+// drop drops the connections, the first consumer's first. Before RabbitMQ 4.3 a quorum queue
+// that has no delivery limit puts what is released at its end, and only what a lost consumer
+// held back at its beginning; both count a delivery. To a classic queue both are the same.
 func (b *browser) drop(ctx context.Context, ready uint64) error {
 	for _, h := range b.holders {
 		if !h.empty { // it holds all it may

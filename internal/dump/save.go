@@ -64,7 +64,7 @@ func (s *Saving) saveQueue(ctx context.Context, client *thump.Client, w *Writer)
 	}
 	s.Progress.Total.Store(uint64(info.Messages))
 	_, err = Browse(ctx, client, Browsing{
-		Queue: s.From.Name, Kind: s.From.Kind, Interrupted: s.Interrupted,
+		Queue: s.From.Name, Interrupted: s.Interrupted,
 		Each: func(d *thump.Delivery) error { return s.write(w, nil, d) },
 	})
 	return err

@@ -88,11 +88,12 @@ func (c *channelModel) settle(tag uint64, multiple, requeue bool) {
 	q := c.queue
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if _, ok := c.out[tag]; !ok {
+	everything := tag == 0 && multiple
+	if _, ok := c.out[tag]; !ok && !everything {
 		q.wrong = fmt.Sprintf("tag %d was settled and is not out", tag)
 	}
 	for t, n := range c.out {
-		if t != tag && (!multiple || t > tag) {
+		if t != tag && (!multiple || t > tag) && !everything {
 			continue
 		}
 		delete(c.out, t)
@@ -127,7 +128,8 @@ type program struct {
 	con    *thump.Consumer
 	work   sync.WaitGroup
 
-	again bool // it comes back: what was lost on the way to the broker is done again
+	again    bool        // it comes back: what was lost on the way to the broker is done again
+	released atomic.Bool // ReleaseAll was called
 
 	mu   sync.Mutex
 	done map[int]int // messages whose ack or reject returned nil, by number
@@ -247,9 +249,16 @@ func randomConsumer(t *testing.T, seed uint64, recovery thump.Recovery) {
 
 // ending is one of the ways in which receiving ends from outside.
 func (p *program) ending(cancel func()) func() {
-	switch p.random.IntN(4) {
+	switch p.random.IntN(6) {
 	case 0:
 		return cancel
+	case 4:
+		ctx, over := context.WithTimeout(p.Context(), time.Duration(p.random.IntN(100))*time.Millisecond)
+		return func() {
+			defer over()
+			p.released.Store(true)
+			_ = p.con.ReleaseAll(ctx)
+		}
 	case 1:
 		return p.con.Stop
 	case 2:
@@ -303,7 +312,7 @@ func (p *program) handOver(b *thump.Batch) {
 	settle := func() {
 		ok := func(err error, numbers ...int) {
 			if err != nil {
-				if !errors.Is(err, thump.ErrStale) {
+				if !errors.Is(err, thump.ErrStale) && !(errors.Is(err, thump.ErrSettled) && p.released.Load()) {
 					p.Errorf("seed %d: settling: %v", p.seed, err)
 				}
 				return
@@ -369,6 +378,65 @@ func (p *program) check(q *queueModel, closed error) {
 	}
 }
 
+// TestGivesBackWithOneFrame: what was sent and not taken goes back with one frame, where all that
+// was taken is settled or goes back as well; else with one for each.
+func TestGivesBackWithOneFrame(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		settle bool
+		end    func(ctx context.Context, c *thump.Consumer) error
+		want   []amqpproto.BasicNack
+	}{
+		{"Stop, all is settled", true, stopped, []amqpproto.BasicNack{{Multiple: true, Requeue: true}}},
+		{"Stop, some is not settled", false, stopped, []amqpproto.BasicNack{{DeliveryTag: 4, Requeue: true}, {DeliveryTag: 5, Requeue: true}}},
+		{"ReleaseAll", false, releasedAll, []amqpproto.BasicNack{{Multiple: true, Requeue: true}}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				client := faultClient(t, noRecovery, func(s *fakebroker.Session) {
+					s.Login()
+					s.OpenConsumer()
+					faultDeliver(s, 1, 5)
+					if test.settle {
+						fakebroker.Expect[*amqpproto.BasicAck](s)
+					}
+					cancel, _ := fakebroker.Expect[*amqpproto.BasicCancel](s)
+					s.Send(1, &amqpproto.BasicCancelOk{ConsumerTag: cancel.ConsumerTag})
+					for _, want := range test.want {
+						if got, _ := fakebroker.Expect[*amqpproto.BasicNack](s); *got != want {
+							t.Errorf("it sent %+v, want %+v", *got, want)
+						}
+					}
+					s.Discard()
+				})
+				con, err := client.Consumer(t.Context(), thump.ConsumerConfig{From: thump.Queue("q"), MaxBatch: 3})
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Second) // everything has come
+				batch, err := con.Receive(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if test.settle {
+					err = batch.Ack()
+				}
+				if err := errors.Join(err, test.end(t.Context(), con)); err != nil {
+					t.Error(err)
+				}
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+func stopped(_ context.Context, c *thump.Consumer) error {
+	c.Stop()
+	return nil
+}
+
+func releasedAll(ctx context.Context, c *thump.Consumer) error { return c.ReleaseAll(ctx) }
+
 // TestZeroConsumer: what was not made by a client answers with an error, and neither
 // panics nor waits.
 func TestZeroConsumer(t *testing.T) {
@@ -385,6 +453,7 @@ func TestZeroConsumer(t *testing.T) {
 			check("Batches", err)
 		}
 		con.Stop()
+		check("ReleaseAll", con.ReleaseAll(t.Context()))
 		check("Flush", con.Flush(t.Context()))
 		check("StoreOffset", con.StoreOffset(t.Context()))
 		check("Close", con.Close(t.Context()))

@@ -245,9 +245,13 @@ func (m *mover) closeSource(ctx context.Context, con *thump.Consumer, behind []*
 	closing, done := context.WithTimeout(ctx, closeTimeout)
 	defer done()
 	if !inOrder || m.job.From.Kind != Queue || !version.Before(m.job.Source.Server().Version, 4, 3) {
-		con.Stop() // nothing that goes back now may come again
+		if m.job.From.Kind == Queue {
+			_ = con.ReleaseAll(closing) // it goes back in any case
+			return con.Close(closing)
+		}
+		con.Stop()
 		for _, batch := range behind {
-			_ = batch.Release() // it goes back in any case
+			_ = batch.Release()
 		}
 		return con.Close(closing)
 	}

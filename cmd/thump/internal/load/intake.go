@@ -96,7 +96,6 @@ type taker struct {
 	prefetch  int    // how many deliveries may be unsettled
 	held      int    // deliveries of rest that are
 	lost      uint64 // connections, until rest began
-	dropped   bool   // its connection was dropped, to give back what it held
 }
 
 // finish lets a taker come to the end of what has come, and gives back the rest.
@@ -111,14 +110,10 @@ func (t *taker) finish(ctx context.Context) {
 	case <-ctx.Done():
 		return
 	}
-	if t.selection != nil && t.selection.Drop && len(t.rest) > 0 && t.con.Flush(ctx) == nil {
-		ended, end := context.WithCancel(ctx)
-		end()
-		_ = t.con.Close(ended) // it says what is not settled
-		t.dropped = true
+	if t.con.ReleaseAll(ctx) == nil {
 		return
 	}
-	for _, batch := range t.rest {
+	for _, batch := range t.rest { // of a stream
 		_ = batch.Release() // it goes back in any case
 	}
 }
@@ -208,7 +203,7 @@ func (in *intake) close(ctx context.Context, timeout time.Duration) error {
 			}
 			err := t.con.Close(ctx)
 			switch {
-			case err == nil || errors.Is(err, thump.ErrClosed) || t.dropped:
+			case err == nil || errors.Is(err, thump.ErrClosed):
 			case in.cfg.recovers && thump.Temporary(err) && ctx.Err() == nil:
 				in.cut.Store(true)
 			default:

@@ -16,9 +16,6 @@ type Selection struct {
 	// Hold says that the other messages are held until the end, and then go back to the queue.
 	// Otherwise they are acked, which a stream keeps them after.
 	Hold bool
-	// Drop says that they go back with the connection, which a classic queue is much quicker
-	// with than with each of them by itself.
-	Drop bool
 
 	others atomic.Uint64
 }
