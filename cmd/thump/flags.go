@@ -56,7 +56,8 @@ type config struct {
 	partitions  int
 	maxBytes    sizeFlag
 
-	rate rateFlags // --rate, --arrivals, --duration
+	rate    rateFlags    // --rate, --arrivals, --duration
+	routing routingFlags // --queues, --exchange and what goes with it, of run
 
 	input   inputFlags   // of send
 	receipt receiptFlags // of receive

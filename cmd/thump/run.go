@@ -89,7 +89,7 @@ prints the summary. The second ends at once.
 				return usageError{err}
 			}
 			cfg.choosePlace(cfg.queueName)
-			if err := faults(cfg.checkRun(), cfg.several.check(), cfg.checkPlace(), cfg.checkSending(), cfg.checkReceiving(), cfg.checkWork(), cfg.checkFindMax()); err != nil {
+			if err := faults(cfg.checkRun(), cfg.checkRouting(), cfg.several.check(), cfg.checkPlace(), cfg.checkSending(), cfg.checkReceiving(), cfg.checkWork(), cfg.checkFindMax()); err != nil {
 				return err
 			}
 			each, err := cfg.configurations()
@@ -119,6 +119,7 @@ func (cfg *config) loadFlags(flags *pflag.FlagSet) {
 	cfg.sendFlags(flags)
 	cfg.input.registerProperties(flags)
 	flags.StringVar(&cfg.queueName, "queue", queueDefault, "the queue, or with --kind stream the stream")
+	cfg.routing.register(flags)
 	cfg.kindFlags(flags, `what to send through; "all" is the first three, one after another`, kindClassic, kindQuorum, kindStream, kindAll)
 	cfg.receiveFlags(flags)
 	cfg.workFlags(flags)

@@ -63,8 +63,8 @@ type messageBatch struct {
 	messages []thump.Message
 	bodies   []byte
 	ends     []int
-	keys     []string // routing keys; nil for none
-	stamps   *stamps  // nil for none
+	keys     keyring
+	stamps   *stamps // nil for none
 }
 
 // batchSize is how many messages a batch of such bodies has at most.
@@ -75,7 +75,7 @@ func batchSize(to Place, format *ledger.Format) int {
 func (p *publisher) newBatch() *messageBatch {
 	to, size := p.cfg.To, batchSize(p.cfg.To, p.format)
 	b := &messageBatch{
-		format: p.format, messages: make([]thump.Message, size), ends: make([]int, 0, size), keys: to.routingKeys(),
+		format: p.format, messages: make([]thump.Message, size), ends: make([]int, 0, size), keys: newKeyring(to.routingKeys()),
 	}
 	properties := p.properties()
 	if p.clock != nil {
@@ -113,8 +113,8 @@ func (b *messageBatch) fill(first, limit uint64) []thump.Message {
 		m := &messages[i]
 		m.Body, m.Ref = b.bodies[start:b.ends[i]], first+uint64(i)
 		start = b.ends[i]
-		if b.keys != nil {
-			m.RoutingKey = b.keys[m.Ref%routingKeys]
+		if b.keys.keys != nil {
+			m.RoutingKey = b.keys.of(m.Ref)
 		}
 	}
 	return messages

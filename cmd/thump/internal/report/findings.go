@@ -96,7 +96,7 @@ func scalability(r *result.Run, p *place) []string {
 	s := &r.Settings
 	moved := result.Value(r.Unique) / uint64(p.readers)
 	consumers := plural(uint64(s.Consumers), "consumer")
-	if p.readers > 1 {
+	if p.readers > 1 && s.Copies == 0 {
 		consumers += ", each reading all of them,"
 	}
 	text := fmt.Sprintf("%s and %s moved %s through %s", plural(uint64(s.Publishers), "publisher"), consumers, messages(moved), p.through)
@@ -145,7 +145,7 @@ func reliability(r *result.Run, p *place) []string {
 	}
 	sent := messages(result.Value(expected)) + " " + basis + ","
 	if p.readers > 1 {
-		sent += fmt.Sprintf(" each for %d consumers,", p.readers)
+		sent += " " + p.each + ","
 	}
 	lines := []string{fmt.Sprintf("Of %s %s came back, each body checked: %s lost, %s duplicated, %s corrupted, %s unexpected, %s %s.",
 		sent, known(r.Unique), known(r.Lost), known(r.Duplicated), known(r.Corrupted), known(r.Unexpected), known(r.Reordered), p.order)}

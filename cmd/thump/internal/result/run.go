@@ -142,6 +142,14 @@ type Settings struct {
 	RequeueShare float64 `json:"requeue_share"`
 	RejectShare  float64 `json:"reject_share"`
 	Output       string  `json:"output"` // of receive: where the messages go
+	// Queues is how many queues the run goes through, which Queue stands for; 0 and 1 for one.
+	// Through an exchange, Copies is how many of them get each message; else it is 0. RoutingKeys
+	// is in the user's words.
+	Queues       int    `json:"queues"`
+	Exchange     string `json:"exchange"`
+	ExchangeKind string `json:"exchange_kind"`
+	RoutingKeys  string `json:"routing_keys"`
+	Copies       int    `json:"copies"`
 	// Recovery says whether the command goes on through an outage, and GiveUpSeconds for
 	// how long it waits for the broker; 0 for ever.
 	Recovery      bool    `json:"recovery"`
