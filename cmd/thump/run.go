@@ -118,6 +118,7 @@ prints the summary. The second ends at once.
 func (cfg *config) loadFlags(flags *pflag.FlagSet) {
 	cfg.sendFlags(flags)
 	cfg.input.registerProperties(flags)
+	flags.Var((*prioritiesFlag)(&cfg.send.Priorities), "priority", "the messages' priorities: 5, or 0..9 or 1:80%,9:20% at random; a classic queue that run makes gets as many levels, and no order is checked")
 	flags.StringVar(&cfg.queueName, "queue", queueDefault, "the queue, or with --kind stream the stream")
 	cfg.routing.register(flags)
 	cfg.kindFlags(flags, `what to send through; "all" is the first three, one after another`, kindClassic, kindQuorum, kindStream, kindAll)
@@ -131,7 +132,10 @@ func (cfg *config) loadFlags(flags *pflag.FlagSet) {
 
 // checkRun refuses flags of run that contradict each other.
 func (cfg *config) checkRun() error {
+	priority := cfg.checkPriority()
 	switch {
+	case priority != nil:
+		return priority
 	case cfg.private && cfg.connect.given():
 		return errors.New("--private can't go with a flag that names a broker: --url, --url-file, --url-command or --stream-url")
 	case cfg.expires():

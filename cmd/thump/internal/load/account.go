@@ -11,7 +11,10 @@ func (r *runner) record(ctx context.Context, out *result.Run, interrupted bool) 
 	r.sent.record(out)
 	t := r.books.totals()
 	out.Received, out.Unique, out.Duplicated = &t.Received, &t.Unique, &t.Duplicated
-	out.Reordered, out.Corrupted, out.Unexpected = &t.Reordered, &t.Corrupted, &t.Unexpected
+	if !r.cfg.Priorities.reorder() {
+		out.Reordered = &t.Reordered
+	}
+	out.Corrupted, out.Unexpected = &t.Corrupted, &t.Unexpected
 	// Only so many copies can be there for that reason, to each reader.
 	sentAgain := min(t.SentAgain, r.sent.counts.Resent*uint64(len(r.books)))
 	out.DuplicatedResent, out.DuplicatedRedelivered = &sentAgain, &t.DeliveredAgain

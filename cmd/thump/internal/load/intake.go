@@ -67,6 +67,7 @@ type intake struct {
 	failed chan struct{} // closed at the first error
 	cut    atomic.Bool   // a connection was lost while its consumer closed
 	ended  chan struct{} // closed when every consumer has come to its end
+	limit  *limit        // of all consumers together; nil for none
 
 	mu          sync.Mutex
 	err         error
@@ -126,13 +127,16 @@ func (t *taker) finish(ctx context.Context) {
 // openIntake connects the consumers and starts them.
 func openIntake(ctx context.Context, client *thump.Client, cfg intakeConfig) (*intake, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	in := &intake{cfg: cfg, cancel: cancel, failed: make(chan struct{}), ended: make(chan struct{})}
+	in := &intake{cfg: cfg, cancel: cancel, failed: make(chan struct{}), ended: make(chan struct{}), limit: newLimit(cfg.work.Rate, cfg.progress)}
 	tickets := in.newTickets()
 	for i := range cfg.consumers {
 		how := cfg.consumer(i, cfg.consumers)
 		how.ReuseBuffers = true // a sink keeps no body
-		if cfg.work.Most > 0 {
+		switch {
+		case cfg.work.Most > 0:
 			how.MaxBatch = 1 // each is acked when its work is done
+		case in.limit != nil:
+			how.MaxBatch = in.limit.together()
 		}
 		con, err := client.Consumer(ctx, how)
 		if err != nil {
@@ -271,6 +275,9 @@ func (in *intake) consume(ctx context.Context, t *taker) error {
 		}
 		if err != nil {
 			return err
+		}
+		if in.limit != nil {
+			in.limit.await(ctx, len(batch.Deliveries), t.stop)
 		}
 		now := time.Now()
 		taken, acked, err := in.choose(t, batch)

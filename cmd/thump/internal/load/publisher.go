@@ -64,6 +64,7 @@ type messageBatch struct {
 	bodies   []byte
 	ends     []int
 	keys     keyring
+	ranks    ranks
 	stamps   *stamps // nil for none
 }
 
@@ -78,6 +79,7 @@ func (p *publisher) newBatch() *messageBatch {
 		format: p.format, messages: make([]thump.Message, size), ends: make([]int, 0, size), keys: newKeyring(to.routingKeys()),
 	}
 	properties := p.properties()
+	b.ranks = newRanks(p.cfg.Priorities, properties)
 	if p.clock != nil {
 		b.stamps = newStamps(b.messages, p.clock.name, p.pace != nil, properties)
 	} else if properties != nil {
@@ -115,6 +117,9 @@ func (b *messageBatch) fill(first, limit uint64) []thump.Message {
 		start = b.ends[i]
 		if b.keys.keys != nil {
 			m.RoutingKey = b.keys.of(m.Ref)
+		}
+		if b.ranks.properties != nil {
+			m.Properties = b.ranks.next()
 		}
 	}
 	return messages

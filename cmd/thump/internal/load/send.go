@@ -49,6 +49,8 @@ type SendConfig struct {
 	// Properties are those of each message that is made up; nil for none. Where messages are
 	// transient, that is in them besides.
 	Properties *thump.Properties
+	// Priorities are those of the messages, of whatever else Properties has.
+	Priorities Priorities
 	// RunID tells this run's bodies from those of another run, but for the tutorial's.
 	RunID uint32
 
@@ -80,6 +82,7 @@ func (cfg *SendConfig) Describe(s *result.Settings) {
 	case cfg.BodyBytes > 0:
 		s.Body = fmt.Sprintf("%d bytes", cfg.BodyBytes)
 	}
+	s.Priorities = cfg.Priorities.Text
 	cfg.To.sending(s)
 }
 

@@ -147,8 +147,12 @@ func reliability(r *result.Run, p *place) []string {
 	if p.readers > 1 {
 		sent += " " + p.each + ","
 	}
-	lines := []string{fmt.Sprintf("Of %s %s came back, each body checked: %s lost, %s duplicated, %s corrupted, %s unexpected, %s %s.",
-		sent, known(r.Unique), known(r.Lost), known(r.Duplicated), known(r.Corrupted), known(r.Unexpected), known(r.Reordered), p.order)}
+	order := known(r.Reordered) + " " + p.order
+	if r.Reordered == nil && r.Settings.Priorities != "" {
+		order = "their order not checked, because of the priorities"
+	}
+	lines := []string{fmt.Sprintf("Of %s %s came back, each body checked: %s lost, %s duplicated, %s corrupted, %s unexpected, %s.",
+		sent, known(r.Unique), known(r.Lost), known(r.Duplicated), known(r.Corrupted), known(r.Unexpected), order)}
 	if survived := Survived(r); survived != "" {
 		lines = append(lines, strings.ToUpper(survived[:1])+survived[1:]+".")
 	}

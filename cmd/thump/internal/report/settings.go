@@ -50,7 +50,7 @@ func SettingRows(r *result.Run) []Row {
 		case s.Body != "tutorial":
 			bodies = s.Body
 		}
-		row("messages", count, bodies)
+		row("messages", append([]string{count, bodies}, made(s)...)...)
 	case s.Count > 0:
 		row("messages", whole(float64(s.Count))+" at most")
 	}
@@ -81,6 +81,15 @@ func SettingRows(r *result.Run) []Row {
 		row("disk", spaces(disk(s)))
 	}
 	return rows
+}
+
+// made says what else made-up messages have.
+func made(s *result.Settings) []string {
+	var words []string
+	if s.Priorities != "" {
+		words = append(words, "priorities "+s.Priorities)
+	}
+	return words
 }
 
 // outages says what becomes of the command in one.

@@ -13,6 +13,9 @@ func work(s *result.Settings) []string {
 	if s.Work != "" {
 		words = append(words, "each message takes "+s.Work)
 	}
+	if s.ConsumeRate > 0 {
+		words = append(words, fmt.Sprintf("%s messages a second at most", Rate(s.ConsumeRate)))
+	}
 	if s.RequeueShare > 0 {
 		words = append(words, fmt.Sprintf("%g %% requeued", s.RequeueShare*100))
 	}

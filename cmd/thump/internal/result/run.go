@@ -32,7 +32,9 @@ type Run struct {
 	Unique     *uint64 `json:"unique"`
 	Lost       *uint64 `json:"lost"` // nil if the run ended before it could tell
 	Duplicated *uint64 `json:"duplicated"`
-	Reordered  *uint64 `json:"reordered"` // of a super stream: within a partition
+	// Reordered is nil where messages of several priorities overtake each other. Of a super
+	// stream it is within a partition, and of several queues within each.
+	Reordered  *uint64 `json:"reordered"`
 	Corrupted  *uint64 `json:"corrupted"`
 	Unexpected *uint64 `json:"unexpected"`
 
@@ -141,7 +143,9 @@ type Settings struct {
 	Work         string  `json:"work"`
 	RequeueShare float64 `json:"requeue_share"`
 	RejectShare  float64 `json:"reject_share"`
-	Output       string  `json:"output"` // of receive: where the messages go
+	// ConsumeRate is how many messages a second the consumers take together at most; 0 for any number.
+	ConsumeRate float64 `json:"consume_rate"`
+	Output      string  `json:"output"` // of receive: where the messages go
 	// Queues is how many queues the run goes through, which Queue stands for; 0 and 1 for one.
 	// Through an exchange, Copies is how many of them get each message; else it is 0. RoutingKeys
 	// is in the user's words.
@@ -150,6 +154,8 @@ type Settings struct {
 	ExchangeKind string `json:"exchange_kind"`
 	RoutingKeys  string `json:"routing_keys"`
 	Copies       int    `json:"copies"`
+	// Priorities are those of the messages, in the user's words; "" where they have none of their own.
+	Priorities string `json:"priorities"`
 	// Recovery says whether the command goes on through an outage, and GiveUpSeconds for
 	// how long it waits for the broker; 0 for ever.
 	Recovery      bool    `json:"recovery"`
