@@ -21,7 +21,9 @@ func (r *runner) record(ctx context.Context, out *result.Run, interrupted bool) 
 	if r.cfg.Work.any() {
 		out.Requeued, out.Dropped = new(r.cfg.Progress.requeued.Load()), new(r.cfg.Progress.rejected.Load())
 	}
-	recordTimes(out, r.first, r.last)
+	if recordTimes(out, r.first, r.last); !r.first.IsZero() {
+		out.ReceiveRatePerSecond = r.cfg.rateAfter(out.Received, r.first, r.last, func(w *warm) uint64 { return w.received })
+	}
 	out.ReceiveLatency = r.cfg.Progress.receiveLatency.latency(r.cfg.Schedule != nil)
 	r.recordLost(ctx, out, interrupted)
 	if r.left.known {

@@ -27,6 +27,7 @@ type Progress struct {
 	confirmLatency, receiveLatency latencies
 
 	pace atomic.Pointer[pace] // while messages are sent by a schedule
+	warm atomic.Pointer[warm] // nil until the warm-up is over
 
 	mu         sync.Mutex
 	publishers []*thump.Publisher

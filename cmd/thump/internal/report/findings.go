@@ -12,7 +12,7 @@ func producer(r *result.Run) []string {
 	if !r.Settings.Confirms {
 		done, rate = "sent", r.Sent
 	}
-	lines := []string{throughput(rate, done, r.SendSeconds, r.SendRatePerSecond)}
+	lines := []string{throughput(r, rate, done, r.SendSeconds, r.SendRatePerSecond)}
 	lines = append(append(lines, schedule(r)...), confirmed(r)...)
 	if bad := result.Value(r.Rejected) + result.Value(r.Returned) + result.Value(r.Unknown); bad > 0 {
 		lines = append(lines, fmt.Sprintf("Not confirmed: %s rejected, %s returned, %s unknown.",
@@ -39,16 +39,21 @@ func wire(r *result.Run) string {
 }
 
 func consumer(r *result.Run, p *place) []string {
-	lines := []string{throughput(r.Received, p.received, r.ReceiveSeconds, r.ReceiveRatePerSecond)}
+	lines := []string{throughput(r, r.Received, p.received, r.ReceiveSeconds, r.ReceiveRatePerSecond)}
 	lines = append(append(lines, givenBack(r)...), received(r)...)
 	return append(lines, beside("received", tutorialReceiveSeconds, "with automatic acks", r.ReceiveRatePerSecond))
 }
 
-func throughput(count *uint64, done string, seconds, rate *float64) string {
-	if result.Value(count) == 0 {
+func throughput(r *result.Run, count *uint64, done string, seconds, rate *float64) string {
+	warmUp := r.Settings.WarmUpSeconds
+	switch {
+	case result.Value(count) == 0:
 		return "No message was " + strings.TrimSuffix(done, ",") + "."
-	}
-	if rate == nil {
+	case warmUp > 0 && rate == nil && seconds != nil:
+		return fmt.Sprintf("%s %s in %s, and none after the warm-up of %s: there is no rate.", messages(*count), done, duration(*seconds), duration(warmUp))
+	case warmUp > 0 && rate != nil:
+		return fmt.Sprintf("%s %s in %s; after the warm-up of %s %s a second.", messages(*count), done, duration(*seconds), duration(warmUp), whole(*rate))
+	case rate == nil:
 		return fmt.Sprintf("%s %s, too few to time.", messages(*count), strings.TrimSuffix(done, ","))
 	}
 	return fmt.Sprintf("%s %s in %s: %s a second.", messages(*count), done, duration(*seconds), whole(*rate))

@@ -86,6 +86,9 @@ func SettingRows(r *result.Run) []Row {
 // made says what else made-up messages have.
 func made(s *result.Settings) []string {
 	var words []string
+	if s.Incompressible {
+		words = append(words, "each different throughout")
+	}
 	if s.Priorities != "" {
 		words = append(words, "priorities "+s.Priorities)
 	}

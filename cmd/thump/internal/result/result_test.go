@@ -50,7 +50,7 @@ func TestJSONKeys(t *testing.T) {
 		"sub_entry", "compression", "publisher_name", "consumer_name", "offset", "until", "stream_max_bytes",
 		"disk_bytes", "disk_free_bytes", "recovery", "give_up_seconds", "output", "rate", "arrivals", "duration_seconds",
 		"work", "requeue_share", "reject_share", "queues", "exchange", "exchange_kind", "routing_keys", "copies",
-		"priorities", "consume_rate")
+		"priorities", "consume_rate", "warm_up_seconds", "incompressible")
 	if err := json.Unmarshal(run["broker"], &broker); err != nil {
 		t.Fatal(err)
 	}

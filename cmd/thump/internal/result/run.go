@@ -69,7 +69,7 @@ type Run struct {
 	SendSeconds    *float64 `json:"send_seconds"`
 	ReceiveSeconds *float64 `json:"receive_seconds"`
 	TotalSeconds   *float64 `json:"total_seconds"`
-	// The rates count what was confirmed (without confirms: sent) and received.
+	// The rates count what was confirmed (without confirms: sent) and received, after the warm-up.
 	SendRatePerSecond    *float64 `json:"send_rate_per_second"`
 	ReceiveRatePerSecond *float64 `json:"receive_rate_per_second"`
 
@@ -126,17 +126,21 @@ type Settings struct {
 	Arrivals string `json:"arrivals"`
 	// DurationSeconds is after how long the sending was to end; 0 for no limit.
 	DurationSeconds float64 `json:"duration_seconds"`
+	// WarmUpSeconds is how much of the beginning is left out of rates and latencies.
+	WarmUpSeconds float64 `json:"warm_up_seconds"`
 	// Count is how many messages were asked for; 0 for no limit.
-	Count      uint64 `json:"count"`
-	Body       string `json:"body"`       // "tutorial", "100 bytes", or where they come from
-	BodyBytes  int    `json:"body_bytes"` // of the largest body; 0 where they are not made up
-	Publishers int    `json:"publishers"`
-	Consumers  int    `json:"consumers"`
-	Window     int    `json:"window"`   // for each publisher, in messages
-	Prefetch   int    `json:"prefetch"` // for each consumer, in messages
-	Confirms   bool   `json:"confirms"`
-	AutoAck    bool   `json:"auto_ack"`
-	Sequential bool   `json:"sequential"`
+	Count     uint64 `json:"count"`
+	Body      string `json:"body"`       // "tutorial", "100 bytes", or where they come from
+	BodyBytes int    `json:"body_bytes"` // of the largest body; 0 where they are not made up
+	// Incompressible says that bodies differ throughout.
+	Incompressible bool `json:"incompressible"`
+	Publishers     int  `json:"publishers"`
+	Consumers      int  `json:"consumers"`
+	Window         int  `json:"window"`   // for each publisher, in messages
+	Prefetch       int  `json:"prefetch"` // for each consumer, in messages
+	Confirms       bool `json:"confirms"`
+	AutoAck        bool `json:"auto_ack"`
+	Sequential     bool `json:"sequential"`
 	// Work is the time that each message takes a consumer, in the user's words; "" for none.
 	// RequeueShare and RejectShare are the shares of deliveries that consumers give back, and
 	// reject.
