@@ -88,8 +88,8 @@ func (q *queue) declare(ctx context.Context, client *thump.Client, s *result.Set
 	switch {
 	case q.cfg.given("kind") || q.cfg.given("transient"):
 		return fmt.Errorf("the queue %q exists already and is not as --kind and --transient say: %w", q.Name, err)
-	case q.cfg.given("priority"):
-		return fmt.Errorf("the queue %q exists already and is not as --priority needs it: %w", q.Name, err)
+	case q.cfg.given("priority") || q.Expired != "":
+		return fmt.Errorf("the queue %q exists already and is not as --priority or --ttl needs it: %w", q.Name, err)
 	}
 	s.Kind = result.UnknownKind
 	return nil
@@ -99,6 +99,9 @@ func (q *queue) declare(ctx context.Context, client *thump.Client, s *result.Set
 // drops because it went back too often would be lost, so one for --requeue is made without a limit.
 func (q *queue) specs(exists bool, version string) []thump.QueueSpec {
 	spec := thump.QueueSpec{Name: q.Name, Kind: thump.QueueKind(q.cfg.kind.kind), Transient: q.Transient}
+	if q.Expired != "" {
+		spec.MessageTTL, spec.DeadLetterRoutingKey = q.TTL, q.Expired
+	}
 	if spec.Kind == thump.Classic {
 		spec.MaxPriority = q.cfg.send.Priorities.Highest()
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -18,6 +19,8 @@ import (
 const (
 	queuesMax = 1000
 	keysMax   = 1000
+	// expiredSuffix ends the name of the queue for what has expired.
+	expiredSuffix = "-expired"
 	// queuesWatched is of how many queues the depth is asked once a second, one by one.
 	queuesWatched = 50
 )
@@ -29,6 +32,7 @@ type routingFlags struct {
 	kind     exchangeKindFlag
 	bindings []string
 	keys     keysFlag
+	ttl      durationFlag
 }
 
 func (f *routingFlags) register(flags *pflag.FlagSet) {
@@ -38,11 +42,12 @@ func (f *routingFlags) register(flags *pflag.FlagSet) {
 	f.kind = exchangeKindFlag(load.Direct)
 	flags.Var(&f.kind, "exchange-kind", "what the exchange is: direct, topic, fanout, or headers, which is bound with those of --header")
 	flags.Var(&f.keys, "routing-keys", "the messages' routing keys: a,b,c in turn, or a:80%,b:20% at random (default: the queues' names)")
+	flags.Var(&f.ttl, "ttl", "let a message expire that waits so long in its queue, like 5s: it goes to another queue, from which run takes it, and counts it as expired")
 	flags.StringArrayVar(&f.bindings, "binding-key", nil, "bind all queues with this key, or one of them: KEY=QUEUE; may be repeated (default: the routing keys, by turns)")
 }
 
-// given reports whether the load is for more than one queue by its name.
-func (f *routingFlags) given() bool { return f.queues > 0 || f.exchange != "" }
+// given reports whether there is more than one queue by its name.
+func (f *routingFlags) given() bool { return f.queues > 0 || f.exchange != "" || f.ttl > 0 }
 
 // names are those of the queues.
 func (f *routingFlags) names(of string) []string {
@@ -139,12 +144,14 @@ func (cfg *config) checkRouting() error {
 	case wrong != nil:
 	case !f.given():
 	case cfg.superStream != "" || cfg.kind.kind == kindStream:
-		wrong = errors.New("--queues and --exchange are for queues; of streams, --super-stream has several")
+		wrong = errors.New("--queues, --exchange and --ttl are for queues; of streams, --super-stream has several")
 	case cfg.kind.kind == kindAll:
-		wrong = errors.New("--queues and --exchange can't go with --kind all: a stream has one name")
+		wrong = errors.New("--queues, --exchange and --ttl can't go with --kind all: they are for queues")
+	case f.ttl > 0 && cfg.work.Reject > 0:
+		wrong = errors.New("--ttl can't go with --reject: what is rejected would come to where the expired messages do")
 	case cfg.receive.Consumers < max(1, f.queues):
 		wrong = fmt.Errorf("--consumers %d are fewer than --queues %d: nobody would receive from some", cfg.receive.Consumers, f.queues)
-	case len(strings.ReplaceAll(cfg.queueName, "%d", strconv.Itoa(f.queues))) > nameMax:
+	case len(strings.ReplaceAll(cfg.queueName, "%d", strconv.Itoa(f.queues)))+len("-1000"+expiredSuffix) > nameMax:
 		wrong = fmt.Errorf("the names of the queues are longer than the %d bytes that RabbitMQ allows", nameMax)
 	}
 	return faults(wrong)
@@ -180,10 +187,28 @@ func newQueueSet(cfg *config) *queueSet {
 	if cfg.routing.exchange != "" {
 		set.Routes, set.wrong = cfg.routing.routes(set.Names)
 	}
+	if cfg.routing.ttl > 0 {
+		set.expire(time.Duration(cfg.routing.ttl))
+	}
 	if p, err := cfg.input.made(); err == nil && p != nil {
 		set.headers = p.Headers
 	}
 	return set
+}
+
+// expire lets messages expire, into one more queue.
+func (s *queueSet) expire(ttl time.Duration) {
+	if s.wrong == nil && s.Routes != nil && s.Routes.Copies() > 1 {
+		s.wrong = errors.New("--ttl can't go with an exchange that copies messages: nobody could tell which copy has expired")
+		return
+	}
+	s.TTL, s.Expired = ttl, strings.ReplaceAll(s.Name, "%d", "all")+expiredSuffix
+	for _, q := range s.queues {
+		q.TTL, q.Expired = s.TTL, s.Expired
+	}
+	q := &queue{Queue: s.cfg.queue, cfg: s.cfg}
+	q.Name = s.Expired
+	s.queues = append(s.queues, q)
 }
 
 func (*queueSet) window() int          { return windowOfQueue }
@@ -254,7 +279,7 @@ func (s *queueSet) watched() watched {
 		return watched{}
 	}
 	return watched{s.Names, func(ctx context.Context, client *thump.Client) (sum uint64, err error) {
-		for _, q := range s.queues {
+		for _, q := range s.queues[:len(s.Names)] {
 			depth, err := q.watched().depth(ctx, client)
 			if err != nil {
 				return 0, err

@@ -139,7 +139,7 @@ func (cfg *config) checkRun() error {
 	case cfg.private && cfg.connect.given():
 		return errors.New("--private can't go with a flag that names a broker: --url, --url-file, --url-command or --stream-url")
 	case cfg.expires():
-		return errors.New("--property expiration is not for run: what expires can't be told from what is lost")
+		return errors.New("--property expiration is not for run: what expires can't be told from what is lost; --ttl lets messages expire")
 	case cfg.superStream != "" && cfg.given("queue"):
 		return errors.New("--queue can't go with --super-stream: each is a name")
 	default:

@@ -10,6 +10,11 @@ import (
 func (r *runner) record(ctx context.Context, out *result.Run, interrupted bool) {
 	r.sent.record(out)
 	t := r.books.totals()
+	expired := r.cfg.Progress.expired.Load()
+	t.Received, t.Unique = t.Received-expired, t.Unique-expired
+	if r.aside() > 0 {
+		out.Expired = &expired
+	}
 	out.Received, out.Unique, out.Duplicated = &t.Received, &t.Unique, &t.Duplicated
 	if !r.cfg.Priorities.reorder() {
 		out.Reordered = &t.Reordered

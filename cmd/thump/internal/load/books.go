@@ -25,6 +25,9 @@ func newBooks(format ledger.Format, cfg *RunConfig) books {
 // sink makes a sink for what consumer i receives from the queue, or from one
 // stream. The streams of a super stream get one each: order is within a stream.
 func (r *runner) sink(i int, stream string) sink {
+	if i == r.cfg.Consumers {
+		return r.expiredSink()
+	}
 	s := &ledgerSink{
 		consumer:  r.books[r.cfg.To.reader(i)].Consumer(),
 		stopwatch: r.sent.times.stopwatch(), latencies: &r.cfg.Progress.receiveLatency,

@@ -20,6 +20,9 @@ type sink interface {
 // intakeConfig says how to consume.
 type intakeConfig struct {
 	consumers int
+	// aside is how many there are besides, of what was not received: consumer and sink number them
+	// after the others.
+	aside int
 	// consumer is how consumer i of several consumes.
 	consumer func(i, of int) thump.ConsumerConfig
 	// sink makes a sink for consumer i. Another is made for each further stream that
@@ -86,6 +89,7 @@ type taker struct {
 	// read is, by stream, the offset after the latest delivery. intake.mu guards it.
 	read map[string]uint64
 
+	aside  bool    // what it takes was not received
 	acker  *acker  // where there is an output
 	worker *worker // where there is work
 
@@ -129,7 +133,7 @@ func openIntake(ctx context.Context, client *thump.Client, cfg intakeConfig) (*i
 	ctx, cancel := context.WithCancel(ctx)
 	in := &intake{cfg: cfg, cancel: cancel, failed: make(chan struct{}), ended: make(chan struct{}), limit: newLimit(cfg.work.Rate, cfg.progress)}
 	tickets := in.newTickets()
-	for i := range cfg.consumers {
+	for i := range cfg.consumers + cfg.aside {
 		how := cfg.consumer(i, cfg.consumers)
 		how.ReuseBuffers = true // a sink keeps no body
 		switch {
@@ -149,9 +153,9 @@ func openIntake(ctx context.Context, client *thump.Client, cfg intakeConfig) (*i
 		t := &taker{
 			con: con, autoAck: how.AutoAck, newSink: func(stream string) sink { return cfg.sink(i, stream) }, sinks: make(map[string]sink),
 			tickets: tickets, read: make(map[string]uint64), stop: make(chan struct{}),
-			selection: cfg.selection, prefetch: how.Prefetch,
+			selection: cfg.selection, prefetch: how.Prefetch, aside: i >= cfg.consumers,
 		}
-		if cfg.work.any() {
+		if cfg.work.any() && !t.aside {
 			t.worker = &worker{Work: &cfg.work, progress: cfg.progress, stop: t.stop}
 		}
 		in.takers = append(in.takers, t)
@@ -276,7 +280,7 @@ func (in *intake) consume(ctx context.Context, t *taker) error {
 		if err != nil {
 			return err
 		}
-		if in.limit != nil {
+		if in.limit != nil && !t.aside {
 			in.limit.await(ctx, len(batch.Deliveries), t.stop)
 		}
 		now := time.Now()
@@ -364,7 +368,7 @@ func (in *intake) count(t *taker, stream string, taken []thump.Delivery, kept in
 	n := len(taken)
 	in.mu.Lock()
 	in.seen = now
-	if n > 0 {
+	if n > 0 && !t.aside {
 		if in.first.IsZero() || now.Before(in.first) { // another taker may have been quicker
 			in.first = now
 		}
@@ -376,7 +380,10 @@ func (in *intake) count(t *taker, stream string, taken []thump.Delivery, kept in
 		}
 	}
 	in.mu.Unlock()
-	if in.cfg.progress.received.Add(uint64(kept)) < in.cfg.expected.Load() {
+	if !t.aside {
+		in.cfg.progress.received.Add(uint64(kept))
+	}
+	if in.cfg.progress.over() < in.cfg.expected.Load() {
 		return
 	}
 	select {

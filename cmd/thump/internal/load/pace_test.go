@@ -103,7 +103,7 @@ func TestSentTimesAreDropped(t *testing.T) {
 		come := func(i uint64) {
 			first, last := i*batch, (i+1)*batch-1
 			if i%7 == 3 {
-				w.pass(0, first, last)
+				w.pass(0, first, last, times.asked)
 				return
 			}
 			w.stop(0, first, last, begin)

@@ -28,6 +28,9 @@ type Place interface {
 	// transient reports whether messages are published as transient.
 	transient() bool
 
+	// expired is the queue that gets what expires; "" for none.
+	expired() string
+
 	// consumer is how consumer i, counted from 0, of several consumes.
 	consumer(i, of int) thump.ConsumerConfig
 	// source is the place as the source of a run's messages.

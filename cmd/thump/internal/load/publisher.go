@@ -169,7 +169,7 @@ func (p *publisher) time(outcomes []thump.Outcome) {
 		case thump.Confirmed:
 			p.stopwatch.stop(p.number, from, to, p.last)
 		case thump.Rejected, thump.Returned:
-			p.stopwatch.pass(p.number, from, to)
+			p.stopwatch.pass(p.number, from, to, p.times.asked)
 		default: // it may still come
 		}
 	}

@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
@@ -15,6 +16,10 @@ type Queue struct {
 
 	NoConfirms bool // publish without confirms
 	Transient  bool // publish messages that need not survive a restart of the broker
+
+	// Expired is the queue that gets what expires, of a run; "" if nothing does, after TTL.
+	Expired string
+	TTL     time.Duration
 
 	Prefetch int // unsettled deliveries for each consumer
 	AutoAck  bool
@@ -38,6 +43,7 @@ func (q Queue) publisher(int, int) thump.PublisherConfig {
 	return thump.PublisherConfig{To: q.Target(), NoConfirms: q.NoConfirms}
 }
 
+func (q Queue) expired() string  { return q.Expired }
 func (Queue) batchMessages() int { return queueMessages }
 func (Queue) routingKeys() Keys  { return Keys{} }
 func (q Queue) transient() bool  { return q.Transient }
@@ -50,7 +56,9 @@ func (q Queue) source(client *thump.Client) source {
 	return &queueSource{place: q, names: []string{q.Name}, client: client}
 }
 
-func (q Queue) sending(s *result.Settings) { s.Confirms = !q.NoConfirms }
+func (q Queue) sending(s *result.Settings) {
+	s.Confirms, s.TTLSeconds = !q.NoConfirms, q.TTL.Seconds()
+}
 
 func (q Queue) receiving(s *result.Settings) {
 	if s.AutoAck = q.AutoAck; !q.AutoAck {

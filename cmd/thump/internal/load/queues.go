@@ -2,6 +2,7 @@ package load
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
@@ -65,7 +66,11 @@ func (q Queues) consumer(i, of int) thump.ConsumerConfig {
 }
 
 func (q Queues) source(client *thump.Client) source {
-	return &queueSource{place: q, names: q.Names, client: client}
+	names := q.Names
+	if q.Expired != "" {
+		names = append(slices.Clone(names), q.Expired)
+	}
+	return &queueSource{place: q, names: names, client: client}
 }
 
 func (q Queues) sending(s *result.Settings) {

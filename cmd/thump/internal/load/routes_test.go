@@ -1,8 +1,15 @@
 package load
 
 import (
+	"context"
+	"errors"
+	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/internal/brokertest"
 )
 
 func TestTopicMatches(t *testing.T) {
@@ -11,8 +18,6 @@ func TestTopicMatches(t *testing.T) {
 		want         bool
 	}{
 		{"#", "a.b.c", true},
-		{"#", "", true},
-		{"*", "", true}, // RabbitMQ takes no word for an empty one
 		{"*", "a", true},
 		{"*", "a.b", false},
 		{"a.*", "a.b", true},
@@ -31,6 +36,71 @@ func TestTopicMatches(t *testing.T) {
 			t.Errorf("%q takes %q: %t, want %t", tt.pattern, tt.key, got, tt.want)
 		}
 	}
+}
+
+// TestTopicMatchesAsTheBroker: random patterns take the same keys here as there.
+func TestTopicMatchesAsTheBroker(t *testing.T) {
+	t.Parallel()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	words := func(random *rand.Rand, of ...string) string {
+		text := make([]string, 1+random.IntN(4))
+		for i := range text {
+			text[i] = of[random.IntN(len(of))]
+		}
+		return strings.Join(text, ".")
+	}
+	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
+		t.Parallel()
+		random := rand.New(rand.NewPCG(seed, 0))
+		q := open(t, b, thump.QueueSpec{})
+		if err := q.client.DeclareExchange(t.Context(), thump.ExchangeSpec{Name: q.queue, Kind: string(Topic)}); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := q.client.DeleteExchange(context.Background(), q.queue, thump.DeleteOptions{}); err != nil {
+				t.Error(err)
+			}
+		})
+		pub, err := q.client.Publisher(t.Context(), thump.PublisherConfig{To: thump.Exchange(q.queue, "")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		taken := 0
+		for range 100 {
+			binding := thump.Binding{Source: q.queue, Queue: q.queue, RoutingKey: words(random, "a", "b", "*", "#")}
+			if err := q.client.Bind(t.Context(), binding); err != nil {
+				t.Fatal(err)
+			}
+			for range 5 {
+				key := words(random, "a", "b", "")
+				if key == "" { // which no message of a run has
+					continue
+				}
+				err := pub.Send(t.Context(), thump.Message{RoutingKey: key})
+				if refused, ok := errors.AsType[*thump.OutcomeError](err); err != nil && (!ok || refused.Returned != 1) {
+					t.Fatal(err)
+				}
+				if got, want := Topic.leads(binding.RoutingKey, key), err == nil; got != want {
+					t.Errorf("%q takes %q: %t, and the broker says %t", binding.RoutingKey, key, got, want)
+				}
+				if err == nil {
+					taken++
+				}
+			}
+			if err := q.client.Unbind(t.Context(), binding); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := pub.Close(t.Context()); err != nil && !errors.Is(err, thump.ErrClosed) {
+			if _, ok := errors.AsType[*thump.OutcomeError](err); !ok {
+				t.Error(err)
+			}
+		}
+		if taken == 0 {
+			t.Error("no pattern took a key")
+		}
+	})
 }
 
 // TestRoutesGroups: of each group of queues one gets each message, or the routes are refused.

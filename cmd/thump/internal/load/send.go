@@ -179,7 +179,7 @@ type sender struct {
 	first, last time.Time
 	// late is how far the sending was behind the schedule at worst.
 	late time.Duration
-	// receivedByEnd is the number of deliveries when sending ended.
+	// receivedByEnd is the number of deliveries when sending ended, with those of what has expired.
 	receivedByEnd uint64
 	// bodyBytes and wireBytes are, for a stream, the sizes of the bodies that were
 	// accepted and of the frames that carried them; 0 for a queue.
@@ -249,7 +249,7 @@ func (s *sender) send(ctx context.Context, stop <-chan struct{}) error {
 			p.err = err
 		}
 	})
-	s.receivedByEnd = s.cfg.Progress.Received()
+	s.receivedByEnd = s.cfg.Progress.over()
 	flushed := time.Now()
 	s.cfg.Progress.sendingEnded.Store(&flushed)
 	s.close(ctx)

@@ -65,6 +65,7 @@ func (s Stream) publisher(i, of int) thump.PublisherConfig {
 	}}
 }
 
+func (Stream) expired() string    { return "" }
 func (Stream) batchMessages() int { return streamMessages }
 func (Stream) routingKeys() Keys  { return Keys{} }
 func (Stream) transient() bool    { return false }

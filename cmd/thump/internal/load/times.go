@@ -138,11 +138,11 @@ func (w *stopwatch) stop(publisher int, first, last uint64, now time.Time) {
 	}
 }
 
-// pass says that messages will not be asked for: they were sent, and neither are confirmed nor
-// will come.
-func (w *stopwatch) pass(publisher int, first, last uint64) {
+// pass says that messages will be asked for so many times less: they were sent, and neither are
+// confirmed nor will come, or have expired.
+func (w *stopwatch) pass(publisher int, first, last, times uint64) {
 	if w.times.schedule == nil {
-		w.times.ask(publisher, first, last, w.times.asked, func(time.Duration, uint64) {})
+		w.times.ask(publisher, first, last, times, func(time.Duration, uint64) {})
 	}
 }
 

@@ -82,7 +82,7 @@ func asynchronous(r *result.Run, p *place) []string {
 			"needed no consumer, and had finished when the consumer began.", messages(backlog), p.noun)}
 	}
 	text := "When the last message was sent, " + p.backlog
-	if result.Value(r.Received) < sent*uint64(p.readers) {
+	if result.Value(r.Received)+result.Value(r.Expired) < sent*uint64(p.readers) {
 		return []string{text + "; the run ended before all were received."}
 	}
 	consumers, were := "consumer", "was"

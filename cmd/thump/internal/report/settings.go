@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/printable"
@@ -91,6 +92,9 @@ func made(s *result.Settings) []string {
 	}
 	if s.Priorities != "" {
 		words = append(words, "priorities "+s.Priorities)
+	}
+	if s.TTLSeconds > 0 {
+		words = append(words, fmt.Sprintf("which expire after %v", time.Duration(s.TTLSeconds*float64(time.Second))))
 	}
 	return words
 }

@@ -28,8 +28,10 @@ type Run struct {
 	// Received = Unique + Duplicated + Corrupted + Unexpected. Every consumer of a
 	// stream receives every message and is judged by itself; the counts are sums
 	// over the consumers then.
-	Received   *uint64 `json:"received"`
-	Unique     *uint64 `json:"unique"`
+	Received *uint64 `json:"received"`
+	Unique   *uint64 `json:"unique"`
+	// Expired is how many messages expired in their queue, and are no part of Received; nil where none can.
+	Expired    *uint64 `json:"expired"`
 	Lost       *uint64 `json:"lost"` // nil if the run ended before it could tell
 	Duplicated *uint64 `json:"duplicated"`
 	// Reordered is nil where messages of several priorities overtake each other. Of a super
@@ -158,6 +160,8 @@ type Settings struct {
 	ExchangeKind string `json:"exchange_kind"`
 	RoutingKeys  string `json:"routing_keys"`
 	Copies       int    `json:"copies"`
+	// TTLSeconds is how long a message may wait in its queue; 0 for ever.
+	TTLSeconds float64 `json:"ttl_seconds"`
 	// Priorities are those of the messages, in the user's words; "" where they have none of their own.
 	Priorities string `json:"priorities"`
 	// Recovery says whether the command goes on through an outage, and GiveUpSeconds for
