@@ -37,7 +37,6 @@ type routingFlags struct {
 
 func (f *routingFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.queues, "queues", 0, `use so many queues, which have a number in the place of %d in --queue, or else at its end; messages go to one after another, and consumers are spread over them, at least one each (default: one queue)`)
-	flags.Lookup("queues").DefValue = "0"
 	flags.StringVar(&f.exchange, "exchange", "", "send through this exchange, which is made if it does not exist, and bound to the queues")
 	f.kind = exchangeKindFlag(load.Direct)
 	flags.Var(&f.kind, "exchange-kind", "what the exchange is: direct, topic, fanout, or headers, which is bound with those of --header")

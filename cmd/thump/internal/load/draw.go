@@ -1,6 +1,9 @@
 package load
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+	"slices"
+)
 
 // draw is which of several values each message has, by their shares.
 type draw struct {
@@ -22,12 +25,8 @@ func newDraw(shares []float64) draw {
 
 // next is the place of the value that the next message has.
 func (d *draw) next() int {
-	x := rand.Float64()
-	i := 0
-	for i < len(d.upTo)-1 && x >= d.upTo[i] {
-		i++
-	}
-	return i
+	i, _ := slices.BinarySearch(d.upTo, rand.Float64())
+	return min(i, len(d.upTo)-1)
 }
 
 // Keys are the routing keys of messages.
@@ -40,21 +39,30 @@ type Keys struct {
 // keyring gives messages their keys.
 type keyring struct {
 	keys []string // none for no key
-	draw draw     // of those that are not in turn
+	at   int      // of those in turn, the next
+	draw draw     // of the others
 }
 
-func newKeyring(k Keys) keyring {
+// newKeyring begins with the key of the message with that number.
+func newKeyring(k Keys, number uint64) keyring {
 	ring := keyring{keys: k.Keys}
-	if k.Shares != nil {
+	switch {
+	case k.Shares != nil:
 		ring.draw = newDraw(k.Shares)
+	case k.Keys != nil:
+		ring.at = int(number % uint64(len(k.Keys)))
 	}
 	return ring
 }
 
-// of is the key of a message with that number.
-func (k *keyring) of(number uint64) string {
+// next is the key of the next message.
+func (k *keyring) next() string {
 	if k.draw.upTo != nil {
 		return k.keys[k.draw.next()]
 	}
-	return k.keys[number%uint64(len(k.keys))]
+	key := k.keys[k.at]
+	if k.at++; k.at == len(k.keys) {
+		k.at = 0
+	}
+	return key
 }

@@ -76,7 +76,7 @@ func batchSize(to Place, format *ledger.Format) int {
 func (p *publisher) newBatch() *messageBatch {
 	to, size := p.cfg.To, batchSize(p.cfg.To, p.format)
 	b := &messageBatch{
-		format: p.format, messages: make([]thump.Message, size), ends: make([]int, 0, size), keys: newKeyring(to.routingKeys()),
+		format: p.format, messages: make([]thump.Message, size), ends: make([]int, 0, size), keys: newKeyring(to.routingKeys(), p.own.First),
 	}
 	properties := p.properties()
 	b.ranks = newRanks(p.cfg.Priorities, properties)
@@ -116,7 +116,7 @@ func (b *messageBatch) fill(first, limit uint64) []thump.Message {
 		m.Body, m.Ref = b.bodies[start:b.ends[i]], first+uint64(i)
 		start = b.ends[i]
 		if b.keys.keys != nil {
-			m.RoutingKey = b.keys.of(m.Ref)
+			m.RoutingKey = b.keys.next()
 		}
 		if b.ranks.properties != nil {
 			m.Properties = b.ranks.next()

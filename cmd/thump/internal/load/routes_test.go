@@ -141,18 +141,18 @@ func TestRoutesGroups(t *testing.T) {
 
 // TestKeysByShares: of many messages each key has its share; without shares they take turns.
 func TestKeysByShares(t *testing.T) {
-	ring := newKeyring(Keys{Keys: []string{"a", "b", "c"}, Shares: []float64{60, 30, 10}})
+	ring := newKeyring(Keys{Keys: []string{"a", "b", "c"}, Shares: []float64{60, 30, 10}}, 1)
 	had := map[string]int{}
-	for n := range uint64(100_000) {
-		had[ring.of(n)]++
+	for range 100_000 {
+		had[ring.next()]++
 	}
 	for key, want := range map[string]int{"a": 60_000, "b": 30_000, "c": 10_000} {
 		if got := had[key]; got < want*9/10 || got > want*11/10 {
 			t.Errorf("%d messages have the key %q, want about %d", got, key, want)
 		}
 	}
-	ring = newKeyring(Keys{Keys: []string{"a", "b"}})
-	if ring.of(4)+ring.of(5)+ring.of(6) != "aba" {
+	ring = newKeyring(Keys{Keys: []string{"a", "b", "c"}}, 4)
+	if ring.next()+ring.next()+ring.next()+ring.next() != "bcab" {
 		t.Error("the keys take no turns")
 	}
 }
