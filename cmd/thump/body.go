@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/thumpmq/thump/cmd/thump/internal/load"
@@ -50,23 +49,20 @@ func parseSizes(text string) ([]load.Share, error) {
 	if !strings.Contains(text, ":") {
 		return nil, nil
 	}
-	parts := strings.Split(text, ",")
-	if len(parts) > load.SharesMost {
-		return nil, fmt.Errorf("%d sizes are more than %d", len(parts), load.SharesMost)
+	sizes, weights, err := parseShares(text, load.SharesMost)
+	if err != nil {
+		return nil, err
 	}
 	var shares []load.Share
-	for _, part := range parts {
-		size, share, _ := strings.Cut(part, ":")
+	for i, size := range sizes {
 		var bytes bodyFlag
-		if err := bytes.Set(strings.TrimSpace(size)); err != nil {
-			return nil, fmt.Errorf("%q: %w", part, err)
+		if err := bytes.Set(size); err != nil {
+			return nil, fmt.Errorf("%q: %w", size, err)
 		}
-		number, percent := strings.CutSuffix(share, "%")
-		weight, err := strconv.ParseFloat(number, 64)
-		if err != nil || !percent || !(weight > 0 && weight <= 100) || bytes == 0 {
-			return nil, fmt.Errorf("%q must be a size and its share, like 100b:80%%", part)
+		if bytes == 0 {
+			return nil, fmt.Errorf("%q has no size: shares are for sizes, like 100b:80%%", size)
 		}
-		shares = append(shares, load.Share{Bytes: int(bytes), Weight: weight})
+		shares = append(shares, load.Share{Bytes: int(bytes), Weight: weights[i]})
 	}
 	return shares, nil
 }

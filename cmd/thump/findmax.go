@@ -28,7 +28,7 @@ func (cfg *config) checkFindMax() error {
 	if len(cfg.findMax) == 0 {
 		return nil
 	}
-	for _, flag := range []string{"rate", "count", "sequential", "no-confirms", "repeat", "versus"} {
+	for _, flag := range []string{"rate", "count", "sequential", "no-confirms", "repeat", "versus", "warm-up"} {
 		if cfg.given(flag) {
 			return fmt.Errorf("--%s can't go with --find-max, which says how much is sent, and how often", flag)
 		}

@@ -56,7 +56,8 @@ type config struct {
 	partitions  int
 	maxBytes    sizeFlag
 
-	rate rateFlags // --rate, --arrivals, --duration
+	rate    rateFlags    // --rate, --arrivals, --duration
+	routing routingFlags // --queues, --exchange and what goes with it, of run
 
 	input   inputFlags   // of send
 	receipt receiptFlags // of receive
@@ -85,6 +86,7 @@ func (cfg *config) sendFlags(flags *pflag.FlagSet) {
 	flags.Var((*countFlag)(&cfg.send.Count), "count", "messages to send in total (1000000, 10k, 1m)")
 	cfg.rate.register(flags)
 	flags.Var(bodiesFlag{&cfg.send}, "body", `bodies: "tutorial" for "Message N", or a size of at least 16 bytes (100, 1KiB, 10kb), or several: 100b:80%,10kb:20%, or 100b..10kb at random`)
+	flags.BoolVar(&cfg.send.Incompressible, "incompressible", false, "let bodies of a --body size differ throughout, so that nothing makes them smaller, and not many together either")
 	flags.IntVar(&cfg.send.Publishers, "publishers", 1, "publishers, each on its own connection")
 	flags.IntVar(&cfg.send.Window, "window", windowOfQueue, fmt.Sprintf("messages in flight (not confirmed yet) for each publisher; for a stream %d", windowOfStream))
 	flags.BoolVar(&cfg.queue.NoConfirms, "no-confirms", false, "don't ask the broker to confirm messages")
@@ -159,6 +161,8 @@ func (cfg *config) rangeFlags(flags *pflag.FlagSet) {
 func (cfg *config) checkSending() error {
 	var wrong, wrongStream error
 	switch send := &cfg.send; {
+	case send.Incompressible && (send.BodyBytes == 0 && send.Sizes.Shares == nil || send.LargestBody() < load.MinBodyBytes+8):
+		wrong = fmt.Errorf("--incompressible needs a --body of %d bytes or more: in smaller ones there is no room for what differs", load.MinBodyBytes+8)
 	case send.Publishers < 1 || send.Publishers > clientsMax:
 		wrong = fmt.Errorf("--publishers must be from 1 to %d, not %d", clientsMax, send.Publishers)
 	case send.Window < 1 || send.Window > windowMax:

@@ -107,7 +107,7 @@ func hasInput(stdin *os.File) bool {
 // checkFiles says what is wrong with the flags, where messages come from files.
 func (f *inputFlags) checkFiles(given func(string) bool) error {
 	var errs []error
-	for _, flag := range []string{"body", "publishers", "latency"} {
+	for _, flag := range []string{"body", "publishers", "latency", "incompressible"} {
 		if given(flag) {
 			errs = append(errs, fmt.Errorf("--%s is for messages that are made up, and these come %s", flag, f))
 		}

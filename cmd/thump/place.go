@@ -69,6 +69,8 @@ func (cfg *config) choosePlace(name string) {
 	case cfg.toExchange():
 		cfg.name = cfg.input.exchange
 		cfg.place = &exchange{load.NewExchange(cfg.name, cfg.input.routingKey, cfg.queue)}
+	case cfg.routing.given():
+		cfg.place = newQueueSet(cfg)
 	default:
 		queue := &queue{Queue: cfg.queue, cfg: cfg}
 		queue.Name = cfg.name

@@ -85,8 +85,11 @@ func (q *queue) declare(ctx context.Context, client *thump.Client, s *result.Set
 	if err := q.cfg.refuseStream(ctx, client, differs); err != nil {
 		return err
 	}
-	if q.cfg.given("kind") || q.cfg.given("transient") {
+	switch {
+	case q.cfg.given("kind") || q.cfg.given("transient"):
 		return fmt.Errorf("the queue %q exists already and is not as --kind and --transient say: %w", q.Name, err)
+	case q.cfg.given("priority") || q.Expired != "":
+		return fmt.Errorf("the queue %q exists already and is not as --priority or --ttl needs it: %w", q.Name, err)
 	}
 	s.Kind = result.UnknownKind
 	return nil
@@ -96,6 +99,12 @@ func (q *queue) declare(ctx context.Context, client *thump.Client, s *result.Set
 // drops because it went back too often would be lost, so one for --requeue is made without a limit.
 func (q *queue) specs(exists bool, version string) []thump.QueueSpec {
 	spec := thump.QueueSpec{Name: q.Name, Kind: thump.QueueKind(q.cfg.kind.kind), Transient: q.Transient}
+	if q.Expired != "" {
+		spec.MessageTTL, spec.DeadLetterRoutingKey = q.TTL, q.Expired
+	}
+	if spec.Kind == thump.Classic {
+		spec.MaxPriority = q.cfg.send.Priorities.Highest()
+	}
 	if spec.Kind != thump.Quorum || !limitsDelivery(version) {
 		return []thump.QueueSpec{spec}
 	}

@@ -89,7 +89,7 @@ prints the summary. The second ends at once.
 				return usageError{err}
 			}
 			cfg.choosePlace(cfg.queueName)
-			if err := faults(cfg.checkRun(), cfg.several.check(), cfg.checkPlace(), cfg.checkSending(), cfg.checkReceiving(), cfg.checkWork(), cfg.checkFindMax()); err != nil {
+			if err := faults(cfg.checkRun(), cfg.checkRouting(), cfg.several.check(), cfg.checkPlace(), cfg.checkSending(), cfg.checkReceiving(), cfg.checkWork(), cfg.checkFindMax()); err != nil {
 				return err
 			}
 			each, err := cfg.configurations()
@@ -118,7 +118,9 @@ prints the summary. The second ends at once.
 func (cfg *config) loadFlags(flags *pflag.FlagSet) {
 	cfg.sendFlags(flags)
 	cfg.input.registerProperties(flags)
+	flags.Var((*prioritiesFlag)(&cfg.send.Priorities), "priority", "the messages' priorities: 5, or 0..9 or 1:80%,9:20% at random; a classic queue that run makes gets as many levels, and no order is checked")
 	flags.StringVar(&cfg.queueName, "queue", queueDefault, "the queue, or with --kind stream the stream")
+	cfg.routing.register(flags)
 	cfg.kindFlags(flags, `what to send through; "all" is the first three, one after another`, kindClassic, kindQuorum, kindStream, kindAll)
 	cfg.receiveFlags(flags)
 	cfg.workFlags(flags)
@@ -130,11 +132,14 @@ func (cfg *config) loadFlags(flags *pflag.FlagSet) {
 
 // checkRun refuses flags of run that contradict each other.
 func (cfg *config) checkRun() error {
+	priority := cfg.checkPriority()
 	switch {
+	case priority != nil:
+		return priority
 	case cfg.private && cfg.connect.given():
 		return errors.New("--private can't go with a flag that names a broker: --url, --url-file, --url-command or --stream-url")
 	case cfg.expires():
-		return errors.New("--property expiration is not for run: what expires can't be told from what is lost")
+		return errors.New("--property expiration is not for run: what expires can't be told from what is lost; --ttl lets messages expire")
 	case cfg.superStream != "" && cfg.given("queue"):
 		return errors.New("--queue can't go with --super-stream: each is a name")
 	default:

@@ -98,7 +98,7 @@ func (cfg *config) other() (*config, error) {
 		return nil, fmt.Errorf("it has flags of the load only, and got %q", other.flags.Arg(0))
 	}
 	other.choosePlace(other.queueName)
-	return other, faults(other.checkRun(), other.checkPlace(), other.checkSending(), other.checkReceiving(), other.checkWork())
+	return other, faults(other.checkRun(), other.checkRouting(), other.checkPlace(), other.checkSending(), other.checkReceiving(), other.checkWork())
 }
 
 // runSeveral runs each configuration, by turns and as often as was asked for: forth and back, so

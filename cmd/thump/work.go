@@ -15,6 +15,7 @@ import (
 // workFlags adds the flags that say what run's consumers do with a message.
 func (cfg *config) workFlags(flags *pflag.FlagSet) {
 	flags.Var((*workFlag)(&cfg.work), "work", "let each message take a consumer so long: 2ms, or 1ms..10ms at random; it is acked after that")
+	flags.Var((*consumeRateFlag)(&cfg.work.Rate), "consume-rate", "let all consumers together take so many messages a second at most, like 500 or 5k (default: any number)")
 	flags.Var((*shareFlag)(&cfg.work.Requeue), "requeue", "let consumers give back this share of deliveries, like 1%, which come again")
 	flags.Var((*shareFlag)(&cfg.work.Reject), "reject", "let consumers reject this share of what they have received, like 1%")
 }
@@ -88,5 +89,26 @@ func (f *shareFlag) Set(text string) error {
 		return errors.New("must be a share like 1%")
 	}
 	*f = shareFlag(percent / 100)
+	return nil
+}
+
+// consumeRateFlag is a number of messages a second; 0 only as a default.
+type consumeRateFlag float64
+
+func (f *consumeRateFlag) Type() string { return "rate" }
+
+func (f *consumeRateFlag) String() string {
+	if *f == 0 {
+		return ""
+	}
+	return strconv.FormatFloat(float64(*f), 'g', -1, 64)
+}
+
+func (f *consumeRateFlag) Set(text string) error {
+	rate, err := load.ParseRate(text)
+	if err != nil {
+		return err
+	}
+	*f = consumeRateFlag(rate)
 	return nil
 }

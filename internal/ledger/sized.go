@@ -23,6 +23,7 @@ import (
 type sized struct {
 	run    uint32
 	filler []byte
+	masked bool // see Masked
 	table  *crc32.Table
 
 	zero  uint32         // the checksum of identity 0
@@ -81,11 +82,15 @@ func (s *sized) checksum(id uint64) uint32 {
 
 // checksumOf returns the checksum over body, which must have the run's size.
 func (s *sized) checksumOf(body []byte) uint32 {
-	if binary.BigEndian.Uint32(body) == s.run && bytes.Equal(body[16:], s.filler) {
+	run, id, filler := binary.BigEndian.Uint32(body), readHeader(body).id, body[MinBodySize:]
+	if run == s.run && s.fills(filler, id) {
 		// To compare every byte costs less than to compute with it.
-		return s.checksum(readHeader(body).id)
+		return s.checksum(id)
 	}
-	return crc32.Update(crc32.Update(0, s.table, body[:12]), s.table, body[16:])
+	if s.masked {
+		filler = appendMasked(nil, filler, maskOf(run, id)) // without the mask
+	}
+	return crc32.Update(crc32.Update(0, s.table, body[:12]), s.table, filler)
 }
 
 // header is the header of one body, without the run.
@@ -115,6 +120,9 @@ func (s *sized) append(dst []byte, h *header) []byte {
 	first, second := h.words(s.run)
 	dst = binary.BigEndian.AppendUint64(dst, first)
 	dst = binary.BigEndian.AppendUint64(dst, second)
+	if s.masked {
+		return appendMasked(dst, s.filler, maskOf(s.run, h.id))
+	}
 	return append(dst, s.filler...)
 }
 
@@ -124,5 +132,13 @@ func (s *sized) matches(h *header, body []byte) bool {
 	return len(body) == s.size() &&
 		binary.BigEndian.Uint64(body) == first &&
 		binary.BigEndian.Uint64(body[8:]) == second &&
-		(len(body) == MinBodySize || bytes.Equal(body[MinBodySize:], s.filler))
+		(len(body) == MinBodySize || s.fills(body[MinBodySize:], h.id))
+}
+
+// fills reports whether b is the filler of the body with that identity.
+func (s *sized) fills(b []byte, id uint64) bool {
+	if s.masked {
+		return isMasked(b, s.filler, maskOf(s.run, id))
+	}
+	return bytes.Equal(b, s.filler)
 }

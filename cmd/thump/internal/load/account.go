@@ -10,15 +10,25 @@ import (
 func (r *runner) record(ctx context.Context, out *result.Run, interrupted bool) {
 	r.sent.record(out)
 	t := r.books.totals()
+	expired := r.cfg.Progress.expired.Load()
+	t.Received, t.Unique = t.Received-expired, t.Unique-expired
+	if r.aside() > 0 {
+		out.Expired = &expired
+	}
 	out.Received, out.Unique, out.Duplicated = &t.Received, &t.Unique, &t.Duplicated
-	out.Reordered, out.Corrupted, out.Unexpected = &t.Reordered, &t.Corrupted, &t.Unexpected
+	if !r.cfg.Priorities.reorder() {
+		out.Reordered = &t.Reordered
+	}
+	out.Corrupted, out.Unexpected = &t.Corrupted, &t.Unexpected
 	// Only so many copies can be there for that reason, to each reader.
 	sentAgain := min(t.SentAgain, r.sent.counts.Resent*uint64(len(r.books)))
 	out.DuplicatedResent, out.DuplicatedRedelivered = &sentAgain, &t.DeliveredAgain
 	if r.cfg.Work.any() {
 		out.Requeued, out.Dropped = new(r.cfg.Progress.requeued.Load()), new(r.cfg.Progress.rejected.Load())
 	}
-	recordTimes(out, r.first, r.last)
+	if recordTimes(out, r.first, r.last); !r.first.IsZero() {
+		out.ReceiveRatePerSecond = r.cfg.rateAfter(out.Received, r.first, r.last, func(w *warm) uint64 { return w.received })
+	}
 	out.ReceiveLatency = r.cfg.Progress.receiveLatency.latency(r.cfg.Schedule != nil)
 	r.recordLost(ctx, out, interrupted)
 	if r.left.known {

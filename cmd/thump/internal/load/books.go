@@ -10,8 +10,8 @@ import (
 )
 
 // books are the ledgers of a run: one for each reader of a message. The consumers
-// of a queue share one ledger, because they share the messages. Each consumer of a
-// stream has its own, because it receives all of them.
+// of a queue, or of several between which messages are shared out, share one ledger, because they
+// share the messages. Each consumer of a stream has its own, because it receives all of them.
 type books []*ledger.Ledger
 
 func newBooks(format ledger.Format, cfg *RunConfig) books {
@@ -25,8 +25,11 @@ func newBooks(format ledger.Format, cfg *RunConfig) books {
 // sink makes a sink for what consumer i receives from the queue, or from one
 // stream. The streams of a super stream get one each: order is within a stream.
 func (r *runner) sink(i int, stream string) sink {
+	if i == r.cfg.Consumers {
+		return r.expiredSink()
+	}
 	s := &ledgerSink{
-		consumer:  r.books[min(i, len(r.books)-1)].Consumer(),
+		consumer:  r.books[r.cfg.To.reader(i)].Consumer(),
 		stopwatch: r.sent.times.stopwatch(), latencies: &r.cfg.Progress.receiveLatency,
 	}
 	if stream != "" {

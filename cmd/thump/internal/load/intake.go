@@ -20,6 +20,9 @@ type sink interface {
 // intakeConfig says how to consume.
 type intakeConfig struct {
 	consumers int
+	// aside is how many there are besides, of what was not received: consumer and sink number them
+	// after the others.
+	aside int
 	// consumer is how consumer i of several consumes.
 	consumer func(i, of int) thump.ConsumerConfig
 	// sink makes a sink for consumer i. Another is made for each further stream that
@@ -67,6 +70,7 @@ type intake struct {
 	failed chan struct{} // closed at the first error
 	cut    atomic.Bool   // a connection was lost while its consumer closed
 	ended  chan struct{} // closed when every consumer has come to its end
+	limit  *limit        // of all consumers together; nil for none
 
 	mu          sync.Mutex
 	err         error
@@ -85,6 +89,7 @@ type taker struct {
 	// read is, by stream, the offset after the latest delivery. intake.mu guards it.
 	read map[string]uint64
 
+	aside  bool    // what it takes was not received
 	acker  *acker  // where there is an output
 	worker *worker // where there is work
 
@@ -121,13 +126,16 @@ func (t *taker) finish(ctx context.Context) {
 // openIntake connects the consumers and starts them.
 func openIntake(ctx context.Context, client *thump.Client, cfg intakeConfig) (*intake, error) {
 	ctx, cancel := context.WithCancel(ctx)
-	in := &intake{cfg: cfg, cancel: cancel, failed: make(chan struct{}), ended: make(chan struct{})}
+	in := &intake{cfg: cfg, cancel: cancel, failed: make(chan struct{}), ended: make(chan struct{}), limit: newLimit(cfg.work.Rate, cfg.progress)}
 	tickets := in.newTickets()
-	for i := range cfg.consumers {
+	for i := range cfg.consumers + cfg.aside {
 		how := cfg.consumer(i, cfg.consumers)
 		how.ReuseBuffers = true // a sink keeps no body
-		if cfg.work.Most > 0 {
+		switch {
+		case cfg.work.Most > 0:
 			how.MaxBatch = 1 // each is acked when its work is done
+		case in.limit != nil:
+			how.MaxBatch = in.limit.together()
 		}
 		con, err := client.Consumer(ctx, how)
 		if err != nil {
@@ -140,9 +148,9 @@ func openIntake(ctx context.Context, client *thump.Client, cfg intakeConfig) (*i
 		t := &taker{
 			con: con, autoAck: how.AutoAck, newSink: func(stream string) sink { return cfg.sink(i, stream) }, sinks: make(map[string]sink),
 			tickets: tickets, read: make(map[string]uint64), stop: make(chan struct{}),
-			selection: cfg.selection, prefetch: how.Prefetch,
+			selection: cfg.selection, prefetch: how.Prefetch, aside: i >= cfg.consumers,
 		}
-		if cfg.work.any() {
+		if cfg.work.any() && !t.aside {
 			t.worker = &worker{Work: &cfg.work, progress: cfg.progress, stop: t.stop}
 		}
 		in.takers = append(in.takers, t)
@@ -267,6 +275,9 @@ func (in *intake) consume(ctx context.Context, t *taker) error {
 		if err != nil {
 			return err
 		}
+		if in.limit != nil && !t.aside {
+			in.limit.await(ctx, len(batch.Deliveries), t.stop)
+		}
 		now := time.Now()
 		taken, acked, err := in.choose(t, batch)
 		if err != nil {
@@ -352,7 +363,7 @@ func (in *intake) count(t *taker, stream string, taken []thump.Delivery, kept in
 	n := len(taken)
 	in.mu.Lock()
 	in.seen = now
-	if n > 0 {
+	if n > 0 && !t.aside {
 		if in.first.IsZero() || now.Before(in.first) { // another taker may have been quicker
 			in.first = now
 		}
@@ -364,7 +375,10 @@ func (in *intake) count(t *taker, stream string, taken []thump.Delivery, kept in
 		}
 	}
 	in.mu.Unlock()
-	if in.cfg.progress.received.Add(uint64(kept)) < in.cfg.expected.Load() {
+	if !t.aside {
+		in.cfg.progress.received.Add(uint64(kept))
+	}
+	if in.cfg.progress.over() < in.cfg.expected.Load() {
 		return
 	}
 	select {

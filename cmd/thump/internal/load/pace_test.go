@@ -62,7 +62,7 @@ func TestStopwatch(t *testing.T) {
 	if len(w.took) != 0 {
 		t.Errorf("messages took %v before one was sent", w.took)
 	}
-	times.start(begin)
+	times.start(begin, 0)
 	const batches = 3000
 	for i := range batches {
 		for publisher := range 2 {
@@ -97,13 +97,13 @@ func TestSentTimesAreDropped(t *testing.T) {
 	}{"all come": {nil, 0}, "some are lost": {[]uint64{5, 6, 70 * chunkBatches}, 2}} {
 		begin := time.Now()
 		times := newSentTimes(plan, nil, batch, 3)
-		times.start(begin)
+		times.start(begin, 0)
 		w := times.stopwatch()
 		most, told := 0, uint64(0)
 		come := func(i uint64) {
 			first, last := i*batch, (i+1)*batch-1
 			if i%7 == 3 {
-				w.pass(0, first, last)
+				w.pass(0, first, last, times.asked)
 				return
 			}
 			w.stop(0, first, last, begin)

@@ -5,7 +5,7 @@ import (
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
 
-// Place is where messages go and come from: a Queue, a Stream or a SuperStream.
+// Place is where messages go and come from: a Queue, Queues, a Stream or a SuperStream.
 // Whatever a run does differently for one of them is a method here.
 type Place interface {
 	// Target is the place as package thump names it.
@@ -14,6 +14,8 @@ type Place interface {
 	String() string
 	// Readers is how many of the given number of consumers receive each message.
 	Readers(consumers int) int
+	// reader is which of these, counted from 0, consumer i is.
+	reader(consumer int) int
 	// Confirms reports whether the broker is to confirm what is published.
 	Confirms() bool
 
@@ -21,11 +23,13 @@ type Place interface {
 	publisher(i, of int) thump.PublisherConfig
 	// batchMessages is the most messages of one call of Publish.
 	batchMessages() int
-	// routingKeys are the keys that the messages have in turn, by their number; none
-	// for no key.
-	routingKeys() []string
+	// routingKeys are the keys that the messages have; none for no key.
+	routingKeys() Keys
 	// transient reports whether messages are published as transient.
 	transient() bool
+
+	// expired is the queue that gets what expires; "" for none.
+	expired() string
 
 	// consumer is how consumer i, counted from 0, of several consumes.
 	consumer(i, of int) thump.ConsumerConfig

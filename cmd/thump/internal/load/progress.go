@@ -18,6 +18,7 @@ type Progress struct {
 	answered  atomic.Uint64 // messages whose outcome is known
 
 	requeued, rejected atomic.Uint64 // by consumers
+	expired            atomic.Uint64 // messages that no consumer got
 	working            atomic.Int64  // consumers that spend time on a message
 
 	sendingEnded atomic.Pointer[time.Time]
@@ -27,6 +28,7 @@ type Progress struct {
 	confirmLatency, receiveLatency latencies
 
 	pace atomic.Pointer[pace] // while messages are sent by a schedule
+	warm atomic.Pointer[warm] // nil until the warm-up is over
 
 	mu         sync.Mutex
 	publishers []*thump.Publisher
@@ -42,7 +44,10 @@ func (p *Progress) Confirmed() uint64 { return p.confirmed.Load() }
 func (p *Progress) Received() uint64 { return p.received.Load() }
 
 // handled is the number of deliveries that consumers were done with.
-func (p *Progress) handled() uint64 { return p.received.Load() + p.requeued.Load() }
+func (p *Progress) handled() uint64 { return p.over() + p.requeued.Load() }
+
+// over is the number of deliveries that were received, or will not be: their messages have expired.
+func (p *Progress) over() uint64 { return p.received.Load() + p.expired.Load() }
 
 // SendingEnded is when every publisher had sent its messages and knew their outcomes; ok is
 // false until then.

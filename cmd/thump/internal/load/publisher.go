@@ -63,8 +63,9 @@ type messageBatch struct {
 	messages []thump.Message
 	bodies   []byte
 	ends     []int
-	keys     []string // routing keys; nil for none
-	stamps   *stamps  // nil for none
+	keys     keyring
+	ranks    ranks
+	stamps   *stamps // nil for none
 }
 
 // batchSize is how many messages a batch of such bodies has at most.
@@ -75,9 +76,10 @@ func batchSize(to Place, format *ledger.Format) int {
 func (p *publisher) newBatch() *messageBatch {
 	to, size := p.cfg.To, batchSize(p.cfg.To, p.format)
 	b := &messageBatch{
-		format: p.format, messages: make([]thump.Message, size), ends: make([]int, 0, size), keys: to.routingKeys(),
+		format: p.format, messages: make([]thump.Message, size), ends: make([]int, 0, size), keys: newKeyring(to.routingKeys(), p.own.First),
 	}
 	properties := p.properties()
+	b.ranks = newRanks(p.cfg.Priorities, properties)
 	if p.clock != nil {
 		b.stamps = newStamps(b.messages, p.clock.name, p.pace != nil, properties)
 	} else if properties != nil {
@@ -113,8 +115,11 @@ func (b *messageBatch) fill(first, limit uint64) []thump.Message {
 		m := &messages[i]
 		m.Body, m.Ref = b.bodies[start:b.ends[i]], first+uint64(i)
 		start = b.ends[i]
-		if b.keys != nil {
-			m.RoutingKey = b.keys[m.Ref%routingKeys]
+		if b.keys.keys != nil {
+			m.RoutingKey = b.keys.next()
+		}
+		if b.ranks.properties != nil {
+			m.Properties = b.ranks.next()
 		}
 	}
 	return messages
@@ -164,7 +169,7 @@ func (p *publisher) time(outcomes []thump.Outcome) {
 		case thump.Confirmed:
 			p.stopwatch.stop(p.number, from, to, p.last)
 		case thump.Rejected, thump.Returned:
-			p.stopwatch.pass(p.number, from, to)
+			p.stopwatch.pass(p.number, from, to, p.times.asked)
 		default: // it may still come
 		}
 	}

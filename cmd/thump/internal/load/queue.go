@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
@@ -15,6 +16,10 @@ type Queue struct {
 
 	NoConfirms bool // publish without confirms
 	Transient  bool // publish messages that need not survive a restart of the broker
+
+	// Expired is the queue that gets what expires, of a run; "" if nothing does, after TTL.
+	Expired string
+	TTL     time.Duration
 
 	Prefetch int // unsettled deliveries for each consumer
 	AutoAck  bool
@@ -29,6 +34,8 @@ func (q Queue) String() string { return "queue " + q.Name }
 // Readers is 1: each message goes to one consumer.
 func (Queue) Readers(int) int { return 1 }
 
+func (Queue) reader(int) int { return 0 }
+
 // Confirms reports whether confirms are on.
 func (q Queue) Confirms() bool { return !q.NoConfirms }
 
@@ -36,19 +43,22 @@ func (q Queue) publisher(int, int) thump.PublisherConfig {
 	return thump.PublisherConfig{To: q.Target(), NoConfirms: q.NoConfirms}
 }
 
-func (Queue) batchMessages() int    { return queueMessages }
-func (Queue) routingKeys() []string { return nil }
-func (q Queue) transient() bool     { return q.Transient }
+func (q Queue) expired() string  { return q.Expired }
+func (Queue) batchMessages() int { return queueMessages }
+func (Queue) routingKeys() Keys  { return Keys{} }
+func (q Queue) transient() bool  { return q.Transient }
 
 func (q Queue) consumer(int, int) thump.ConsumerConfig {
 	return thump.ConsumerConfig{From: q.Target(), Prefetch: q.Prefetch, AutoAck: q.AutoAck}
 }
 
 func (q Queue) source(client *thump.Client) source {
-	return &queueSource{Queue: q, client: client}
+	return &queueSource{place: q, names: []string{q.Name}, client: client}
 }
 
-func (q Queue) sending(s *result.Settings) { s.Confirms = !q.NoConfirms }
+func (q Queue) sending(s *result.Settings) {
+	s.Confirms, s.TTLSeconds = !q.NoConfirms, q.TTL.Seconds()
+}
 
 func (q Queue) receiving(s *result.Settings) {
 	if s.AutoAck = q.AutoAck; !q.AutoAck {
@@ -56,9 +66,10 @@ func (q Queue) receiving(s *result.Settings) {
 	}
 }
 
-// queueSource is a queue as the source of a run's messages.
+// queueSource is one queue or several as the source of a run's messages.
 type queueSource struct {
-	Queue
+	place  Place
+	names  []string
 	client *thump.Client
 }
 
@@ -66,31 +77,38 @@ func (*queueSource) open(context.Context) error { return nil }
 
 func (*queueSource) consumersFirst() bool { return false }
 
+func (q *queueSource) consumer(i, of int) thump.ConsumerConfig { return q.place.consumer(i, of) }
+
 func (*queueSource) forgets() bool { return true }
 
-// done: the queue is empty, or the broker does not deliver what is in it. Messages
+// done: the queues are empty, or the broker does not deliver what is in them. Messages
 // that nobody expected show once the consumers have closed.
 func (q *queueSource) done(ctx context.Context, _ *intake, w waiting) (bool, error) {
 	if w.allReceived || w.stopping {
 		return true, nil
 	}
-	info, err := q.client.InspectQueue(ctx, q.Name)
+	left, err := q.remaining(ctx)
 	switch {
 	case err != nil:
 		return true, err
-	case info.Messages == 0:
+	case left.messages == 0:
 		return true, nil
 	case w.idle >= stallTimeout:
-		return true, fmt.Errorf("%w: %d messages are in the queue, and none was delivered for %.0f s", errStalled, info.Messages, w.idle.Seconds())
+		return true, fmt.Errorf("%w: %d messages are in the queue, and none was delivered for %.0f s", errStalled, left.messages, w.idle.Seconds())
 	default:
 		return false, nil
 	}
 }
 
 func (q *queueSource) remaining(ctx context.Context) (remainder, error) {
-	info, err := q.client.InspectQueue(ctx, q.Name)
-	if err != nil {
-		return remainder{}, err
+	left := remainder{known: true}
+	for _, name := range q.names {
+		info, err := q.client.InspectQueue(ctx, name)
+		if err != nil {
+			return remainder{}, err
+		}
+		left.messages += uint64(max(0, info.Messages))
+		left.consumers += info.Consumers
 	}
-	return remainder{known: true, messages: uint64(max(0, info.Messages)), consumers: info.Consumers}, nil
+	return left, nil
 }

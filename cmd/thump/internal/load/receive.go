@@ -111,7 +111,7 @@ func (rec *receiver) receive(ctx context.Context, stop <-chan struct{}) error {
 	in, err := openIntake(ctx, rec.client, intakeConfig{
 		consumers: cfg.Consumers, consumer: cfg.consumer,
 		sink: func(i int, _ string) sink {
-			counted := &tallySink{tallies[min(i, len(tallies)-1)].Consumer(), &rec.redelivered}
+			counted := &tallySink{tallies[cfg.From.reader(i)].Consumer(), &rec.redelivered}
 			if !cfg.Latency {
 				return counted
 			}

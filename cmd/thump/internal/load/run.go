@@ -227,7 +227,7 @@ func (r *runner) receiveRounds(ctx context.Context, hold chan struct{}) {
 func (r *runner) openIntake(ctx context.Context, hold <-chan struct{}) (in *intake, err error) {
 	open := func(context.Context) error { // they live longer than the question
 		in, err = openIntake(ctx, r.client, intakeConfig{
-			consumers: r.cfg.Consumers, consumer: r.source.consumer, sink: r.sink, hold: hold, work: r.cfg.Work, recovers: !r.cfg.Recovery.Off,
+			consumers: r.cfg.Consumers, aside: r.aside(), consumer: r.consumer, sink: r.sink, hold: hold, work: r.cfg.Work, recovers: !r.cfg.Recovery.Off,
 			progress: r.cfg.Progress, expectedSeen: r.expectedSeen, expected: &r.expected,
 		})
 		return err

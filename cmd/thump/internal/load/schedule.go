@@ -24,6 +24,9 @@ type Phase struct {
 // rateMost is the highest rate, in messages a second: more than any machine sends.
 const rateMost = 1e9
 
+// rateLeast is the lowest that consumers may have: a message in some hours.
+const rateLeast = 1e-4
+
 // NewSchedule makes a schedule. Of one phase alone, For may be 0, and of several, that of the
 // last.
 func NewSchedule(phases ...Phase) (*Schedule, error) {

@@ -50,6 +50,15 @@ func parsePhase(text string) (Phase, error) {
 	return p, nil
 }
 
+// ParseRate reads a number of messages a second that does not change, like 500 or 5k.
+func ParseRate(text string) (float64, error) {
+	rate, err := parseRate(text)
+	if err != nil || !(rate >= rateLeast && rate <= rateMost) {
+		return 0, fmt.Errorf("%q must be messages a second like 500 or 5k, from %g to %g", text, rateLeast, rateMost)
+	}
+	return rate, nil
+}
+
 // parseRate reads a number of messages a second: 0.5, 500, 1.5k, 2m.
 func parseRate(text string) (float64, error) {
 	scale := 1.0

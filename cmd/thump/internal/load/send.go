@@ -29,8 +29,10 @@ type SendConfig struct {
 	// Schedule, if set, says when each message is to be sent, of all publishers together; nil is
 	// for as fast as possible. Duration, if not 0, is when to end. What is due by then and late
 	// is still sent, as long as that does not take much longer: see lateMost.
-	Schedule   *Schedule
-	Duration   time.Duration
+	Schedule *Schedule
+	Duration time.Duration
+	// WarmUp is how long from the beginning on messages count for no rate and no latency.
+	WarmUp     time.Duration
 	Publishers int
 	Window     int // messages in flight for each publisher, with confirms
 
@@ -49,6 +51,11 @@ type SendConfig struct {
 	// Properties are those of each message that is made up; nil for none. Where messages are
 	// transient, that is in them besides.
 	Properties *thump.Properties
+	// Priorities are those of the messages, of whatever else Properties has.
+	Priorities Priorities
+	// Incompressible lets bodies that are not the tutorial's differ throughout, so that nothing
+	// makes many of them smaller.
+	Incompressible bool
 	// RunID tells this run's bodies from those of another run, but for the tutorial's.
 	RunID uint32
 
@@ -65,7 +72,7 @@ type SendConfig struct {
 // Describe notes the settings of the sending side.
 func (cfg *SendConfig) Describe(s *result.Settings) {
 	s.Count, s.Publishers = cfg.Count, cfg.Publishers
-	s.DurationSeconds = cfg.Duration.Seconds()
+	s.DurationSeconds, s.WarmUpSeconds = cfg.Duration.Seconds(), cfg.WarmUp.Seconds()
 	if cfg.Schedule != nil {
 		s.Rate, s.Arrivals = cfg.Schedule.String(), cfg.Schedule.Arrivals()
 	}
@@ -80,6 +87,8 @@ func (cfg *SendConfig) Describe(s *result.Settings) {
 	case cfg.BodyBytes > 0:
 		s.Body = fmt.Sprintf("%d bytes", cfg.BodyBytes)
 	}
+	s.Incompressible = cfg.Incompressible
+	s.Priorities = cfg.Priorities.Text
 	cfg.To.sending(s)
 }
 
@@ -114,6 +123,9 @@ func (cfg *SendConfig) plan() (ledger.Plan, ledger.Format, error) {
 		format, err = ledger.Mixed(plan, cfg.Sizes.Shares, cfg.RunID)
 	case cfg.BodyBytes > 0:
 		format, err = ledger.Sized(plan, cfg.BodyBytes, cfg.RunID)
+	}
+	if cfg.Incompressible {
+		format = format.Masked()
 	}
 	return plan, format, err
 }
@@ -167,7 +179,7 @@ type sender struct {
 	first, last time.Time
 	// late is how far the sending was behind the schedule at worst.
 	late time.Duration
-	// receivedByEnd is the number of deliveries when sending ended.
+	// receivedByEnd is the number of deliveries when sending ended, with those of what has expired.
 	receivedByEnd uint64
 	// bodyBytes and wireBytes are, for a stream, the sizes of the bodies that were
 	// accepted and of the frames that carried them; 0 for a queue.
@@ -237,7 +249,7 @@ func (s *sender) send(ctx context.Context, stop <-chan struct{}) error {
 			p.err = err
 		}
 	})
-	s.receivedByEnd = s.cfg.Progress.Received()
+	s.receivedByEnd = s.cfg.Progress.over()
 	flushed := time.Now()
 	s.cfg.Progress.sendingEnded.Store(&flushed)
 	s.close(ctx)
@@ -253,7 +265,11 @@ func (s *sender) send(ctx context.Context, stop <-chan struct{}) error {
 // start starts the clocks. The function that it returns stops them.
 func (s *sender) start(begin time.Time, timeUp func()) (end func()) {
 	if s.times != nil {
-		s.times.start(begin)
+		s.times.start(begin, s.cfg.WarmUp)
+	}
+	timers := make([]*time.Timer, 0, 2)
+	if s.cfg.WarmUp > 0 {
+		timers = append(timers, time.AfterFunc(s.cfg.WarmUp, s.cfg.Progress.warmedUp))
 	}
 	if s.cfg.Schedule != nil {
 		pace := newPace(s.cfg.Schedule, begin, len(s.publishers))
@@ -262,14 +278,17 @@ func (s *sender) start(begin time.Time, timeUp func()) (end func()) {
 		}
 		s.cfg.Progress.pace.Store(pace)
 	}
-	if s.cfg.Duration == 0 {
-		return func() {}
+	if s.cfg.Duration > 0 {
+		timers = append(timers, time.AfterFunc(s.cfg.Duration+s.cfg.lateMost(), func() {
+			s.timeUp.Store(true)
+			timeUp()
+		}))
 	}
-	over := time.AfterFunc(s.cfg.Duration+s.cfg.lateMost(), func() {
-		s.timeUp.Store(true)
-		timeUp()
-	})
-	return func() { over.Stop() }
+	return func() {
+		for _, t := range timers {
+			t.Stop()
+		}
+	}
 }
 
 // drain waits, after stop, as long as it is worth waiting for outcomes, or until ctx ends.
@@ -412,10 +431,10 @@ func (s *sender) record(r *result.Run) {
 	if s.last.IsZero() {
 		return
 	}
-	rated := r.Confirmed
+	rated, before := r.Confirmed, func(w *warm) uint64 { return w.confirmed }
 	if !s.cfg.To.Confirms() {
-		rated = r.Sent
+		rated, before = r.Sent, func(w *warm) uint64 { return w.sent }
 	}
 	r.SendSeconds = seconds(s.last.Sub(s.first))
-	r.SendRatePerSecond = result.Rate(rated, r.SendSeconds)
+	r.SendRatePerSecond = s.cfg.rateAfter(rated, s.first, s.last, before)
 }

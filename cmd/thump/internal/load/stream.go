@@ -54,6 +54,8 @@ func (s Stream) String() string { return "stream " + s.Name }
 // Readers is the number of consumers: each receives every message.
 func (Stream) Readers(consumers int) int { return consumers }
 
+func (Stream) reader(consumer int) int { return consumer }
+
 // Confirms is true: a stream confirms everything.
 func (Stream) Confirms() bool { return true }
 
@@ -63,9 +65,10 @@ func (s Stream) publisher(i, of int) thump.PublisherConfig {
 	}}
 }
 
-func (Stream) batchMessages() int    { return streamMessages }
-func (Stream) routingKeys() []string { return nil }
-func (Stream) transient() bool       { return false }
+func (Stream) expired() string    { return "" }
+func (Stream) batchMessages() int { return streamMessages }
+func (Stream) routingKeys() Keys  { return Keys{} }
+func (Stream) transient() bool    { return false }
 
 func (s Stream) consumer(i, of int) thump.ConsumerConfig {
 	cfg := thump.ConsumerConfig{From: s.Target(), MaxBatch: streamBatch, Stream: thump.StreamConsuming{
@@ -114,12 +117,12 @@ func (s SuperStream) publisher(i, of int) thump.PublisherConfig {
 	return cfg
 }
 
-func (SuperStream) routingKeys() []string {
+func (SuperStream) routingKeys() Keys {
 	keys := make([]string, routingKeys)
 	for i := range keys {
 		keys[i] = strconv.Itoa(i)
 	}
-	return keys
+	return Keys{Keys: keys}
 }
 
 func (s SuperStream) consumer(i, of int) thump.ConsumerConfig {

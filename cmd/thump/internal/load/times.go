@@ -21,6 +21,7 @@ type sentTimes struct {
 
 	mu         sync.RWMutex
 	begin      time.Time
+	warmUp     time.Duration // of what was sent, or due, by then nobody wants to know how long it took
 	publishers []publisherTimes
 }
 
@@ -51,10 +52,10 @@ func newSentTimes(plan ledger.Plan, schedule *Schedule, batch, asked int) *sentT
 }
 
 // start says when the first message may be sent, before it is.
-func (t *sentTimes) start(begin time.Time) {
+func (t *sentTimes) start(begin time.Time, warmUp time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.begin = begin
+	t.begin, t.warmUp = begin, warmUp
 }
 
 // sending notes that the publisher is about to send its next batch. With a schedule it does
@@ -118,26 +119,30 @@ func (t *sentTimes) stopwatch() *stopwatch {
 func (w *stopwatch) stop(publisher int, first, last uint64, now time.Time) {
 	t := w.times
 	t.mu.RLock()
-	at, began := now.Sub(t.begin), !t.begin.IsZero()
+	at, began, warmUp := now.Sub(t.begin), !t.begin.IsZero(), t.warmUp
 	t.mu.RUnlock()
 	switch {
 	case !began:
 	case t.schedule != nil:
 		for n := first; n <= last; n++ {
-			w.took = append(w.took, took{at - w.arrivals.at(slot(n, publisher, t.plan.Publishers)), 1})
+			if due := w.arrivals.at(slot(n, publisher, t.plan.Publishers)); due >= warmUp {
+				w.took = append(w.took, took{at - due, 1})
+			}
 		}
 	default:
 		t.ask(publisher, first, last, 1, func(sent time.Duration, n uint64) {
-			w.took = append(w.took, took{at - sent, n})
+			if sent >= warmUp {
+				w.took = append(w.took, took{at - sent, n})
+			}
 		})
 	}
 }
 
-// pass says that messages will not be asked for: they were sent, and neither are confirmed nor
-// will come.
-func (w *stopwatch) pass(publisher int, first, last uint64) {
+// pass says that messages will be asked for so many times less: they were sent, and neither are
+// confirmed nor will come, or have expired.
+func (w *stopwatch) pass(publisher int, first, last, times uint64) {
 	if w.times.schedule == nil {
-		w.times.ask(publisher, first, last, w.times.asked, func(time.Duration, uint64) {})
+		w.times.ask(publisher, first, last, times, func(time.Duration, uint64) {})
 	}
 }
 

@@ -19,10 +19,12 @@ type Work struct {
 	// Requeue and Reject are the shares of deliveries, from 0 to below 1, that go back to the
 	// queue, or are rejected. One that goes back counts as not received; it comes again.
 	Requeue, Reject float64
+	// Rate is how many messages a second all consumers together take at most; 0 for any number.
+	Rate float64
 }
 
-// any reports whether there is anything to do.
-func (w *Work) any() bool { return *w != Work{} }
+// any reports whether there is anything to do with a message.
+func (w *Work) any() bool { return w.Most > 0 || w.Requeue+w.Reject > 0 }
 
 // describe notes it in the settings.
 func (w *Work) describe(s *result.Settings) {
@@ -32,7 +34,7 @@ func (w *Work) describe(s *result.Settings) {
 			s.Work = fmt.Sprintf("%v..%v", w.Least, w.Most)
 		}
 	}
-	s.RequeueShare, s.RejectShare = w.Requeue, w.Reject
+	s.RequeueShare, s.RejectShare, s.ConsumeRate = w.Requeue, w.Reject, w.Rate
 }
 
 // worker is one consumer at its work.
@@ -82,13 +84,7 @@ func (w *worker) spend(ctx context.Context) {
 		nap(d)
 		return
 	}
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-w.stop:
-	case <-ctx.Done():
-	}
+	rest(ctx, w.stop, d)
 }
 
 // reject rejects what is to be rejected of what handle has returned last, once it is recorded.

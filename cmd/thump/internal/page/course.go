@@ -91,7 +91,7 @@ func readersOf(r *result.Run) uint64 {
 	if k := r.Settings.Kind; k == result.Stream || k == result.SuperStream {
 		return uint64(max(1, r.Settings.Consumers))
 	}
-	return 1
+	return uint64(max(1, r.Settings.Copies))
 }
 
 // counts are the columns of what was sent and received.

@@ -12,7 +12,7 @@ func producer(r *result.Run) []string {
 	if !r.Settings.Confirms {
 		done, rate = "sent", r.Sent
 	}
-	lines := []string{throughput(rate, done, r.SendSeconds, r.SendRatePerSecond)}
+	lines := []string{throughput(r, rate, done, r.SendSeconds, r.SendRatePerSecond)}
 	lines = append(append(lines, schedule(r)...), confirmed(r)...)
 	if bad := result.Value(r.Rejected) + result.Value(r.Returned) + result.Value(r.Unknown); bad > 0 {
 		lines = append(lines, fmt.Sprintf("Not confirmed: %s rejected, %s returned, %s unknown.",
@@ -39,16 +39,21 @@ func wire(r *result.Run) string {
 }
 
 func consumer(r *result.Run, p *place) []string {
-	lines := []string{throughput(r.Received, p.received, r.ReceiveSeconds, r.ReceiveRatePerSecond)}
+	lines := []string{throughput(r, r.Received, p.received, r.ReceiveSeconds, r.ReceiveRatePerSecond)}
 	lines = append(append(lines, givenBack(r)...), received(r)...)
 	return append(lines, beside("received", tutorialReceiveSeconds, "with automatic acks", r.ReceiveRatePerSecond))
 }
 
-func throughput(count *uint64, done string, seconds, rate *float64) string {
-	if result.Value(count) == 0 {
+func throughput(r *result.Run, count *uint64, done string, seconds, rate *float64) string {
+	warmUp := r.Settings.WarmUpSeconds
+	switch {
+	case result.Value(count) == 0:
 		return "No message was " + strings.TrimSuffix(done, ",") + "."
-	}
-	if rate == nil {
+	case warmUp > 0 && rate == nil && seconds != nil:
+		return fmt.Sprintf("%s %s in %s, and none after the warm-up of %s: there is no rate.", messages(*count), done, duration(*seconds), duration(warmUp))
+	case warmUp > 0 && rate != nil:
+		return fmt.Sprintf("%s %s in %s; after the warm-up of %s %s a second.", messages(*count), done, duration(*seconds), duration(warmUp), whole(*rate))
+	case rate == nil:
 		return fmt.Sprintf("%s %s, too few to time.", messages(*count), strings.TrimSuffix(done, ","))
 	}
 	return fmt.Sprintf("%s %s in %s: %s a second.", messages(*count), done, duration(*seconds), whole(*rate))
@@ -77,7 +82,7 @@ func asynchronous(r *result.Run, p *place) []string {
 			"needed no consumer, and had finished when the consumer began.", messages(backlog), p.noun)}
 	}
 	text := "When the last message was sent, " + p.backlog
-	if result.Value(r.Received) < sent*uint64(p.readers) {
+	if result.Value(r.Received)+result.Value(r.Expired) < sent*uint64(p.readers) {
 		return []string{text + "; the run ended before all were received."}
 	}
 	consumers, were := "consumer", "was"
@@ -96,7 +101,7 @@ func scalability(r *result.Run, p *place) []string {
 	s := &r.Settings
 	moved := result.Value(r.Unique) / uint64(p.readers)
 	consumers := plural(uint64(s.Consumers), "consumer")
-	if p.readers > 1 {
+	if p.readers > 1 && s.Copies == 0 {
 		consumers += ", each reading all of them,"
 	}
 	text := fmt.Sprintf("%s and %s moved %s through %s", plural(uint64(s.Publishers), "publisher"), consumers, messages(moved), p.through)
@@ -145,10 +150,14 @@ func reliability(r *result.Run, p *place) []string {
 	}
 	sent := messages(result.Value(expected)) + " " + basis + ","
 	if p.readers > 1 {
-		sent += fmt.Sprintf(" each for %d consumers,", p.readers)
+		sent += " " + p.each + ","
 	}
-	lines := []string{fmt.Sprintf("Of %s %s came back, each body checked: %s lost, %s duplicated, %s corrupted, %s unexpected, %s %s.",
-		sent, known(r.Unique), known(r.Lost), known(r.Duplicated), known(r.Corrupted), known(r.Unexpected), known(r.Reordered), p.order)}
+	order := known(r.Reordered) + " " + p.order
+	if r.Reordered == nil && r.Settings.Priorities != "" {
+		order = "their order not checked, because of the priorities"
+	}
+	lines := []string{fmt.Sprintf("Of %s %s came back, each body checked: %s lost, %s duplicated, %s corrupted, %s unexpected, %s.",
+		sent, known(r.Unique), known(r.Lost), known(r.Duplicated), known(r.Corrupted), known(r.Unexpected), order)}
 	if survived := Survived(r); survived != "" {
 		lines = append(lines, strings.ToUpper(survived[:1])+survived[1:]+".")
 	}

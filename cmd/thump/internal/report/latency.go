@@ -95,11 +95,16 @@ func pacing(s *result.Settings) string {
 			text += ", at random"
 		}
 	}
-	if s.DurationSeconds == 0 {
-		return text
+	add := func(more string, seconds float64) {
+		if seconds == 0 {
+			return
+		}
+		if text != "" {
+			text += ", "
+		}
+		text += fmt.Sprintf(more, time.Duration(seconds*float64(time.Second)))
 	}
-	if text != "" {
-		text += ", "
-	}
-	return text + "for " + time.Duration(s.DurationSeconds*float64(time.Second)).String()
+	add("for %v", s.DurationSeconds)
+	add("the first %v left out of rates and latencies", s.WarmUpSeconds)
+	return text
 }

@@ -20,7 +20,9 @@ type place struct {
 	row                         string
 	kind, publishing, consuming []string
 
-	readers  int    // how many consumers receive each message
+	readers  int    // how often each message is received
+	by       string // " by 3 consumers", where that is more than once
+	each     string // "each for 3 consumers"
 	received string // what was done with the messages: "received, checked and acked"
 	backlog  string // what was still to be received when the last message was sent
 	order    string // "out of order"
@@ -57,9 +59,10 @@ func queueOf(r *result.Run) place {
 		order:   "out of order",
 		notTold: "that are still in the queue",
 	}
+	several(&p, s)
 	switch {
 	case s.Kind == result.UnknownKind:
-		p.kind = []string{"as it is"}
+		p.kind[len(p.kind)-1] = "as it is"
 	case s.Durable == nil:
 	case *s.Durable:
 		p.kind = append(p.kind, "durable")
@@ -73,7 +76,33 @@ func queueOf(r *result.Run) place {
 		p.consuming, p.received = []string{"automatic acks"}, "received and checked, with automatic acks,"
 	}
 	p.confirm, p.survives = queueConfirm(r)
+	if s.Exchange != "" {
+		p.kind = append(p.kind, throughExchange(s))
+	}
 	return p
+}
+
+// several says what is different of several queues, and of copies.
+func several(p *place, s *result.Settings) {
+	if s.Queues > 1 {
+		p.row, p.through = "queues", fmt.Sprintf("%d queues", s.Queues)
+		p.kind = append([]string{fmt.Sprintf("%d of them", s.Queues)}, p.kind...)
+		p.order, p.notTold = "out of order (within a queue)", "that are still in the queues"
+		p.backlog = strings.Replace(p.backlog, "in the queue", "in the queues", 1)
+	}
+	if s.Copies > 1 {
+		p.readers = s.Copies
+		p.by, p.each = fmt.Sprintf(" in %d copies of each", s.Copies), fmt.Sprintf("each in %d copies", s.Copies)
+	}
+}
+
+// throughExchange says through which exchange, and with which keys.
+func throughExchange(s *result.Settings) string {
+	text := fmt.Sprintf("through the %s exchange %s", s.ExchangeKind, s.Exchange)
+	if s.RoutingKeys != "" {
+		text += " with the routing keys " + s.RoutingKeys
+	}
+	return text
 }
 
 func streamOf(r *result.Run) place {
@@ -99,6 +128,7 @@ func streamOf(r *result.Run) place {
 	p.publishing = append(p.publishing, "window "+whole(float64(s.Window)))
 	if p.readers > 1 {
 		p.consuming = []string{"each reading everything"}
+		p.by, p.each = fmt.Sprintf(" by %d consumers", p.readers), fmt.Sprintf("each for %d consumers", p.readers)
 		p.received = fmt.Sprintf("received and checked, by %d consumers that each read all messages,", p.readers)
 		p.backlog = fmt.Sprintf("the consumers still had %s to read (%s on average)", messages(result.Value(r.BacklogAtSendEnd)), backlogShare(r))
 	}

@@ -74,11 +74,9 @@ func Verdict(r *result.Run) string {
 	add(r.Rejected, "rejected")
 	add(r.Returned, "returned")
 	add(r.Unknown, "unknown")
-	received := known(r.Received) + " received"
-	if p := placeOf(r); p.readers > 1 {
-		received += fmt.Sprintf(" by %d consumers", p.readers)
-	}
-	counts = append(counts, received, known(r.Lost)+" lost", known(r.Duplicated)+" duplicated"+explained(r))
+	counts = append(counts, known(r.Received)+" received"+placeOf(r).by)
+	add(r.Expired, "expired")
+	counts = append(counts, known(r.Lost)+" lost", known(r.Duplicated)+" duplicated"+explained(r))
 	add(r.Corrupted, "corrupted")
 	add(r.Unexpected, "unexpected")
 	return string(r.Verdict) + ": " + strings.Join(counts, ", ") + outagesOf(r)

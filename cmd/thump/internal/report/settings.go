@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/printable"
@@ -50,7 +51,7 @@ func SettingRows(r *result.Run) []Row {
 		case s.Body != "tutorial":
 			bodies = s.Body
 		}
-		row("messages", count, bodies)
+		row("messages", append([]string{count, bodies}, made(s)...)...)
 	case s.Count > 0:
 		row("messages", whole(float64(s.Count))+" at most")
 	}
@@ -81,6 +82,21 @@ func SettingRows(r *result.Run) []Row {
 		row("disk", spaces(disk(s)))
 	}
 	return rows
+}
+
+// made says what else made-up messages have.
+func made(s *result.Settings) []string {
+	var words []string
+	if s.Incompressible {
+		words = append(words, "each different throughout")
+	}
+	if s.Priorities != "" {
+		words = append(words, "priorities "+s.Priorities)
+	}
+	if s.TTLSeconds > 0 {
+		words = append(words, fmt.Sprintf("which expire after %v", time.Duration(s.TTLSeconds*float64(time.Second))))
+	}
+	return words
 }
 
 // outages says what becomes of the command in one.

@@ -29,7 +29,7 @@ func TestJSONKeys(t *testing.T) {
 	run := runs[0]
 	checkKeys(t, "runs.0.", run,
 		"command", "verdict", "reason", "started_at", "settings", "broker", "sent", "confirmed", "rejected", "returned",
-		"unknown", "skipped", "received", "unique", "lost", "duplicated", "reordered", "corrupted", "unexpected",
+		"unknown", "skipped", "received", "unique", "expired", "lost", "duplicated", "reordered", "corrupted", "unexpected",
 		"resent", "duplicated_resent", "duplicated_redelivered", "redelivered", "requeued", "dropped", "outages", "first_outage_at",
 		"outage_seconds", "longest_outage_seconds", "away_at_end", "send_seconds", "receive_seconds", "total_seconds", "send_rate_per_second",
 		"receive_rate_per_second", "client_cpu_seconds", "broker_cpu_seconds", "client_rss_peak_bytes",
@@ -49,7 +49,9 @@ func TestJSONKeys(t *testing.T) {
 		"publishers", "consumers", "window", "prefetch", "confirms", "auto_ack", "sequential", "partitions",
 		"sub_entry", "compression", "publisher_name", "consumer_name", "offset", "until", "stream_max_bytes",
 		"disk_bytes", "disk_free_bytes", "recovery", "give_up_seconds", "output", "rate", "arrivals", "duration_seconds",
-		"work", "requeue_share", "reject_share")
+		"work", "requeue_share", "reject_share", "queues", "exchange", "exchange_kind", "routing_keys", "copies",
+		"priorities", "consume_rate", "warm_up_seconds", "incompressible",
+		"ttl_seconds")
 	if err := json.Unmarshal(run["broker"], &broker); err != nil {
 		t.Fatal(err)
 	}

@@ -28,11 +28,15 @@ type Run struct {
 	// Received = Unique + Duplicated + Corrupted + Unexpected. Every consumer of a
 	// stream receives every message and is judged by itself; the counts are sums
 	// over the consumers then.
-	Received   *uint64 `json:"received"`
-	Unique     *uint64 `json:"unique"`
+	Received *uint64 `json:"received"`
+	Unique   *uint64 `json:"unique"`
+	// Expired is how many messages expired in their queue, and are no part of Received; nil where none can.
+	Expired    *uint64 `json:"expired"`
 	Lost       *uint64 `json:"lost"` // nil if the run ended before it could tell
 	Duplicated *uint64 `json:"duplicated"`
-	Reordered  *uint64 `json:"reordered"` // of a super stream: within a partition
+	// Reordered is nil where messages of several priorities overtake each other. Of a super
+	// stream it is within a partition, and of several queues within each.
+	Reordered  *uint64 `json:"reordered"`
 	Corrupted  *uint64 `json:"corrupted"`
 	Unexpected *uint64 `json:"unexpected"`
 
@@ -67,7 +71,7 @@ type Run struct {
 	SendSeconds    *float64 `json:"send_seconds"`
 	ReceiveSeconds *float64 `json:"receive_seconds"`
 	TotalSeconds   *float64 `json:"total_seconds"`
-	// The rates count what was confirmed (without confirms: sent) and received.
+	// The rates count what was confirmed (without confirms: sent) and received, after the warm-up.
 	SendRatePerSecond    *float64 `json:"send_rate_per_second"`
 	ReceiveRatePerSecond *float64 `json:"receive_rate_per_second"`
 
@@ -124,24 +128,42 @@ type Settings struct {
 	Arrivals string `json:"arrivals"`
 	// DurationSeconds is after how long the sending was to end; 0 for no limit.
 	DurationSeconds float64 `json:"duration_seconds"`
+	// WarmUpSeconds is how much of the beginning is left out of rates and latencies.
+	WarmUpSeconds float64 `json:"warm_up_seconds"`
 	// Count is how many messages were asked for; 0 for no limit.
-	Count      uint64 `json:"count"`
-	Body       string `json:"body"`       // "tutorial", "100 bytes", or where they come from
-	BodyBytes  int    `json:"body_bytes"` // of the largest body; 0 where they are not made up
-	Publishers int    `json:"publishers"`
-	Consumers  int    `json:"consumers"`
-	Window     int    `json:"window"`   // for each publisher, in messages
-	Prefetch   int    `json:"prefetch"` // for each consumer, in messages
-	Confirms   bool   `json:"confirms"`
-	AutoAck    bool   `json:"auto_ack"`
-	Sequential bool   `json:"sequential"`
+	Count     uint64 `json:"count"`
+	Body      string `json:"body"`       // "tutorial", "100 bytes", or where they come from
+	BodyBytes int    `json:"body_bytes"` // of the largest body; 0 where they are not made up
+	// Incompressible says that bodies differ throughout.
+	Incompressible bool `json:"incompressible"`
+	Publishers     int  `json:"publishers"`
+	Consumers      int  `json:"consumers"`
+	Window         int  `json:"window"`   // for each publisher, in messages
+	Prefetch       int  `json:"prefetch"` // for each consumer, in messages
+	Confirms       bool `json:"confirms"`
+	AutoAck        bool `json:"auto_ack"`
+	Sequential     bool `json:"sequential"`
 	// Work is the time that each message takes a consumer, in the user's words; "" for none.
 	// RequeueShare and RejectShare are the shares of deliveries that consumers give back, and
 	// reject.
 	Work         string  `json:"work"`
 	RequeueShare float64 `json:"requeue_share"`
 	RejectShare  float64 `json:"reject_share"`
-	Output       string  `json:"output"` // of receive: where the messages go
+	// ConsumeRate is how many messages a second the consumers take together at most; 0 for any number.
+	ConsumeRate float64 `json:"consume_rate"`
+	Output      string  `json:"output"` // of receive: where the messages go
+	// Queues is how many queues the run goes through, which Queue stands for; 0 and 1 for one.
+	// Through an exchange, Copies is how many of them get each message; else it is 0. RoutingKeys
+	// is in the user's words.
+	Queues       int    `json:"queues"`
+	Exchange     string `json:"exchange"`
+	ExchangeKind string `json:"exchange_kind"`
+	RoutingKeys  string `json:"routing_keys"`
+	Copies       int    `json:"copies"`
+	// TTLSeconds is how long a message may wait in its queue; 0 for ever.
+	TTLSeconds float64 `json:"ttl_seconds"`
+	// Priorities are those of the messages, in the user's words; "" where they have none of their own.
+	Priorities string `json:"priorities"`
 	// Recovery says whether the command goes on through an outage, and GiveUpSeconds for
 	// how long it waits for the broker; 0 for ever.
 	Recovery      bool    `json:"recovery"`

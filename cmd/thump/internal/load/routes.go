@@ -1,0 +1,134 @@
+package load
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
+)
+
+// Routes says how messages come through an exchange to the queues of a run.
+//
+// The run has to know how often it is to receive each message. So every message must have the same
+// number of copies, and the queues fall into as many groups: of each group one queue gets it. Each
+// group is then accounted for by itself. Those of a fanout exchange have one queue each; queues
+// with different keys of a direct one are one group.
+type Routes struct {
+	Exchange string
+	Kind     ExchangeKind
+	Keys     Keys   // of the messages
+	KeysText string // what the user wrote; "" for nothing
+	Bindings []Binding
+
+	copyOf []int // the group of each queue
+}
+
+// Binding is a binding of one of the queues.
+type Binding struct {
+	Queue int // its place among them
+	Key   string
+}
+
+// ExchangeKind is a kind of exchange.
+type ExchangeKind string
+
+// The kinds. Headers stands for bindings with the headers that all messages have.
+const (
+	Direct  ExchangeKind = "direct"
+	Topic   ExchangeKind = "topic"
+	Fanout  ExchangeKind = "fanout"
+	Headers ExchangeKind = "headers"
+)
+
+// ExchangeKinds are all of them.
+func ExchangeKinds() []ExchangeKind { return []ExchangeKind{Direct, Topic, Fanout, Headers} }
+
+// leads reports whether a binding with that key takes a message with that routing key.
+func (k ExchangeKind) leads(binding, routing string) bool {
+	switch k {
+	case Direct:
+		return binding == routing
+	case Topic:
+		return topicMatches(strings.Split(binding, "."), strings.Split(routing, "."))
+	default:
+		return true
+	}
+}
+
+// topicMatches reports whether a topic exchange takes words for a pattern: * is one word, # any
+// number.
+func topicMatches(pattern, words []string) bool {
+	// reached[i] says that the pattern so far takes the first i words.
+	reached := make([]bool, len(words)+1)
+	reached[0] = true
+	for _, p := range pattern {
+		next := make([]bool, len(words)+1)
+		for i, there := range reached {
+			switch {
+			case p == "#":
+				next[i] = there || i > 0 && next[i-1]
+			case i > 0:
+				next[i] = reached[i-1] && (p == "*" || p == words[i-1])
+			}
+		}
+		reached = next
+	}
+	return reached[len(words)]
+}
+
+// Copies is how many queues get each message.
+func (r *Routes) Copies() int { return slices.Max(r.copyOf) + 1 }
+
+// Check says what is wrong with the routes to so many queues with these names, and finds their groups.
+func (r *Routes) Check(names []string) error {
+	takes := make([][]bool, len(names)) // which of the keys each queue gets
+	for i := range takes {
+		takes[i] = make([]bool, len(r.Keys.Keys))
+	}
+	for _, b := range r.Bindings {
+		for k, key := range r.Keys.Keys {
+			takes[b.Queue][k] = takes[b.Queue][k] || r.Kind.leads(b.Key, key)
+		}
+	}
+	var groups [][]bool // which of the keys the queues of each group get
+	r.copyOf = make([]int, len(names))
+	for i, keys := range takes {
+		if !slices.Contains(keys, true) {
+			return fmt.Errorf("no message comes to the queue %q: none has a routing key that leads there", names[i])
+		}
+		at := slices.IndexFunc(groups, func(g []bool) bool { return !overlap(g, keys) })
+		if at < 0 {
+			at, groups = len(groups), append(groups, make([]bool, len(keys)))
+		}
+		r.copyOf[i] = at
+		for k, there := range keys {
+			groups[at][k] = groups[at][k] || there
+		}
+	}
+	for k, key := range r.Keys.Keys {
+		for _, g := range groups {
+			switch {
+			case g[k]:
+			case !slices.ContainsFunc(takes, func(keys []bool) bool { return keys[k] }):
+				return fmt.Errorf("the routing key %q leads to no queue", key)
+			default:
+				return fmt.Errorf("the routing key %q leads to fewer queues than others: run accounts for messages that all have as many copies", key)
+			}
+		}
+	}
+	return nil
+}
+
+func overlap(a, b []bool) bool {
+	for i := range a {
+		if a[i] && b[i] {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *Routes) describe(s *result.Settings) {
+	s.Exchange, s.ExchangeKind, s.RoutingKeys, s.Copies = r.Exchange, string(r.Kind), r.KeysText, r.Copies()
+}

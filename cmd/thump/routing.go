@@ -1,0 +1,348 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/cmd/thump/internal/load"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
+)
+
+const (
+	queuesMax = 1000
+	keysMax   = 1000
+	// expiredSuffix ends the name of the queue for what has expired.
+	expiredSuffix = "-expired"
+	// queuesWatched is of how many queues the depth is asked once a second, one by one.
+	queuesWatched = 50
+)
+
+// routingFlags say which queues a run goes through, and how messages come to them.
+type routingFlags struct {
+	queues   int // 0 for one of that very name
+	exchange string
+	kind     exchangeKindFlag
+	bindings []string
+	keys     keysFlag
+	ttl      durationFlag
+}
+
+func (f *routingFlags) register(flags *pflag.FlagSet) {
+	flags.IntVar(&f.queues, "queues", 0, `use so many queues, which have a number in the place of %d in --queue, or else at its end; messages go to one after another, and consumers are spread over them, at least one each (default: one queue)`)
+	flags.StringVar(&f.exchange, "exchange", "", "send through this exchange, which is made if it does not exist, and bound to the queues")
+	f.kind = exchangeKindFlag(load.Direct)
+	flags.Var(&f.kind, "exchange-kind", "what the exchange is: direct, topic, fanout, or headers, which is bound with those of --header")
+	flags.Var(&f.keys, "routing-keys", "the messages' routing keys: a,b,c in turn, or a:80%,b:20% at random (default: the queues' names)")
+	flags.Var(&f.ttl, "ttl", "let a message expire that waits so long in its queue, like 5s: it goes to another queue, from which run takes it, and counts it as expired")
+	flags.StringArrayVar(&f.bindings, "binding-key", nil, "bind all queues with this key, or one of them: KEY=QUEUE; may be repeated (default: the routing keys, by turns)")
+}
+
+// given reports whether there is more than one queue by its name.
+func (f *routingFlags) given() bool { return f.queues > 0 || f.exchange != "" || f.ttl > 0 }
+
+// names are those of the queues.
+func (f *routingFlags) names(of string) []string {
+	switch pattern := strings.Contains(of, "%d"); {
+	case f.queues == 0 || f.queues == 1 && !pattern:
+		return []string{of}
+	case !pattern:
+		of += "-%d"
+	}
+	names := make([]string, min(f.queues, queuesMax))
+	for i := range names {
+		names[i] = strings.ReplaceAll(of, "%d", strconv.Itoa(i+1))
+	}
+	return names
+}
+
+// check says what is wrong with the flags, whatever they are for.
+func (f *routingFlags) check(given func(string) bool) error {
+	if given("queues") && (f.queues < 1 || f.queues > queuesMax) {
+		return fmt.Errorf("--queues must be from 1 to %d, not %d", queuesMax, f.queues)
+	}
+	for _, flag := range []string{"exchange-kind", "routing-keys", "binding-key"} {
+		if given(flag) && f.exchange == "" {
+			return fmt.Errorf("--%s is for --exchange", flag)
+		}
+	}
+	switch kind := load.ExchangeKind(f.kind); {
+	case given("exchange") && f.exchange == "":
+		return errors.New("--exchange needs a name: to the default exchange messages go without it")
+	case len(f.bindings) > 0 && (kind == load.Fanout || kind == load.Headers):
+		return fmt.Errorf("--binding-key has no meaning for a %s exchange", kind)
+	default:
+		return nil
+	}
+}
+
+// routes are how messages come through the exchange to the queues with these names.
+func (f *routingFlags) routes(names []string) (*load.Routes, error) {
+	kind := load.ExchangeKind(f.kind)
+	r := &load.Routes{Exchange: f.exchange, Kind: kind, Keys: f.keys.keys, KeysText: f.keys.text}
+	all := kind == load.Fanout || kind == load.Headers
+	switch {
+	case r.Keys.Keys == nil && all:
+		r.Keys.Keys = []string{""}
+	case r.Keys.Keys == nil:
+		r.Keys.Keys = names
+	}
+	switch {
+	case all:
+		for i := range names {
+			r.Bindings = append(r.Bindings, load.Binding{Queue: i})
+		}
+	case len(f.bindings) == 0:
+		for i, key := range r.Keys.Keys {
+			r.Bindings = append(r.Bindings, load.Binding{Queue: i % len(names), Key: key})
+		}
+	default:
+		for _, text := range f.bindings {
+			bindings, err := parseBinding(text, names)
+			if err != nil {
+				return nil, err
+			}
+			r.Bindings = append(r.Bindings, bindings...)
+		}
+	}
+	if err := r.Check(names); err != nil {
+		return nil, fmt.Errorf("--exchange: %w", err)
+	}
+	return r, nil
+}
+
+// parseBinding reads KEY, which is for all queues, or KEY=QUEUE.
+func parseBinding(text string, names []string) ([]load.Binding, error) {
+	at := strings.LastIndex(text, "=")
+	if at < 0 {
+		var all []load.Binding
+		for i := range names {
+			all = append(all, load.Binding{Queue: i, Key: text})
+		}
+		return all, nil
+	}
+	queue := slices.Index(names, text[at+1:])
+	if queue < 0 {
+		return nil, fmt.Errorf("--binding-key %q: this run has no queue %q", text, text[at+1:])
+	}
+	return []load.Binding{{Queue: queue, Key: text[:at]}}, nil
+}
+
+// checkRouting says what is wrong with the flags that say which queues there are.
+func (cfg *config) checkRouting() error {
+	f := &cfg.routing
+	wrong := f.check(cfg.given)
+	switch {
+	case wrong != nil:
+	case !f.given():
+	case cfg.superStream != "" || cfg.kind.kind == kindStream:
+		wrong = errors.New("--queues, --exchange and --ttl are for queues; of streams, --super-stream has several")
+	case cfg.kind.kind == kindAll:
+		wrong = errors.New("--queues, --exchange and --ttl can't go with --kind all: they are for queues")
+	case f.ttl > 0 && cfg.work.Reject > 0:
+		wrong = errors.New("--ttl can't go with --reject: what is rejected would come to where the expired messages do")
+	case cfg.receive.Consumers < max(1, f.queues):
+		wrong = fmt.Errorf("--consumers %d are fewer than --queues %d: nobody would receive from some", cfg.receive.Consumers, f.queues)
+	case len(strings.ReplaceAll(cfg.queueName, "%d", strconv.Itoa(f.queues)))+len("-1000"+expiredSuffix) > nameMax:
+		wrong = fmt.Errorf("the names of the queues are longer than the %d bytes that RabbitMQ allows", nameMax)
+	}
+	return faults(wrong)
+}
+
+// queueSet is the queues of a run that has several, or an exchange.
+type queueSet struct {
+	load.Queues
+	cfg     *config
+	queues  []*queue
+	headers thump.Table // of the messages
+	wrong   error
+
+	madeExchange bool // by declare
+}
+
+// newQueueSet makes of the flags what they name. What is wrong with them misused says.
+func newQueueSet(cfg *config) *queueSet {
+	set := &queueSet{cfg: cfg}
+	set.Queue, set.Names = cfg.queue, cfg.routing.names(cfg.name)
+	set.Name = cfg.name
+	if len(set.Names) > 1 && !strings.Contains(cfg.name, "%d") {
+		set.Name += "-%d"
+	}
+	for _, name := range set.Names {
+		q := &queue{Queue: cfg.queue, cfg: cfg}
+		q.Name = name
+		set.queues = append(set.queues, q)
+	}
+	if !cfg.given("consumers") {
+		cfg.receive.Consumers = len(set.Names)
+	}
+	if cfg.routing.exchange != "" {
+		set.Routes, set.wrong = cfg.routing.routes(set.Names)
+	}
+	if cfg.routing.ttl > 0 {
+		set.expire(time.Duration(cfg.routing.ttl))
+	}
+	if p, err := cfg.input.made(); err == nil && p != nil {
+		set.headers = p.Headers
+	}
+	return set
+}
+
+// expire lets messages expire, into one more queue.
+func (s *queueSet) expire(ttl time.Duration) {
+	if s.wrong == nil && s.Routes != nil && s.Routes.Copies() > 1 {
+		s.wrong = errors.New("--ttl can't go with an exchange that copies messages: nobody could tell which copy has expired")
+		return
+	}
+	s.TTL, s.Expired = ttl, strings.ReplaceAll(s.Name, "%d", "all")+expiredSuffix
+	for _, q := range s.queues {
+		q.TTL, q.Expired = s.TTL, s.Expired
+	}
+	q := &queue{Queue: s.cfg.queue, cfg: s.cfg}
+	q.Name = s.Expired
+	s.queues = append(s.queues, q)
+}
+
+func (*queueSet) window() int          { return windowOfQueue }
+func (*queueSet) blocksSilently() bool { return false }
+
+func (s *queueSet) misused(given func(string) bool) error {
+	return faults(s.wrong, s.queues[0].misused(given))
+}
+
+func (s *queueSet) describe(settings *result.Settings) {
+	s.queues[0].describe(settings)
+	settings.Queue = s.Name
+}
+
+func (*queueSet) checkDisk(*connection, *load.SendConfig, *result.Settings) error { return nil }
+
+func (s *queueSet) declare(ctx context.Context, client *thump.Client, settings *result.Settings) error {
+	for _, q := range s.queues {
+		if err := q.declare(ctx, client, settings); err != nil {
+			return err
+		}
+	}
+	if s.Routes == nil {
+		return nil
+	}
+	return s.route(ctx, client)
+}
+
+// route makes the exchange and its bindings. A binding of what was there before both stays: nobody
+// can tell whether it was there, too.
+func (s *queueSet) route(ctx context.Context, client *thump.Client) error {
+	err := client.InspectExchange(ctx, s.Routes.Exchange)
+	if err != nil && !thump.IsNotFound(err) {
+		return err
+	}
+	made := err != nil
+	if err := client.DeclareExchange(ctx, thump.ExchangeSpec{Name: s.Routes.Exchange, Kind: string(s.Routes.Kind)}); err != nil {
+		return err
+	}
+	s.madeExchange = made
+	for _, b := range s.Routes.Bindings {
+		binding := thump.Binding{Source: s.Routes.Exchange, Queue: s.Names[b.Queue], RoutingKey: b.Key}
+		if s.Routes.Kind == load.Headers {
+			binding.Arguments = s.headers
+		}
+		if err := client.Bind(ctx, binding); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *queueSet) find(ctx context.Context, client *thump.Client, settings *result.Settings) error {
+	return s.declare(ctx, client, settings)
+}
+
+func (s *queueSet) checkUnused() error {
+	for _, q := range s.queues {
+		if err := q.checkUnused(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *queueSet) watched() watched {
+	if len(s.Names) > queuesWatched {
+		return watched{}
+	}
+	return watched{s.Names, func(ctx context.Context, client *thump.Client) (sum uint64, err error) {
+		for _, q := range s.queues[:len(s.Names)] {
+			depth, err := q.watched().depth(ctx, client)
+			if err != nil {
+				return 0, err
+			}
+			sum += depth
+		}
+		return sum, nil
+	}}
+}
+
+func (s *queueSet) remove(ctx context.Context, client *thump.Client) error {
+	var errs []error
+	for _, q := range s.queues {
+		errs = append(errs, q.remove(ctx, client))
+	}
+	if s.madeExchange {
+		if err := client.DeleteExchange(ctx, s.Routes.Exchange, thump.DeleteOptions{}); err != nil {
+			errs = append(errs, fmt.Errorf("the exchange %q, which this run created, is still there: %w", s.Routes.Exchange, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// exchangeKindFlag is a kind of exchange.
+type exchangeKindFlag load.ExchangeKind
+
+func (f *exchangeKindFlag) Type() string   { return "kind" }
+func (f *exchangeKindFlag) String() string { return string(*f) }
+
+func (f *exchangeKindFlag) Set(text string) error {
+	if !slices.Contains(load.ExchangeKinds(), load.ExchangeKind(text)) {
+		return errors.New("must be direct, topic, fanout or headers")
+	}
+	*f = exchangeKindFlag(text)
+	return nil
+}
+
+// keysFlag is routing keys: in turn, or with shares.
+type keysFlag struct {
+	text string
+	keys load.Keys
+}
+
+func (f *keysFlag) Type() string   { return "keys" }
+func (f *keysFlag) String() string { return f.text }
+
+func (f *keysFlag) Set(text string) error {
+	var keys load.Keys
+	if strings.HasSuffix(text, "%") {
+		var err error
+		if keys.Keys, keys.Shares, err = parseShares(text, keysMax); err != nil {
+			return err
+		}
+	} else {
+		keys.Keys = strings.Split(text, ",")
+	}
+	if len(keys.Keys) > keysMax {
+		return fmt.Errorf("%d keys are more than %d", len(keys.Keys), keysMax)
+	}
+	for _, key := range keys.Keys {
+		if key == "" || len(key) > nameMax {
+			return fmt.Errorf("%q is no routing key: it must have from 1 to %d bytes", key, nameMax)
+		}
+	}
+	f.text, f.keys = text, keys
+	return nil
+}
