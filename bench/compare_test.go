@@ -97,10 +97,30 @@ func TestCompareNoise(t *testing.T) {
 		"in either direction": {[]float64{100, 100, 125, 80}, "no (noisy)"},
 		"some":                {[]float64{112, 112, 112, 112}, "YES (noisy)"},
 	} {
-		c := newComparison("fast", this, rounds(tt.again, ones), baseline)
+		c := newComparison(scenario{Name: "fast"}, this, rounds(tt.again, ones), baseline)
 		if got := c.Rate.verdict(); got != tt.want {
 			t.Errorf("%s: slower by %.3f, allowed %.3f: %q, want %q", name, c.Rate.SlowerShare, c.Rate.AllowedShare, got, tt.want)
 		}
+	}
+}
+
+// What measuring costs is the command beside the package alone, with a tolerance of its own.
+func TestCompareTheCommand(t *testing.T) {
+	ones := []float64{1, 1, 1}
+	s := scenario{Name: "run-stream", Command: true, CostMost: 0.15}
+	cells := []*cell{
+		{Scenario: s.Name, Peer: runTitle, Rounds: rounds([]float64{100, 100, 100}, ones)},
+		{Scenario: s.Name, Peer: runAgain, Rounds: rounds([]float64{100, 100, 100}, ones)},
+		{Scenario: s.Name, Peer: aloneTitle, Rounds: rounds([]float64{114, 114, 114}, []float64{0.8, 0.8, 0.8})},
+	}
+	got := compare([]scenario{s}, cells)
+	if len(got) != 1 || !near(got[0].Rate.SlowerShare, 0.14) || got[0].Rate.Slower || !got[0].ClientCPU.Slower || !near(got[0].ClientCPU.AllowedShare, 0.15) {
+		t.Fatalf("got %+v", got)
+	}
+	var b strings.Builder
+	writeComparison(&b, &got[0])
+	if !strings.Contains(b.String(), "thump-run/thump-alone") || !strings.Contains(b.String(), "plus 15 %: rate no, client CPU YES") {
+		t.Errorf("got:\n%s", b.String())
 	}
 }
 

@@ -29,6 +29,7 @@ type config struct {
 	causes    bool   // what of the Go peers' CPU time went where is printed
 	baseline  string // path of this program built from another commit; empty: none
 
+	command               string // thump, to be measured itself; "" to build it
 	python                string
 	cache                 string // folder that PerfTest and StreamPerfTest are kept in
 	perfTestVersion       string
@@ -89,6 +90,7 @@ func parseConfig(args []string, stderr io.Writer) (config, error) {
 	set.StringVar(&c.json, "json", "", "write the record of the run to this `file`; with - to standard output, and the table to standard error")
 	set.StringVar(&c.profile, "profile", "", "write CPU profiles of the Go peers to this `folder`")
 	set.BoolVar(&c.causes, "causes", false, "print what the Go peers' CPU time went to, from profiles of each one's last round")
+	set.StringVar(&c.command, "command", "", "the `program` thump for the scenarios run and run-stream (default: it is built)")
 	set.StringVar(&c.python, "python", "", "Python that has pika (default: python3 or /usr/bin/python3, the first that has it)")
 	set.StringVar(&c.cache, "cache", defaultCache(), "folder with PerfTest and StreamPerfTest")
 	set.StringVar(&c.perfTestVersion, "perf-test-version", "2.22.1", "version of PerfTest")

@@ -112,10 +112,11 @@ func TestPeersTakePart(t *testing.T) {
 		case sc.Stub && taking == 3 && peers["thump"].takesPart(sc) && peers["amqp091-go"].takesPart(sc):
 		case sc.Rate > 0 && taking == 4 && peers["thump"].takesPart(sc) && peers["PerfTest"].takesPart(sc):
 		case sc.Each && taking == 3 && peers[thumpEach].takesPart(sc):
-		case sc.Each || sc.Stub || sc.Rate > 0 || taking < 5 || !peers["thump"].takesPart(sc) || !peers["floor"].takesPart(sc):
+		case sc.Command && taking == 3 && peers[runTitle].takesPart(sc) && peers[aloneTitle].takesPart(sc):
+		case sc.Each || sc.Command || sc.Stub || sc.Rate > 0 || taking < 5 || !peers["thump"].takesPart(sc) || !peers["floor"].takesPart(sc):
 			t.Errorf("%s has %d peers", sc.Name, taking)
 		}
-		if peers[thumpUnchecked].takesPart(sc) != (sc.Stream && sc.Receives) {
+		if peers[thumpUnchecked].takesPart(sc) != (sc.Stream && sc.Receives && !sc.Command) {
 			t.Errorf("%s: thump unchecked is for streams that are read", sc.Name)
 		}
 	}

@@ -30,9 +30,10 @@ type sample struct {
 
 // add adds what one process did.
 func (s *sample) add(role string, w work) {
-	if role == roleSend || role == rolePacedSend {
+	switch role {
+	case roleSend, rolePacedSend:
 		s.SendCPUSeconds = w.cpuSeconds
-	} else {
+	case roleReceive, rolePacedReceive:
 		s.ReceiveCPUSeconds = w.cpuSeconds
 	}
 	s.ClientCPUSeconds += w.cpuSeconds

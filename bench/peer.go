@@ -42,6 +42,9 @@ func allPeers(cfg config) []peer {
 		goPeer(thumpEach, "github.com/thumpmq/thump", cfg.self, waiting, nil),
 		goPeer(amqp091Each, "github.com/rabbitmq/amqp091-go", cfg.self, waiting, nil),
 		goPeer(amqp091Alone, "github.com/rabbitmq/amqp091-go", cfg.self, waiting, aloneShare),
+		&command{title: runTitle, program: cfg.command, dir: cfg.dir},
+		&command{title: runAgain, program: cfg.command, dir: cfg.dir},
+		goPeer(aloneTitle, "github.com/thumpmq/thump", cfg.self, commands, nil),
 		goPeer(streamGo, streamGoModule, cfg.self, streams, streamGoShare),
 		goPeer(streamGoRaised, streamGoModule, cfg.self, streams, streamGoRaisedShare),
 		newStreamPerfTest(cfg),
@@ -53,14 +56,14 @@ func allPeers(cfg config) []peer {
 	return slices.Insert(peers, slices.IndexFunc(peers, own)+1, baselinePeers(cfg)...)
 }
 
-const defaultPeers = "floor,thump,thump-unchecked,amqp091-go,pika,PerfTest,thump-each,amqp091-each,amqp091-alone,stream-go-client,stream-go-raised,StreamPerfTest"
+const defaultPeers = "floor,thump,thump-unchecked,amqp091-go,pika,PerfTest,thump-each,amqp091-each,amqp091-alone,thump-run,thump-run-again,thump-alone,stream-go-client,stream-go-raised,StreamPerfTest"
 
-func everywhere(s scenario) bool      { return !s.Each }
-func queues(s scenario) bool          { return !s.Stream && !s.Each && !s.Stub }
+func everywhere(s scenario) bool      { return !s.Each && !s.Command }
+func queues(s scenario) bool          { return !s.Stream && !s.Stub && everywhere(s) }
 func unpacedQueues(s scenario) bool   { return queues(s) && s.Rate == 0 }
 func queuesAndStub(s scenario) bool   { return queues(s) || s.Stub }
-func streams(s scenario) bool         { return s.Stream }
-func streamsReceived(s scenario) bool { return s.Stream && s.Receives }
+func streams(s scenario) bool         { return s.Stream && everywhere(s) }
+func streamsReceived(s scenario) bool { return streams(s) && s.Receives }
 
 // pair is a peer of two programs, one that sends and one that receives. They speak
 // the lines of worker.go.
@@ -86,7 +89,7 @@ func goPeer(name, module, self string, part func(scenario) bool, share func(scen
 // a baseline.
 func workers(program, name string) map[string][]string {
 	argv := map[string][]string{}
-	for _, role := range []string{roleSend, roleReceive, rolePacedSend, rolePacedReceive, roleServe} {
+	for _, role := range []string{roleSend, roleReceive, roleBoth, rolePacedSend, rolePacedReceive, roleServe} {
 		argv[role] = []string{program, workerCommand, name, role}
 	}
 	return argv
@@ -182,7 +185,10 @@ func sampleOf(children []*child, works []work, count int) (sample, error) {
 
 // rolesOf lists the processes of a scenario in the order in which they begin.
 func rolesOf(s scenario) []string {
-	if s.Rate > 0 {
+	switch {
+	case s.Command:
+		return []string{roleBoth}
+	case s.Rate > 0:
 		return []string{rolePacedReceive, rolePacedSend}
 	}
 	var roles []string

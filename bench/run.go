@@ -215,7 +215,7 @@ func (m *measuring) warmUp(ctx context.Context) {
 		}
 		t := m.task(s)
 		t.Count = max(1, m.cfg.countOf(s)/4)
-		s.Rate, t.Rate = 0, 0 // as fast as it can
+		s.Rate, t.Rate, s.Command = 0, 0, false // the filler, as fast as it can
 		// If this fails, the rounds will too, and say why.
 		_, _ = m.site.measure(ctx, m.site.filler, s, t)
 	}

@@ -33,6 +33,11 @@ type scenario struct {
 	// It has peers of its own.
 	Each bool
 
+	// Command means that thump run does it, beside the package alone: what it costs that a run
+	// measures, of which at most CostMost is to be a share of the time. It has peers of its own.
+	Command  bool
+	CostMost float64
+
 	// Rate is how many messages a second the publisher is to send, whatever happens; 0 means as many as it can.
 	// What counts then is how long they take.
 	Rate int
@@ -66,6 +71,14 @@ func allScenarios() []scenario {
 		{
 			Name: "each", Sends: true, Safe: true, Each: true, Kind: thump.Classic,
 			Title: "publish and wait for each message's confirm: durable queue, persistent messages, 1,000 goroutines on one channel",
+		},
+		{
+			Name: "run", Sends: true, Receives: true, Safe: true, Command: true, CostMost: 0.03, Kind: thump.Classic,
+			Title: "what it costs that thump run measures: durable queue, persistent messages, confirms, manual acks",
+		},
+		{
+			Name: "run-stream", Sends: true, Receives: true, Stream: true, SubEntries: true, Times: 20, Command: true, CostMost: 0.15,
+			Title: "the same of a stream, sub-entry batches, uncompressed",
 		},
 		{
 			Name: "latency-1k", Rate: 1000, Sends: true, Receives: true, Safe: true, Kind: thump.Classic,
@@ -120,7 +133,7 @@ func allScenarios() []scenario {
 
 // defaultScenarios are the scenarios of a run that names none. Quorum queues are
 // left out because they take as much time as the rest.
-const defaultScenarios = "fast,safe,publish,receive,each,latency-1k,latency-5k,latency-20k,stub-publish,stub-receive,stub-both,stub-safe,stream-publish,stream-consume,substream-publish,substream-consume,stream"
+const defaultScenarios = "fast,safe,publish,receive,each,run,run-stream,latency-1k,latency-5k,latency-20k,stub-publish,stub-receive,stub-both,stub-safe,stream-publish,stream-consume,substream-publish,substream-consume,stream"
 
 // scenarioNames lists all scenarios for the help.
 func scenarioNames() string {

@@ -45,7 +45,7 @@ func summarize(cells []*cell) {
 	thump := map[string]summary{} // by scenario
 	for _, c := range cells {
 		c.Summary = summarizeRounds(c.Rounds)
-		if (c.Peer == thumpTitle || c.Peer == thumpEach) && len(c.Rounds) > 0 {
+		if (c.Peer == thumpTitle || c.Peer == thumpEach || c.Peer == runTitle) && len(c.Rounds) > 0 {
 			thump[c.Scenario] = c.Summary
 		}
 	}

@@ -54,6 +54,11 @@ func thumpPublish(ctx context.Context, publisher *thump.Publisher, t task) error
 	for next := 1; next <= t.Count; next += len(messages) {
 		messages = messages[:min(len(messages), t.Count-next+1)]
 		bodies.fill(messages, next)
+		if t.Account {
+			for i := range messages {
+				messages[i].Ref = uint64(next + i)
+			}
+		}
 		if _, err := publisher.Publish(ctx, messages...); err != nil {
 			return err
 		}

@@ -53,6 +53,8 @@ type task struct {
 	Backlog  int    `json:"-"`         // messages in a stream that is only consumed; for the parent alone
 	Profile  string `json:"profile"`   // file for a CPU profile of the work; Go peers only
 
+	Account bool `json:"-"` // messages have their numbers, by which outcomes are told; of roleBoth
+
 	Roles []string `json:"roles,omitempty"` // of the stub's clients
 	Rate  int      `json:"rate,omitempty"`  // messages a second, of the paced roles
 	Warm  int      `json:"warm,omitempty"`  // of theirs: the first messages, whose latency does not count
@@ -113,6 +115,8 @@ func openers() map[string]map[string]opener {
 		thumpEach:    {roleSend: thumpEachSender},
 		amqp091Each:  {roleSend: amqp091EachSender},
 		amqp091Alone: {roleSend: amqp091AloneSender},
+
+		aloneTitle: {roleBoth: thumpAlone},
 
 		thumpUnchecked: {roleSend: thumpSender, roleReceive: thumpUncheckedReceiver},
 		streamGo:       {roleSend: streamGoSender, roleReceive: streamGoReceiver},
