@@ -17,6 +17,7 @@ import (
 // TestRandomLoads: whatever flags say how a run sends and receives, every message is accounted for,
 // as often as it is to come, and nothing is left behind.
 func TestRandomLoads(t *testing.T) {
+	t.Parallel()
 	programs, seed := 12, uint64(time.Now().UnixNano())
 	if text := os.Getenv("THUMP_TEST_LOADS"); text != "" {
 		n, err := strconv.Atoi(text)
