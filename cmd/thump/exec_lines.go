@@ -25,6 +25,9 @@ const (
 	// pieceMost is about how many bytes of messages are with it at a time, but for a single
 	// message that is longer.
 	pieceMost = 1 << 20
+	// writeMost is how many bytes are written to it at a time: a message counts as given once
+	// they are.
+	writeMost = 64 << 10
 	// answerLineMost is how many bytes a line of the command's answers may have.
 	answerLineMost = 4 << 10
 	// answersAhead is how many answers are read before anybody wants them.
@@ -46,6 +49,7 @@ type handler struct {
 
 	mu       sync.Mutex // whoever holds it has the command to itself
 	lines    []byte
+	ends     []int // of each message in lines
 	record   record.Record
 	answered uint64
 	refused  uint64 // of them requeued or rejected
@@ -163,6 +167,7 @@ func (h *handler) Write(batch *thump.Batch, deliveries []thump.Delivery) error {
 // encode makes the lines of a piece of the deliveries, and returns how many are in it. It is an
 // error if the first one can't be a line.
 func (h *handler) encode(batch *thump.Batch, deliveries []thump.Delivery) (int, error) {
+	h.ends = h.ends[:0]
 	for i := range deliveries {
 		d := &deliveries[i]
 		if h.format.Layout == record.JSON {
@@ -176,7 +181,8 @@ func (h *handler) encode(batch *thump.Batch, deliveries []thump.Delivery) (int, 
 				return i, nil
 			}
 		}
-		if h.lines = h.format.Append(h.lines, &h.record); len(h.lines) >= pieceMost {
+		h.lines = h.format.Append(h.lines, &h.record)
+		if h.ends = append(h.ends, len(h.lines)); len(h.lines) >= pieceMost {
 			return i + 1, nil
 		}
 	}
@@ -188,32 +194,75 @@ func (h *handler) give(piece []thump.Delivery) error {
 	if err := h.checkAhead(); err != nil {
 		return err
 	}
-	// It may answer before it has read everything, and a pipe does not hold all that it says.
-	written := make(chan struct{})
-	go func() {
-		defer close(written)
-		_, _ = h.stdin.Write(h.lines) // of an error its answers tell
-	}()
-	err := h.settleAll(piece)
+	// It answers before it has got everything, and a pipe does not hold all of that.
+	written := make(chan int)
+	go h.write(written)
+	err := h.settleAll(piece, written)
 	if err == nil {
-		select {
-		case <-written:
-			err = h.checkAhead()
-		case a, more := <-h.answers: // before it has read everything
-			_ = h.stdin.Close()
-			if more {
-				err = h.fault(a.ahead())
-			}
-		}
-	}
-	if err != nil {
+		err = h.checkAhead()
+	} else {
 		_ = h.stdin.Close() // which ends the write
 	}
-	<-written
+	for range written { // its end
+	}
 	if h.lines = h.lines[:0]; cap(h.lines) > 2*pieceMost {
 		h.lines = nil
 	}
 	return err
+}
+
+// write writes the lines, and tells how much of them the command has been given. It closes
+// written when that is all there will be.
+func (h *handler) write(written chan<- int) {
+	defer close(written)
+	for at := 0; at < len(h.lines); {
+		n, err := h.stdin.Write(h.lines[at:min(len(h.lines), at+writeMost)])
+		at += n
+		written <- at
+		if err != nil {
+			return
+		}
+	}
+}
+
+// settleAll settles the deliveries of a piece as the command answers, but none before the
+// command was given all of it.
+func (h *handler) settleAll(piece []thump.Delivery, written <-chan int) error {
+	given, answers := 0, h.answers
+	var early []string // answers that no delivery was settled by
+	for len(piece) > 0 {
+		select {
+		case n, more := <-written:
+			if given = max(given, n); !more {
+				written = nil
+			}
+		case a, more := <-answers:
+			switch {
+			case !more:
+				answers = nil
+			case a.err != nil:
+				return h.fault(a.err)
+			case len(early) == len(piece):
+				return h.fault(a.ahead())
+			default:
+				early = append(early, a.word)
+			}
+		}
+		for len(early) > 0 && h.ends[len(h.ends)-len(piece)] <= given {
+			if err := h.settle(&piece[0], early[0]); err != nil && !errors.Is(err, thump.ErrStale) { // which comes again
+				return err
+			}
+			piece, early = piece[1:], early[1:]
+		}
+		switch {
+		case len(piece) == 0:
+		case written == nil && len(early) > 0: // no more can be written
+			return h.fault(errors.New("it has answered a message that it was not given, and takes no more"))
+		case answers == nil && (written == nil || len(early) == 0):
+			return h.fault(fmt.Errorf("it has ended after %d answers", h.answered))
+		}
+	}
+	return nil
 }
 
 // ahead is why an answer is wrong that no message waits for. Which of its answers is about which
@@ -237,31 +286,14 @@ func (h *handler) checkAhead() error {
 	return nil
 }
 
-// settleAll settles deliveries as the command answers.
-func (h *handler) settleAll(deliveries []thump.Delivery) error {
-	for i := range deliveries {
-		if err := h.settle(&deliveries[i]); err != nil && !errors.Is(err, thump.ErrStale) { // which comes again
-			return err
-		}
-	}
-	return nil
-}
-
-// settle settles a delivery as the command answers.
-func (h *handler) settle(d *thump.Delivery) error {
-	answer, more := <-h.answers
-	switch {
-	case !more:
-		return h.fault(fmt.Errorf("it has ended after %d answers", h.answered))
-	case answer.err != nil:
-		return h.fault(answer.err)
-	}
+// settle settles a delivery as the command has answered.
+func (h *handler) settle(d *thump.Delivery, word string) error {
 	h.answered++
-	if answer.word == answerAck {
+	if word == answerAck {
 		return d.Ack()
 	}
 	h.refused++
-	if answer.word == answerRequeue {
+	if word == answerRequeue {
 		return d.Requeue()
 	}
 	return d.Reject()

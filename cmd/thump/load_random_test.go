@@ -17,6 +17,7 @@ import (
 // TestRandomLoads: whatever flags say how a run sends and receives, every message is accounted for,
 // as often as it is to come, and nothing is left behind.
 func TestRandomLoads(t *testing.T) {
+	t.Parallel()
 	programs, seed := 12, uint64(time.Now().UnixNano())
 	if text := os.Getenv("THUMP_TEST_LOADS"); text != "" {
 		n, err := strconv.Atoi(text)
@@ -57,7 +58,7 @@ func newRandomLoad(random *rand.Rand, name, series string) *randomLoad {
 	stream := l.oneOf(4)
 	switch {
 	case stream && l.oneOf(2) && series != "3.10":
-		l.add("--super-stream", name+"-s", "--partitions", l.number(1, 3))
+		l.add("--super-stream", name+"-s", "--partitions", l.upTo(3))
 		l.args[1], l.args[2] = "--give-up", "1m" // it has a name of its own
 	case stream:
 		l.add("--kind", "stream")
@@ -74,11 +75,9 @@ func newRandomLoad(random *rand.Rand, name, series string) *randomLoad {
 	return l
 }
 
-func (l *randomLoad) add(args ...string) { l.args = append(l.args, args...) }
-func (l *randomLoad) oneOf(n int) bool   { return l.random.IntN(n) == 0 }
-func (l *randomLoad) number(from, to int) string {
-	return strconv.Itoa(from + l.random.IntN(to-from+1))
-}
+func (l *randomLoad) add(args ...string)         { l.args = append(l.args, args...) }
+func (l *randomLoad) oneOf(n int) bool           { return l.random.IntN(n) == 0 }
+func (l *randomLoad) upTo(n int) string          { return strconv.Itoa(1 + l.random.IntN(n)) }
 func (l *randomLoad) choose(of ...string) string { return of[l.random.IntN(len(of))] }
 
 // maybe adds flags one time of so many.
@@ -92,7 +91,7 @@ func (l *randomLoad) maybe(n int, args ...string) bool {
 
 // sending adds what says how to send, to whatever place.
 func (l *randomLoad) sending() {
-	l.maybe(2, "--publishers", l.number(1, 4))
+	l.maybe(2, "--publishers", l.upTo(4))
 	if l.maybe(2, "--body", l.choose("24", "100", "24b:80%,2kb:20%", "16..300")) {
 		l.maybe(2, "--incompressible")
 	}
@@ -102,12 +101,12 @@ func (l *randomLoad) sending() {
 	l.warmUp = l.maybe(4, "--warm-up", l.choose("20ms", "100ms"))
 	l.maybe(4, "--sequential")
 	l.maybe(4, "--header", "tenant=acme")
-	l.maybe(4, "--window", l.number(1, 500))
+	l.maybe(4, "--window", l.upTo(500))
 	l.maybe(4, "--consume-rate", l.choose("2k", "10k", "100k"))
 }
 
 func (l *randomLoad) stream() {
-	l.maybe(2, "--sub-entry", l.number(1, 100))
+	l.maybe(2, "--sub-entry", l.upTo(100))
 	if l.oneOf(2) {
 		consumers := 1 + l.random.IntN(3)
 		l.add("--consumers", strconv.Itoa(consumers))
@@ -144,7 +143,7 @@ func (l *randomLoad) throughQueues(name string) {
 	case 2:
 		l.add("--reject", "5%")
 	default:
-		l.maybe(2, "--prefetch", l.number(1, 100))
+		l.maybe(2, "--prefetch", l.upTo(100))
 	}
 	if !l.quorum {
 		l.maybe(4, "--transient")

@@ -11,7 +11,7 @@ func (r *runner) record(ctx context.Context, out *result.Run, interrupted bool) 
 	r.sent.record(out)
 	t := r.books.totals()
 	expired := r.cfg.Progress.expired.Load()
-	t.Received, t.Unique = t.Received-expired, t.Unique-expired
+	t.Received, t.Unique = t.Received-expired, t.Unique-min(t.Unique, expired)
 	if r.aside() > 0 {
 		out.Expired = &expired
 	}

@@ -69,6 +69,9 @@ func TestTopicMatchesAsTheBroker(t *testing.T) {
 		taken := 0
 		for range 100 {
 			binding := thump.Binding{Source: q.queue, Queue: q.queue, RoutingKey: words(random, "a", "b", "*", "#")}
+			if strings.Count(binding.RoutingKey, "#") > 2 { // which RabbitMQ 4.3 refuses
+				continue
+			}
 			if err := q.client.Bind(t.Context(), binding); err != nil {
 				t.Fatal(err)
 			}
