@@ -132,9 +132,8 @@ func (r *chunkReader) message() (message []byte, offset uint64, ok bool, err err
 
 // bodies makes deliveries in ds of the messages that come next, up to the first that is more
 // than a short body, and returns how many. Nearly all are short bodies, so it is one tight
-// loop. Their delivery tags count on from tag. A delivery is set field by field: a composite
-// literal would be made elsewhere and copied, which takes longer than all the rest.
-func (r *chunkReader) bodies(ds []Delivery, tag uint64, h *hold) (n int) {
+// loop. Their delivery tags count on from tag.
+func (r *chunkReader) bodies(ds []Delivery, tag uint64, h *hold) int {
 	if r.offset < r.from {
 		return 0
 	}
@@ -142,27 +141,37 @@ func (r *chunkReader) bodies(ds []Delivery, tag uint64, h *hold) (n int) {
 	if r.left > 0 {
 		data, left = r.batch[r.at:], r.left
 	}
-	at := 0
-	for most := min(left, len(ds)); n < most; n++ {
-		body, taken := streamproto.ShortBody(data[at:])
-		if taken == 0 {
-			break
-		}
-		at += taken
-		d := &ds[n]
-		d.Body = body
-		d.Exchange, d.RoutingKey, d.Redelivered, d.Format = "", "", false, FormatData
-		d.sections, d.Offset, d.tag = true, r.offset+uint64(n), tag+uint64(n)
-		d.properties, d.parsed, d.hold = nil, nil, h
-	}
+	n, bytes := shortBodies(ds[:min(left, len(ds))], data, r.offset, tag, h)
 	if r.left > 0 {
 		r.left -= n
-		r.at += at
+		r.at += bytes
 	} else {
-		r.entries.Took(n, at)
+		r.entries.Took(n, bytes)
 	}
 	r.offset += uint64(n)
 	return n
+}
+
+// shortBodies is bodies for those at the start of data, and returns how many bytes they take.
+// A delivery is set field by field: a composite literal would be made elsewhere and copied,
+// which takes longer than all the rest. What no such message has is only cleared where the
+// delivery had it before, which is cheaper to see than to do.
+func shortBodies(ds []Delivery, data []byte, offset, tag uint64, h *hold) (n, bytes int) {
+	for n = range ds {
+		body, taken := streamproto.ShortBody(data[bytes:])
+		if taken == 0 {
+			return n, bytes
+		}
+		bytes += taken
+		d := &ds[n]
+		if len(d.Exchange)|len(d.RoutingKey) > 0 || d.properties != nil || d.parsed != nil {
+			d.Exchange, d.RoutingKey, d.properties, d.parsed = "", "", nil, nil
+		}
+		d.Body, d.hold = body, h
+		d.Redelivered, d.Format, d.sections = false, FormatData, true
+		d.Offset, d.tag = offset+uint64(n), tag+uint64(n)
+	}
+	return len(ds), bytes
 }
 
 // batched returns the next message of the batch; there is one.

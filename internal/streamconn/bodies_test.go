@@ -37,7 +37,8 @@ func FuzzPublishBodies(f *testing.F) {
 	}
 	f.Add(text, make([]byte, 700), uint16(0), uint16(60000), uint16(0), uint16(1000), uint16(600))
 	f.Add(text, make([]byte, 700), uint16(299), uint16(60000), uint16(0), uint16(1000), uint16(600))
-	var room [2][]byte // for what is to be sent, used again: to allocate takes longer than the rest
+	// For what is to be sent, and what is kept, used again: to allocate takes longer than the rest.
+	var room, kept [2][]byte
 	var bodies [][]byte
 	mutate.Fuzz(f, func(t *testing.T, text, sizes []byte, subEntry, frameMax, known, free, together uint16) {
 		cfg := PublisherConfig{SubEntry: 1 + int(subEntry)%600, Keep: true}
@@ -76,13 +77,14 @@ func FuzzPublishBodies(f *testing.F) {
 		if taken != wantTaken || fmt.Sprint(err) != fmt.Sprint(wantErr) {
 			t.Fatalf("%d were taken, %v, want %d, %v", taken, err, wantTaken, wantErr)
 		}
-		compareUnsent(t, got, want)
+		compareUnsent(t, got, want, &kept)
 		room = [2][]byte{want.conn.Out, got.conn.Out}
 	})
 }
 
-// compareUnsent compares what two publishers have in flight, and waiting to be sent.
-func compareUnsent(t *testing.T, got, want *Publisher) {
+// compareUnsent compares what two publishers have in flight, and waiting to be sent. Room is used
+// for that, and again by the next one.
+func compareUnsent(t *testing.T, got, want *Publisher, room *[2][]byte) {
 	t.Helper()
 	for _, p := range []*Publisher{got, want} {
 		p.conn.Lock()
@@ -99,15 +101,14 @@ func compareUnsent(t *testing.T, got, want *Publisher) {
 	if w != v || got.backlog.InFlight() != want.backlog.InFlight() || got.backlog.entries.bytes() != want.backlog.entries.bytes() {
 		t.Fatalf("totals %+v, want %+v", w, v)
 	}
-	kept := func(p *Publisher) (all []byte) {
+	for i, p := range []*Publisher{got, want} {
 		b := p.backlog
-		for i := b.entries.oldest; i < b.entries.next; i++ {
-			all = append(all, b.copies.At(i)...)
+		room[i] = room[i][:0]
+		for number := b.entries.oldest; number < b.entries.next; number++ {
+			room[i] = append(room[i], b.copies.At(number)...)
 		}
-		return all
 	}
-	all := kept(got)
-	if !bytes.Equal(all, kept(want)) {
+	if !bytes.Equal(room[0], room[1]) {
 		t.Fatal("something else is kept to be sent again")
 	}
 	for i := range want.backlog.entries.next { // one run for each entry

@@ -257,11 +257,9 @@ func SameSize(b []byte, most int) (n, size int) {
 		return 0, 0
 	}
 	size = lengthSize + len(first)
-	for n = 1; n < most; n++ {
-		b = b[size:]
-		if len(b) < size || binary.BigEndian.Uint32(b) != uint32(len(first)) {
-			break
-		}
+	at := size
+	for n = 1; n < most && len(b)-at >= size && binary.BigEndian.Uint32(b[at:]) == uint32(len(first)); n++ {
+		at += size
 	}
 	return n, size
 }
