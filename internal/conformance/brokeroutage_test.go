@@ -47,7 +47,7 @@ func (s *storm) run() {
 	}
 	kinds := []string{"killed", "stopped", "closed", "memory alarm"}
 	more := []string{"killed", "killed", "killed", "disk alarm", "stopped"}
-	for range s.random.IntN(3) {
+	for range s.random.IntN(4) {
 		kinds = append(kinds, more[s.random.IntN(len(more))])
 	}
 	s.random.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })

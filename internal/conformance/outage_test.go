@@ -186,6 +186,7 @@ func (o *outages) consumer() *thump.Consumer {
 // publish publishes until it is over, and then waits for every outcome.
 func (o *outages) publish(p *thump.Publisher) {
 	random := rand.New(rand.NewPCG(o.seed, 11))
+	pace := time.Duration(1+random.IntN(10)) * time.Millisecond
 	for {
 		select {
 		case <-o.over:
@@ -200,7 +201,7 @@ func (o *outages) publish(p *thump.Publisher) {
 			o.Errorf("seed %d: publishing: %v", o.seed, err)
 			return
 		}
-		time.Sleep(time.Duration(random.IntN(2000)) * time.Microsecond)
+		time.Sleep(time.Duration(random.Int64N(int64(pace))))
 	}
 }
 
