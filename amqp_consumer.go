@@ -331,7 +331,7 @@ func (l *consumeLink) giveBack(all bool) error {
 	u.mu.Lock() // nothing is settled meanwhile
 	defer u.mu.Unlock()
 	held := len(u.batches) > 0
-	if !l.inbox.Untaken() && !(all && held) {
+	if !l.inbox.Untaken() && (!all || !held) {
 		return nil
 	}
 	if err := l.ch.GiveBack(l.inbox, all || !held); err != nil {

@@ -238,7 +238,7 @@ func (d *Delivery) RawProperties() []byte {
 // where Body and Properties say it all. Published to a stream with FormatRaw, it is the same
 // message. It is as valid as Body.
 func (d *Delivery) Sections() []byte {
-	if !d.sections || d.Format == FormatRaw || sayAll(&d.parse().Properties, d.properties) {
+	if !d.sections || d.properties == nil || d.Format == FormatRaw || sayAll(&d.parse().Properties, d.properties) {
 		return nil
 	}
 	return d.properties

@@ -80,3 +80,16 @@ func checkSections(t *testing.T, message []byte, whole bool) {
 		t.Error("a clone that was made late has other sections")
 	}
 }
+
+// TestSectionsOfABody: a message that is a body and nothing else, as nearly all of a stream are,
+// is not looked into.
+func TestSectionsOfABody(t *testing.T) {
+	d := Delivery{sections: true, Body: []byte("a body")}
+	if n := testing.AllocsPerRun(100, func() {
+		if d.Sections() != nil {
+			t.Error("it has more than its body")
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

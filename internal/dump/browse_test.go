@@ -32,13 +32,13 @@ func TestBrowse(t *testing.T) {
 						next++
 						return thump.Message{Body: []byte(fmt.Sprint(next))}
 					})
-					checkAll(t, client, name, kind, count)
+					checkAll(t, client, name, count)
 
 					refused, interrupted := errors.New("enough"), make(chan struct{})
 					browsePart(t, client, name, part, refused, dump.Browsing{}, func() error { return refused })
-					checkAll(t, client, name, kind, count)
+					checkAll(t, client, name, count)
 					browsePart(t, client, name, part, dump.ErrInterrupted, dump.Browsing{Interrupted: interrupted}, func() error { close(interrupted); return nil })
-					checkAll(t, client, name, kind, count)
+					checkAll(t, client, name, count)
 					checkMarks(t, client, name, kind)
 
 					// Cut off, the connections end in any order, and messages may be sent from one
@@ -61,7 +61,7 @@ func TestBrowse(t *testing.T) {
 }
 
 // checkAll browses all, and checks that they are in order.
-func checkAll(t *testing.T, client *thump.Client, name string, kind thump.QueueKind, count uint64) {
+func checkAll(t *testing.T, client *thump.Client, name string, count uint64) {
 	t.Helper()
 	n := uint64(0)
 	read, err := dump.Browse(t.Context(), client, dump.Browsing{Queue: name, Each: func(d *thump.Delivery) error {

@@ -312,7 +312,7 @@ func (p *program) handOver(b *thump.Batch) {
 	settle := func() {
 		ok := func(err error, numbers ...int) {
 			if err != nil {
-				if !errors.Is(err, thump.ErrStale) && !(errors.Is(err, thump.ErrSettled) && p.released.Load()) {
+				if !errors.Is(err, thump.ErrStale) && (!errors.Is(err, thump.ErrSettled) || !p.released.Load()) {
 					p.Errorf("seed %d: settling: %v", p.seed, err)
 				}
 				return

@@ -84,7 +84,7 @@ func appendUnit(b []byte, unit uint16) []byte {
 // whole seconds since 1970.
 func appendTime(b []byte, t time.Time) []byte {
 	t = t.UTC()
-	if t.Year() < 0 || t.Year() > 9999 {
+	if year := t.Year(); year < 0 || year > 9999 {
 		return strconv.AppendInt(b, t.Unix(), 10)
 	}
 	b = append(b, '"')

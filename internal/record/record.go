@@ -44,8 +44,8 @@ type Record struct {
 // is from; nil where it is from no batch.
 func (r *Record) Set(d *thump.Delivery, batch *thump.Batch) {
 	*r = Record{Body: d.Body, Exchange: d.Exchange, RoutingKey: d.RoutingKey, Redelivered: d.Redelivered}
-	properties, err := d.Properties()
-	r.Properties = properties
+	var err error
+	r.Properties, err = d.Properties()
 	if err != nil && d.Format != thump.FormatRaw { // which is in Body, whole
 		r.Unreadable, r.RawProperties = err.Error(), d.RawProperties()
 	}
