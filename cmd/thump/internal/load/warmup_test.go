@@ -63,7 +63,9 @@ func TestRateAfterWarmUp(t *testing.T) {
 	at := func(s float64) time.Time { return begin.Add(time.Duration(s * float64(time.Second))) }
 	received := func(w *warm) uint64 { return w.received }
 	cfg := SendConfig{Progress: new(Progress)}
-	rate := func(count uint64, first, last float64) *float64 { return cfg.rateAfter(&count, at(first), at(last), received) }
+	rate := func(count uint64, first, last float64) *float64 {
+		return cfg.rateAfter(&count, at(first), at(last), received)
+	}
 	if r := rate(1000, 0, 10); r == nil || *r != 100 {
 		t.Errorf("without a warm-up: %v", r)
 	}
