@@ -51,9 +51,7 @@ func (c *command) count(_ scenario, n int) int { return n }
 func (c *command) prepare(ctx context.Context) (version string, err error) {
 	if c.program == "" {
 		c.program = filepath.Join(c.dir, "thump")
-	}
-	if _, err := os.Stat(c.program); err != nil {
-		build := exec.CommandContext(ctx, "go", "build", "-o", c.program, commandPackage)
+		build := exec.CommandContext(ctx, "go", "build", "-o", c.program, commandPackage) // twice is no work
 		if output, err := build.CombinedOutput(); err != nil {
 			return "", fmt.Errorf("building it: %w%s; --command names one that is built", err, lastLines(string(output)))
 		}

@@ -64,6 +64,7 @@ func findMax(ctx context.Context, cfg *config, o *opened, u *ui) error {
 	}
 	rec := result.New(f.runs...)
 	rec.Search = found
+	o.save.writer().Search(found)
 	switch {
 	case err != nil:
 	case rec.Verdict == result.Violated:

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -48,7 +49,7 @@ func TestFindMax(t *testing.T) {
 	b := brokertest.All(t)[0]
 	file := filepath.Join(t.TempDir(), "result.json")
 	queue := brokertest.QueueName(t)
-	p := start(t, b.URL, "run", "--queue", queue, "--find-max", "p99<1h", "--find-max", "lost==0", "--fail-if", "not_sent>0", "--duration", "500ms", "--json", file)
+	p := start(t, b.URL, "run", "--queue", queue, "--find-max", "p99<1h", "--find-max", "lost==0", "--fail-if", "not_sent>0", "--duration", "500ms", "--json", file, "--save", file+".save")
 	code := p.wait()
 	text, err := os.Open(file)
 	if err != nil {
@@ -62,6 +63,9 @@ func TestFindMax(t *testing.T) {
 	s := rec.Search
 	if s == nil || len(s.Limits) != 2 || s.FullRate == nil || rec.Runs[0].Settings.Rate != "" || len(rec.Runs) < 3 {
 		t.Fatalf("it found %+v in %d runs\n%s", s, len(rec.Runs), &p.stderr)
+	}
+	if saved, err := result.ReadFile(file + ".save"); err != nil || len(saved.Runs) != len(rec.Runs) || !reflect.DeepEqual(saved.Search, s) {
+		t.Errorf("the run file has %+v, %v; want %+v", saved, err, s)
 	}
 	switch {
 	case code == exitOK && s.Rate != nil:

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/thumpmq/thump"
@@ -91,20 +92,33 @@ func (k *clockKeeper) close(ctx context.Context) {
 	_ = k.pub.Close(ctx)
 }
 
-// reading is what is known of a sender's clock.
+// senderClock is what is known of a sender's clock. It is safe for concurrent use.
+type senderClock struct {
+	ok       bool   // anything is known
+	own, due bool   // it is this machine's; messages say when they were due
+	queue    string // where it is read
+
+	first   *reading
+	latest  atomic.Pointer[reading]
+	reading atomic.Bool // somebody reads it again
+}
+
+// reading is what a clock was found to say.
 type reading struct {
-	ok bool
-	// offset is by how much that clock is ahead of this one; it may be off by uncertainty.
+	// offset is by how much the clock is ahead of this one. It, and those of the readings before,
+	// may be off by uncertainty.
 	offset, uncertainty time.Duration
-	own, due            bool // it is this machine's; messages say when they were due
+	at                  time.Time
+	again               int // how many readings there were before
 }
 
 // clocks are those of the senders that messages come from. It is safe for concurrent use.
 type clocks struct {
 	client *thump.Client
+	all    sync.WaitGroup // who read one again
 
 	mu    sync.Mutex
-	known map[string]*reading
+	known map[string]*senderClock
 }
 
 // clocksMost is how many different clocks are asked. Each costs a moment, and a header is what
@@ -113,29 +127,59 @@ const clocksMost = 100
 
 // of is what is known of the clock with that name. The first who asks waits until its sender
 // has answered.
-func (c *clocks) of(ctx context.Context, name string) *reading {
+func (c *clocks) of(ctx context.Context, name string) *senderClock {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	r, there := c.known[name]
+	s, there := c.known[name]
 	if there {
-		return r
+		return s
 	}
-	r = new(reading)
+	s = new(senderClock)
 	if clock, ok := parseClockName(name); ok && len(c.known) < clocksMost {
-		if r.due = clock.due; clock.machine == thisMachine() {
-			r.own, r.ok = true, true
+		if s.due, s.queue, s.first = clock.due, clock.queue, new(reading); clock.machine == thisMachine() {
+			s.own, s.ok = true, true
 		} else if clock.queue != "" {
-			r.offset, r.uncertainty, r.ok = readClock(ctx, c.client, clock.queue)
+			*s.first, s.ok = readClock(ctx, c.client, clock.queue)
 		}
+		s.latest.Store(s.first)
 		if c.known == nil {
-			c.known = make(map[string]*reading)
+			c.known = make(map[string]*senderClock)
 		}
-		c.known[name] = r
+		c.known[name] = s
 	}
-	return r
+	return s
+}
+
+// refresh reads a clock again, beside what goes on, if it was read some time ago: clocks drift, and
+// are set.
+func (c *clocks) refresh(ctx context.Context, s *senderClock, now time.Time) {
+	before := s.latest.Load()
+	if s.own || !s.ok || now.Sub(before.at) < clockEvery || !s.reading.CompareAndSwap(false, true) {
+		return
+	}
+	c.all.Go(func() {
+		defer s.reading.Store(false)
+		r, ok := readClock(ctx, c.client, s.queue)
+		if ok {
+			r.uncertainty, r.again = max(r.uncertainty, before.uncertainty), before.again+1
+		} else { // the sender may have ended
+			r = *before
+			r.at = now
+		}
+		s.latest.Store(&r)
+	})
+}
+
+// drift is by how much the clock has gone further ahead between the first reading and the latest;
+// ok is false if it was read once.
+func (s *senderClock) drift() (d time.Duration, ok bool) {
+	latest := s.latest.Load()
+	return latest.offset - s.first.offset, latest.again > 0
 }
 
 const (
+	// clockEvery is how often a clock is read while messages by it come.
+	clockEvery = 10 * time.Second
 	// clockQuestions is how often a clock is read: the quickest answer says most.
 	clockQuestions = 20
 	// clockTimeout is how long all answers may take.
@@ -145,17 +189,17 @@ const (
 // readClock asks a sender for the time: through the broker, as that is what both can reach. The
 // answer was given between question and receipt, and nobody knows when; so half of the quickest
 // round trip is what the difference may be off by.
-func readClock(ctx context.Context, client *thump.Client, queue string) (offset, uncertainty time.Duration, ok bool) {
+func readClock(ctx context.Context, client *thump.Client, queue string) (r reading, ok bool) {
 	ctx, cancel := context.WithTimeout(ctx, clockTimeout)
 	defer cancel()
 	replies, err := client.Consumer(ctx, thump.ConsumerConfig{Declare: &thump.QueueSpec{Exclusive: true}, AutoAck: true})
 	if err != nil {
-		return 0, 0, false
+		return r, false
 	}
 	defer func() { _ = replies.Close(ctx) }()
 	pub, err := client.Publisher(ctx, thump.PublisherConfig{To: thump.Queue(queue)})
 	if err != nil {
-		return 0, 0, false
+		return r, false
 	}
 	defer func() { _ = pub.Close(ctx) }()
 	question := thump.Message{Properties: &thump.Properties{ReplyTo: replies.Queue(), Expiration: clockTimeout}}
@@ -166,11 +210,11 @@ func readClock(ctx context.Context, client *thump.Client, queue string) (offset,
 			break // what was answered before counts
 		}
 		trip := time.Since(asked)
-		if !ok || trip/2 < uncertainty {
-			offset, uncertainty, ok = theirs.Sub(asked.Add(trip/2)), trip/2, true
+		if !ok || trip/2 < r.uncertainty {
+			r, ok = reading{offset: theirs.Sub(asked.Add(trip / 2)), uncertainty: trip / 2, at: asked}, true
 		}
 	}
-	return offset, uncertainty, ok
+	return r, ok
 }
 
 func askClock(ctx context.Context, pub *thump.Publisher, replies *thump.Consumer, question thump.Message) (time.Time, error) {

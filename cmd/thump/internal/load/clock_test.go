@@ -22,17 +22,37 @@ func TestClockThroughTheBroker(t *testing.T) {
 		name.machine = "elsewhere"
 		cs := clocks{client: q.client}
 		r := cs.of(t.Context(), name.String())
-		if !r.ok || r.own || !r.due || r.offset.Abs() > r.uncertainty || r.uncertainty <= 0 {
+		if first := r.first; !r.ok || r.own || !r.due || first.offset.Abs() > first.uncertainty || first.uncertainty <= 0 {
 			t.Errorf("got %+v", r)
 		}
-		t.Logf("%v ahead, to within %v", r.offset, r.uncertainty)
-		if again := cs.of(t.Context(), name.String()); again != r {
+		t.Logf("%v ahead, to within %v", r.first.offset, r.first.uncertainty)
+		if _, ok := r.drift(); ok {
+			t.Error("it drifts between one reading")
+		}
+		// The clock is read again when that is due, and what it is ahead by then holds.
+		cs.refresh(t.Context(), r, r.first.at.Add(clockEvery-1))
+		cs.all.Wait()
+		if r.latest.Load() != r.first {
+			t.Error("it was read again at once")
+		}
+		cs.refresh(t.Context(), r, r.first.at.Add(clockEvery))
+		cs.all.Wait()
+		again := r.latest.Load()
+		if drift, ok := r.drift(); !ok || drift.Abs() > r.first.uncertainty+again.uncertainty || !again.at.After(r.first.at) || again.uncertainty < r.first.uncertainty {
+			t.Errorf("read again: %+v after %+v", again, r.first)
+		}
+		if cs.of(t.Context(), name.String()) != r {
 			t.Error("it asked again")
 		}
-		if r := cs.of(t.Context(), k.name.String()); !r.ok || !r.own || r.offset != 0 {
+		if r := cs.of(t.Context(), k.name.String()); !r.ok || !r.own || r.latest.Load().offset != 0 {
 			t.Errorf("this machine's own is %+v", r)
 		}
 		k.close(t.Context())
+		cs.refresh(t.Context(), r, again.at.Add(time.Hour)) // nobody answers any more
+		cs.all.Wait()
+		if gone := r.latest.Load(); gone.offset != again.offset || gone.uncertainty != again.uncertainty || gone.at != again.at.Add(time.Hour) || gone.again != 1 {
+			t.Errorf("without an answer: %+v after %+v", gone, again)
+		}
 		name.queue += "x" // nobody has that
 		if r := cs.of(t.Context(), name.String()); r.ok {
 			t.Errorf("nobody has answered, and it is %+v", r)

@@ -1,20 +1,51 @@
 package load
 
 import (
+	"os"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// napSlack is by how many nanoseconds the kernel may be late to wake a thread; unless it is
-// told, by 50,000.
-const napSlack = 1000
-
 // nap sleeps for a short time, to within some ten microseconds. Go's own timers are up to a
-// millisecond late on Linux, because it waits in epoll: a message that was sent by them would
-// have taken most of its latency before it was sent.
+// millisecond late on Linux, because of how it waits for them: a message that was sent by them would
+// have taken most of its latency before it was sent. While it sleeps others have the processor,
+// however many sleep at once.
 func nap(d time.Duration) {
-	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, napSlack, 0, 0, 0) // of this thread
-	ts := unix.NsecToTimespec(int64(d))
-	_ = unix.Nanosleep(&ts, nil) // a signal may end it early, and the caller looks at the clock
+	if d <= 0 {
+		return
+	}
+	a, there := alarms.Get().(*alarm)
+	if !there || a.wait(d) != nil {
+		time.Sleep(d) // the kernel has no more of them
+		return
+	}
+	alarms.Put(a)
+}
+
+// alarm is a timer of the kernel's that Go waits for as it waits for a socket.
+type alarm struct {
+	fd   int
+	file *os.File
+}
+
+// alarms are those that nobody waits for. Where none can be made, there are none.
+//
+//nolint:gochecknoglobals // whoever naps has one for that time
+var alarms = sync.Pool{New: func() any {
+	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_NONBLOCK|unix.TFD_CLOEXEC)
+	if err != nil {
+		return nil
+	}
+	return &alarm{fd, os.NewFile(uintptr(fd), "timer")}
+}}
+
+func (a *alarm) wait(d time.Duration) error {
+	if err := unix.TimerfdSettime(a.fd, 0, &unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}, nil); err != nil {
+		return err
+	}
+	var expired [8]byte
+	_, err := a.file.Read(expired[:])
+	return err
 }

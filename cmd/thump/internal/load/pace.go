@@ -2,7 +2,6 @@ package load
 
 import (
 	"context"
-	"runtime"
 	"sync/atomic"
 	"time"
 )
@@ -99,15 +98,12 @@ func (p *publisher) publishPaced(ctx context.Context) error {
 	return nil
 }
 
-// napMost is how long a thread may sleep that nothing wakes.
+// napMost is how long a nap is at most, which nothing ends early.
 const napMost = 2 * time.Millisecond
 
 // wait returns after about that time, or soon after ctx has ended. It may return earlier.
 func wait(ctx context.Context, d time.Duration) {
 	if d <= napMost {
-		// The nap keeps this thread's processor from the goroutines that wait for it: what
-		// was published would leave only afterwards.
-		runtime.Gosched()
 		nap(d)
 		return
 	}

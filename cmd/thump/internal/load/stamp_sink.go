@@ -15,8 +15,8 @@ type stamped struct {
 	// untimed messages do not say when they were sent, or by a clock of which nothing is
 	// known. early ones have come before they were sent, by what is known of the clocks.
 	untimed, early uint64
-	due            bool     // some say when they were due
-	clock          *reading // the one of another machine that is known least exactly; nil for none
+	due            bool         // some say when they were due
+	clock          *senderClock // the one of another machine that is known least exactly; nil for none
 }
 
 // stampSink is a tallySink that tells how long messages took as well.
@@ -25,26 +25,32 @@ type stampSink struct {
 	ctx      context.Context //nolint:containedctx // a sink lives as long as its intake
 	receiver *receiver
 
-	latest string // the latest header, and its clock
-	clock  *reading
-	took   []took
+	latest  string // the latest header, its clock, and what that says
+	clock   *senderClock
+	reading *reading
+	took    []took
 }
 
 func (s *stampSink) record(deliveries []thump.Delivery, now time.Time) {
 	s.tallySink.record(deliveries, now)
 	var untimed, early uint64
 	due := false
+	if s.clock != nil {
+		s.receiver.clocks.refresh(s.ctx, s.clock, now)
+		s.reading = s.clock.latest.Load()
+	}
 	micros := now.UnixMicro()
 	for i := range deliveries {
 		sent, name, ok := stampOf(&deliveries[i])
 		if ok && (s.clock == nil || name != s.latest) {
 			s.latest, s.clock = name, s.receiver.clocks.of(s.ctx, name)
+			s.reading = s.clock.latest.Load()
 		}
 		if !ok || !s.clock.ok {
 			untimed++
 			continue
 		}
-		d := between(sent, micros) + s.clock.offset
+		d := between(sent, micros) + s.reading.offset
 		if d < 0 {
 			early++
 		}
@@ -63,19 +69,20 @@ func between(sent, came int64) time.Duration {
 	return time.Duration(came-min(max(sent, came-day), came+day)) * time.Microsecond
 }
 
-func (s *stamped) note(untimed, early uint64, due bool, clock *reading) {
+func (s *stamped) note(untimed, early uint64, due bool, clock *senderClock) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.untimed += untimed
 	s.early += early
 	s.due = s.due || due
-	if clock != nil && clock.ok && !clock.own && (s.clock == nil || clock.uncertainty > s.clock.uncertainty) {
+	if clock != nil && clock.ok && !clock.own && (s.clock == nil || clock.latest.Load().uncertainty > s.clock.latest.Load().uncertainty) {
 		s.clock = clock
 	}
 }
 
 // recordLatency writes what the messages said to r.
 func (rec *receiver) recordLatency(r *result.Run) {
+	rec.clocks.all.Wait()
 	s := &rec.stamped
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,6 +93,10 @@ func (rec *receiver) recordLatency(r *result.Run) {
 	}
 	l.Early = s.early
 	if s.clock != nil {
-		l.ClockOffsetSeconds, l.ClockUncertaintySeconds = seconds(s.clock.offset), seconds(s.clock.uncertainty)
+		latest := s.clock.latest.Load()
+		l.ClockOffsetSeconds, l.ClockUncertaintySeconds = seconds(latest.offset), seconds(latest.uncertainty)
+		if drift, ok := s.clock.drift(); ok {
+			l.ClockDriftSeconds = seconds(drift)
+		}
 	}
 }

@@ -62,8 +62,12 @@ func TestComparisonInABrowser(t *testing.T) {
 	if dots != 40 { // ten runs, four figures
 		t.Errorf("%d dots", dots)
 	}
-	if curves := browser.Eval[int](p, `document.querySelectorAll(".comparison .chart .line").length`); curves != 4 {
-		t.Errorf("%d curves", curves)
+	if curves := browser.Eval[int](p, `document.querySelectorAll(".comparison .chart .line").length`); curves != 4+8 {
+		t.Errorf("%d curves and courses", curves)
+	}
+	p.Press(".area", kb.ArrowRight)
+	if said := browser.Eval[string](p, `document.querySelector(".live").textContent`); !strings.Contains(said, "A ") || !strings.Contains(said, ", B ") {
+		t.Errorf("the arrow key: it said %q", said)
 	}
 	fits(t, p, "comparison")
 	if trouble := p.Trouble(); len(trouble) > 0 {

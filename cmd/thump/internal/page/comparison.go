@@ -21,6 +21,7 @@ type comparison struct {
 	Dots    []dots
 	Charts  []*view
 	Curves  []*table
+	Samples *table
 }
 
 type comparedRow struct {
@@ -57,6 +58,10 @@ func newComparison(groups []compare.Group) *comparison {
 		if d := newDots(report.FigureNamed(name), groups); d != nil {
 			c.Dots = append(c.Dots, *d)
 		}
+	}
+	if o := newOverlay(groups); o != nil {
+		c.Charts = append(c.Charts, o.charts()...)
+		c.Samples = &o.table
 	}
 	c.curves("confirm", "Latency of confirms, all runs of each", groups, func(r *result.Run) *result.Latency { return r.ConfirmLatency })
 	c.curves("receive", "Latency to the consumer, all runs of each", groups, func(r *result.Run) *result.Latency { return r.ReceiveLatency })

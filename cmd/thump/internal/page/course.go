@@ -32,6 +32,7 @@ type course struct {
 	end     float64
 	every   int // how many samples stand in one
 	samples []result.Sample
+	ended   int // the sample that sendingEnded has added; 0 for none
 	columns map[string]column
 	values  [][]float64 // of the columns, in the order of the table
 	table   table
@@ -80,10 +81,34 @@ func (c *course) sendingEnded(r *result.Run) {
 		return
 	}
 	ended := c.samples[next] // what is measured over a time is that of the whole interval
+	if ended.Broker != nil {
+		broker := *ended.Broker // who was not asked at that moment
+		broker.Ready, broker.Unacked = nil, nil
+		ended.Broker = &broker
+	}
 	ended.Seconds, ended.Sent = moment, *r.Sent
 	ended.Confirmed = min(ended.Confirmed, result.Value(r.Confirmed))
 	ended.Received = (*r.Sent - min(*r.Sent, *r.BacklogAtSendEnd)) * readersOf(r)
+	if next > 0 {
+		c.ended = next
+	}
 	c.samples = slices.Insert(c.samples, next, ended)
+}
+
+// interval is what a rate at sample i is over: from one that was taken to the next. Between two
+// of them counts were not read at the same moment, and over a short time that would be a peak.
+func (c *course) interval(i int) (from, to *result.Sample) {
+	before := i - 1
+	switch {
+	case c.ended > 0 && i == c.ended:
+		i++
+	case c.ended > 0 && before == c.ended:
+		before--
+	}
+	if before < 0 {
+		return new(result.Sample), &c.samples[i]
+	}
+	return &c.samples[before], &c.samples[i]
 }
 
 // readersOf is how often each message of a run is to be received.
@@ -96,29 +121,14 @@ func readersOf(r *result.Run) uint64 {
 
 // counts are the columns of what was sent and received.
 func (c *course) counts(readers uint64) {
-	rate := func(of func(*result.Sample) uint64) func(s, before *result.Sample) float64 {
-		return func(s, before *result.Sample) float64 {
-			passed := s.Seconds - before.Seconds
-			if passed <= 0 {
-				return math.NaN()
-			}
-			return (float64(of(s)) - float64(of(before))) / passed
-		}
-	}
 	per := func(x float64) string { return report.Number(result.PerSecond, x) }
-	if c.any(func(s *result.Sample) uint64 { return s.Sent }) {
-		c.add("sent", "sent/s", per, rate(func(s *result.Sample) uint64 { return s.Sent }))
-	}
-	if c.any(func(s *result.Sample) uint64 { return s.Confirmed }) {
-		c.add("confirmed", "confirmed/s", per, rate(func(s *result.Sample) uint64 { return s.Confirmed }))
-	}
-	if c.any(func(s *result.Sample) uint64 { return s.Received }) {
-		c.add("received", "received/s", per, rate(func(s *result.Sample) uint64 { return s.Received }))
-	}
-	c.add("wanted", "wanted/s", per, func(s, _ *result.Sample) float64 { return known(s.WantedRate) })
-	c.add("late", "behind schedule", report.Took, func(s, _ *result.Sample) float64 { return known(s.LateSeconds) })
+	c.rate("sent", func(s *result.Sample) uint64 { return s.Sent })
+	c.rate("confirmed", func(s *result.Sample) uint64 { return s.Confirmed })
+	c.rate("received", func(s *result.Sample) uint64 { return s.Received })
+	c.add("wanted", "wanted/s", per, func(s *result.Sample) float64 { return known(s.WantedRate) })
+	c.add("late", "behind schedule", report.Took, func(s *result.Sample) float64 { return known(s.LateSeconds) })
 	if c.columns["sent"].values != nil && c.columns["received"].values != nil {
-		c.add("waiting", "sent, not received", per, func(s, _ *result.Sample) float64 {
+		c.add("waiting", "sent, not received", per, func(s *result.Sample) float64 {
 			return max(0, float64(s.Sent)-float64(s.Received)/float64(readers))
 		})
 	}
@@ -131,8 +141,8 @@ func (c *course) counts(readers uint64) {
 }
 
 // ofBroker is a number that the broker said; NaN where it did not answer.
-func ofBroker(of func(*result.BrokerSample) float64) func(s, _ *result.Sample) float64 {
-	return func(s, _ *result.Sample) float64 {
+func ofBroker(of func(*result.BrokerSample) float64) func(*result.Sample) float64 {
+	return func(s *result.Sample) float64 {
 		if s.Broker == nil {
 			return math.NaN()
 		}
@@ -150,7 +160,7 @@ func (c *course) latencies() {
 		{"receive", func(s *result.Sample) *result.Percentiles { return s.ReceiveLatency }},
 	} {
 		for _, p := range report.Percentiles() {
-			c.add(which.name+" "+p.Name, which.name+" "+p.Name, report.Took, func(s, _ *result.Sample) float64 {
+			c.add(which.name+" "+p.Name, which.name+" "+p.Name, report.Took, func(s *result.Sample) float64 {
 				if of := which.of(s); of != nil && of.Count > 0 {
 					return p.Of(of)
 				}
@@ -164,24 +174,42 @@ func (c *course) latencies() {
 func (c *course) resources() {
 	cores := func(x float64) string { return report.Number(result.Cores, x) }
 	bytes := func(x float64) string { return report.Number(result.Bytes, x) }
-	c.add("client cpu", "thump: CPU", cores, func(s, _ *result.Sample) float64 { return known(s.Client.CPU) })
-	c.add("client memory", "thump: memory", bytes, func(s, _ *result.Sample) float64 { return count(s.Client.MemoryBytes) })
-	c.add("gc", "thump: GC pauses", report.Took, func(s, _ *result.Sample) float64 { return known(s.Client.GCPauseSeconds) })
+	c.add("client cpu", "thump: CPU", cores, func(s *result.Sample) float64 { return known(s.Client.CPU) })
+	c.add("client memory", "thump: memory", bytes, func(s *result.Sample) float64 { return count(s.Client.MemoryBytes) })
+	c.add("gc", "thump: GC pauses", report.Took, func(s *result.Sample) float64 { return known(s.Client.GCPauseSeconds) })
 	c.add("broker cpu", "RabbitMQ: CPU", cores, ofBroker(func(b *result.BrokerSample) float64 { return known(b.CPU) }))
 	c.add("broker memory", "RabbitMQ: memory", bytes, ofBroker(func(b *result.BrokerSample) float64 { return count(b.MemoryBytes) }))
 	c.add("disk", "RabbitMQ: disk free", bytes, ofBroker(func(b *result.BrokerSample) float64 { return count(b.DiskFreeBytes) }))
 }
 
-// add adds a column, unless no sample has anything for it.
-func (c *course) add(key, head string, write func(float64) string, of func(s, before *result.Sample) float64) {
-	values, some := make([]float64, len(c.samples)), false
-	before := &result.Sample{}
-	for i := range c.samples {
-		values[i] = of(&c.samples[i], before)
-		some = some || !math.IsNaN(values[i])
-		before = &c.samples[i]
+// rate adds a column of how many messages a second a count grew by, unless it never did.
+func (c *course) rate(key string, of func(*result.Sample) uint64) {
+	if len(c.samples) == 0 || of(&c.samples[len(c.samples)-1]) == 0 {
+		return
 	}
-	if !some {
+	values := make([]float64, len(c.samples))
+	for i := range c.samples {
+		from, to := c.interval(i)
+		values[i] = (float64(of(to)) - float64(of(from))) / (to.Seconds - from.Seconds)
+		if to.Seconds <= from.Seconds {
+			values[i] = math.NaN()
+		}
+	}
+	c.put(key, key+"/s", func(x float64) string { return report.Number(result.PerSecond, x) }, values)
+}
+
+// add adds a column, unless no sample has anything for it.
+func (c *course) add(key, head string, write func(float64) string, of func(*result.Sample) float64) {
+	values := make([]float64, len(c.samples))
+	for i := range c.samples {
+		values[i] = of(&c.samples[i])
+	}
+	c.put(key, head, write, values)
+}
+
+// put is add for values that are there.
+func (c *course) put(key, head string, write func(float64) string, values []float64) {
+	if !slices.ContainsFunc(values, func(x float64) bool { return !math.IsNaN(x) }) {
 		return
 	}
 	c.table.Head = append(c.table.Head, head)
@@ -194,10 +222,6 @@ func (c *course) add(key, head string, write func(float64) string, of func(s, be
 		}
 		c.table.Rows[i].Cells = append(c.table.Rows[i].Cells, text)
 	}
-}
-
-func (c *course) any(of func(*result.Sample) uint64) bool {
-	return len(c.samples) > 0 && of(&c.samples[len(c.samples)-1]) > 0
 }
 
 // together is one sample for several that follow each other.

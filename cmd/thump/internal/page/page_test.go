@@ -2,6 +2,7 @@ package page
 
 import (
 	"bytes"
+	"fmt"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -101,6 +102,35 @@ func pageOf(t *testing.T, sources ...compare.Source) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
+}
+
+// TestDepthWhenSendingEnded: at the moment between two samples nobody has asked the broker, and a
+// line of what it said goes past it.
+func TestDepthWhenSendingEnded(t *testing.T) {
+	r := &result.Run{
+		Sent: new(uint64(200)), Confirmed: new(uint64(200)), BacklogAtSendEnd: new(uint64(190)),
+		Events: []result.Event{{Seconds: 1.5, Kind: result.SendingEnded}},
+	}
+	for i, ready := range []uint64{100, 50} {
+		r.Samples = append(r.Samples, result.Sample{
+			Seconds: float64(i + 1), Sent: 200, Received: 10, Broker: &result.BrokerSample{Ready: &ready, Unacked: &ready, MemoryBytes: &ready},
+		})
+	}
+	c := newCourse("r", r)
+	for _, key := range []string{"ready", "unacked"} {
+		if got := fmt.Sprint(c.columns[key].values, len(c.asked(key, key, "").points)); got != "[100 NaN 50] 2" {
+			t.Errorf("%s: %s", key, got)
+		}
+	}
+	if got := fmt.Sprint(c.columns["waiting"].values); got != "[190 190 190]" {
+		t.Errorf("waiting: %s", got)
+	}
+	// What was received in the millisecond before the end is no rate.
+	r.Events[0].Seconds, r.Samples[0].Received, r.Samples[1].Received = 1.001, 0, 20
+	c = newCourse("r", r)
+	if got := fmt.Sprint(c.columns["received"].values); got != "[0 20 20]" {
+		t.Errorf("received a second: %s", got)
+	}
 }
 
 // TestSize: a run of ten minutes and 100,000,000 messages takes less than 2 MB.

@@ -20,6 +20,9 @@ func received(r *result.Run) []string {
 	if lines != nil && l.ClockUncertaintySeconds != nil {
 		text := fmt.Sprintf("The clocks of sender and receiver are %s apart, which is subtracted, and known to within %s",
 			took(math.Abs(result.Value(l.ClockOffsetSeconds))), took(*l.ClockUncertaintySeconds))
+		if l.ClockDriftSeconds != nil {
+			text += fmt.Sprintf("; while messages came that changed by %s, and what was subtracted with it", took(math.Abs(*l.ClockDriftSeconds)))
+		}
 		if l.Early > 0 {
 			text += fmt.Sprintf("; by that %s before they were sent", messages(l.Early)+" came")
 		}

@@ -2,6 +2,8 @@ package report
 
 import (
 	"fmt"
+	"math"
+	"slices"
 
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
@@ -13,6 +15,7 @@ type Limit string
 const (
 	NoLimit        Limit = ""          // the samples do not show which
 	RateLimit      Limit = "rate"      // the rate that was asked for, which was kept
+	StoppedLimit   Limit = "stopped"   // this process did not run for a while
 	GeneratorLimit Limit = "thump"     // this process had no processor left
 	MachineLimit   Limit = "machine"   // this process and the broker together
 	BlockedLimit   Limit = "blocked"   // an alarm of the broker
@@ -27,6 +30,8 @@ const (
 	saturated = 0.9
 	// often is the part of the time that matters.
 	often = 0.25
+	// gap is how many times as far apart as usual samples are that nobody took in between.
+	gap = 4
 	// behind is how many seconds a schedule may be late and still count as kept.
 	behind = 0.1
 )
@@ -44,6 +49,9 @@ func Limited(r *result.Run) (Limit, string) {
 	switch {
 	case c.wanted && c.late <= behind:
 		return RateLimit, "The rate that was asked for was kept: it was the limit, and " + used + "."
+	case c.stopped >= often*c.seconds || c.wanted && c.stopped >= c.late/2:
+		return StoppedLimit, fmt.Sprintf("thump did not run for %s of the %s: it was stopped, or the machine was. What was due then left afterwards, and what this run says of speed says little.",
+			duration(c.stopped), duration(c.seconds))
 	case processors > 0 && c.client >= saturated*processors:
 		return GeneratorLimit, fmt.Sprintf("thump itself was the limit%s: it kept %s busy. More processors, or several machines that send, show what RabbitMQ can do.",
 			c.lateness(), cores(c.client, r))
@@ -73,11 +81,12 @@ type course struct {
 	sent, received float64 // messages; received by each reader
 	wanted         bool    // a rate was asked for
 	late           float64 // the most seconds behind it
+	stopped        float64 // seconds in which this process took no samples
 }
 
 func courseOf(r *result.Run) course {
 	var c course
-	end := sendingEnd(r)
+	end, usual := sendingEnd(r), apart(r.Samples)
 	before := result.Sample{}
 	for i := range r.Samples {
 		s := &r.Samples[i]
@@ -86,6 +95,9 @@ func courseOf(r *result.Run) course {
 		}
 		elapsed := s.Seconds - before.Seconds
 		c.seconds += elapsed
+		if elapsed > gap*usual {
+			c.stopped += elapsed - usual
+		}
 		c.client += elapsed * result.Value(s.Client.CPU)
 		if b := s.Broker; b != nil {
 			c.brokerKnown = c.brokerKnown || b.CPU != nil
@@ -110,6 +122,19 @@ func courseOf(r *result.Run) course {
 	}
 	c.sent, c.received = float64(before.Sent), float64(before.Received)/readers
 	return c
+}
+
+// apart is how many seconds samples are usually apart.
+func apart(samples []result.Sample) float64 {
+	steps := make([]float64, 0, len(samples))
+	for i := 1; i < len(samples); i++ {
+		steps = append(steps, samples[i].Seconds-samples[i-1].Seconds)
+	}
+	if len(steps) == 0 {
+		return math.Inf(1)
+	}
+	slices.Sort(steps)
+	return steps[len(steps)/2]
 }
 
 // sendingEnd is when the sending ended; the end of the run if it did not.

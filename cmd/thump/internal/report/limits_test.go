@@ -30,6 +30,13 @@ func TestLimited(t *testing.T) {
 			}
 		}
 	}
+	stop := func(seconds float64) func(*result.Run) {
+		return func(r *result.Run) {
+			for i := 3; i < len(r.Samples); i++ {
+				r.Samples[i].Seconds += seconds
+			}
+		}
+	}
 	flow := func(r *result.Run) {
 		for i := range 4 {
 			r.Samples[i].Broker.Flow = new(uint64(1))
@@ -48,6 +55,10 @@ func TestLimited(t *testing.T) {
 		"machine":             {cpu(1.8, 1.9), MachineLimit, "thump (1.8) and RabbitMQ (1.9) together kept 3.7 of 4 processors busy"},
 		"broker elsewhere":    {both(cpu(1.8, 1.9), func(r *result.Run) { clearBroker(r) }), NoLimit, ""},
 		"processors unknown":  {both(cpu(8, 8), func(r *result.Run) { r.Settings.Processors = 0 }), NoLimit, ""},
+		"stopped, and late":   {both(rate(80), stop(90)), StoppedLimit, "thump did not run for 90.00 s of the 98.00 s: it was stopped, or the machine was."},
+		"stopped for long":    {both(cpu(4, 0), stop(90)), StoppedLimit, ""},
+		"stopped for a while": {both(cpu(4, 0), stop(1)), GeneratorLimit, ""},
+		"late before that":    {both(rate(80), stop(2)), NoLimit, "not because of thump"},
 		"rate":                {rate(0.01), RateLimit, "The rate that was asked for was kept: it was the limit, and thump used 0.5 of 4 processors"},
 		"rate, all busy":      {both(rate(0.01), cpu(4, 0)), RateLimit, ""},
 		"late":                {rate(1.5), NoLimit, "up to 1.50 s behind the rate that was asked for, and not because of thump, which used 0.5 of 4"},

@@ -102,6 +102,7 @@ type builder struct {
 	run    *Run // that has begun and not ended
 	course Course
 	budget int // of samples
+	search *Search
 }
 
 func (b *builder) add(text []byte) error {
@@ -112,10 +113,12 @@ func (b *builder) add(text []byte) error {
 	if err := checkVersion(l.Version); err != nil {
 		return err
 	}
-	if b.run == nil && l.Begin == nil {
+	if b.run == nil && l.Begin == nil && l.Search == nil {
 		return errors.New("no run has begun before it")
 	}
 	switch {
+	case l.Search != nil:
+		b.search = l.Search
 	case l.Begin != nil:
 		return b.begin(l.Begin.run())
 	case l.Sample != nil:
@@ -178,7 +181,9 @@ func (b *builder) record() (*Record, error) {
 	if len(b.runs) == 0 {
 		return nil, errNoRun
 	}
-	return New(b.runs...), nil
+	rec := New(b.runs...)
+	rec.Search = b.search
+	return rec, nil
 }
 
 func checkVersion(version int) error {

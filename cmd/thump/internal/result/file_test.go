@@ -59,6 +59,22 @@ func TestRunFile(t *testing.T) {
 	}
 }
 
+// TestRunFileOfASearch: what a search has found is in the file after its runs, and is nothing
+// without one.
+func TestRunFileOfASearch(t *testing.T) {
+	text, _ := written(t)
+	found := &Search{Limits: []string{"p99<20ms"}, Rate: new(1000.0), Confirmations: 2, Why: "p99 is \x1b"}
+	var b bytes.Buffer
+	NewWriter(&b).Search(found)
+	rec, err := readText(t, text+text+b.String())
+	if err != nil || len(rec.Runs) != 2 || !reflect.DeepEqual(rec.Search, found) || strings.Contains(b.String(), "\x1b") {
+		t.Errorf("came back as %+v, %v, of %q", rec, err, b.String())
+	}
+	if rec, err := readText(t, b.String()); err == nil {
+		t.Errorf("without a run it is %+v", rec)
+	}
+}
+
 // TestReadFileOfJSON reads what --json writes, as it is and in one line.
 func TestReadFileOfJSON(t *testing.T) {
 	_, r := written(t)

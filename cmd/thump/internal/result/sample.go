@@ -79,6 +79,9 @@ type Latency struct {
 	// difference of their clocks that was subtracted, and how far off it may be.
 	ClockOffsetSeconds      *float64 `json:"clock_offset_seconds"`
 	ClockUncertaintySeconds *float64 `json:"clock_uncertainty_seconds"`
+	// ClockDriftSeconds is by how much that difference has changed since the clock was read first;
+	// nil where it was read once.
+	ClockDriftSeconds *float64 `json:"clock_drift_seconds"`
 	// Early is how many messages came before they were sent, by two clocks that are not exact:
 	// they count as having taken no time.
 	Early uint64 `json:"early"`

@@ -11,13 +11,15 @@ import (
 )
 
 // line is a line of a run file: an object with the version and one of the others. A file
-// has, for each of its runs, one begin, then samples and events, and one end.
+// has, for each of its runs, one begin, then samples and events, and one end; and after all of
+// them what a search has found.
 type line struct {
 	Version int     `json:"version"`
 	Begin   *rawRun `json:"begin,omitempty"`
 	Sample  *Sample `json:"sample,omitempty"`
 	Event   *Event  `json:"event,omitempty"`
 	End     *rawRun `json:"end,omitempty"`
+	Search  *Search `json:"search,omitempty"`
 }
 
 // Writer writes a run file as its runs go: a line of JSON for the begin of a run, for each
@@ -51,6 +53,9 @@ func (w *Writer) Event(e *Event) { w.write(&line{Event: e}) }
 func (w *Writer) End(r *Run) {
 	w.write(&line{End: &rawRun{Run: *r}})
 }
+
+// Search writes what a search has found, after all of its runs.
+func (w *Writer) Search(s *Search) { w.write(&line{Search: s}) }
 
 // Empty reports whether nothing was written.
 func (w *Writer) Empty() bool {

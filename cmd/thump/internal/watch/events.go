@@ -23,6 +23,7 @@ type events struct {
 	lost    time.Time // since when there is no connection; zero while there is one
 	blocked string
 	alarms  []string
+	phases  int  // of the schedule, that have begun
 	ended   bool // the sending
 }
 
@@ -36,6 +37,10 @@ func (e *events) look(at time.Time) {
 	sent, ended := e.progress.SendingEnded()
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	for _, phase := range e.progress.PhasesBegun(e.phases, at) {
+		e.phases++
+		e.addLocked(phase.At, result.Phase, phase.Text)
+	}
 	if ended && !e.ended {
 		e.ended = true
 		e.addLocked(sent, result.SendingEnded, "")
