@@ -127,8 +127,9 @@ type Consumer struct {
 
 	// For the holder of the turn: the last batch that was handed out, and with
 	// ReuseBuffers its deliveries.
-	last *hold
-	lent []Delivery
+	last  *hold
+	lent  []Delivery
+	holds []hold // of the next batches
 
 	tally tally
 
@@ -273,7 +274,7 @@ func (c *Consumer) takeTurn(ctx context.Context) error {
 
 // next takes what has come, at most MaxBatch, as a batch. The engine watches ctx.
 func (c *Consumer) next(ctx context.Context) (*Batch, error) {
-	batch := &Batch{hold: &hold{tally: &c.tally}}
+	batch := &Batch{hold: c.newHold()}
 	if last := c.last; last != nil {
 		last.from.passed(last)
 		if last.from.settled(last) {
@@ -289,6 +290,20 @@ func (c *Consumer) next(ctx context.Context) (*Batch, error) {
 		c.lent = batch.Deliveries
 	}
 	return batch, nil
+}
+
+// holdsTogether is how many holds are allocated at a time, which takes little longer than one.
+// Whoever keeps one keeps them all; they are small.
+const holdsTogether = 16
+
+func (c *Consumer) newHold() *hold {
+	if len(c.holds) == 0 {
+		c.holds = make([]hold, holdsTogether)
+	}
+	h := &c.holds[0]
+	c.holds = c.holds[1:]
+	h.tally = &c.tally
+	return h
 }
 
 // take lets the engine take a batch, unless a Close gave up waiting for that.

@@ -27,6 +27,7 @@ type Arrival struct {
 	Chunk        streamproto.Chunk
 	Turn         uint32 // of the last Update that came before it; 0 where none has
 	Damage       error  // a *streamproto.CRCError where the chunk's data is not what was sent
+	Sound        bool   // its batches need no streamproto.CheckBatch but for those that are compressed
 	buf          *transport.Buffer
 }
 

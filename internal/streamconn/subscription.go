@@ -169,8 +169,9 @@ func (s *Subscription) end(why error) {
 	}
 }
 
-// deliver takes in a chunk, and holds its buffer. The CRC is computed here, where the data
-// has just been read and is in the processor's caches.
+// deliver takes in a chunk, and holds its buffer. The CRC is computed here, and batches are checked,
+// where the data has just been read and is in the processor's caches, and where there is time: the
+// consumer's goroutine has more to do than this one.
 func (p *protocol) deliver(f streamproto.Frame) error {
 	chunk, err := streamproto.ParseDeliver(f)
 	if err != nil {
@@ -191,6 +192,8 @@ func (p *protocol) deliver(f streamproto.Frame) error {
 		return nil
 	}
 	p.buf.Retain()
-	p.arrivals = append(p.arrivals, Arrival{Subscription: s, Chunk: chunk, Turn: turn, Damage: chunk.CheckCRC(), buf: p.buf})
+	a := Arrival{Subscription: s, Chunk: chunk, Turn: turn, Damage: chunk.CheckCRC(), buf: p.buf}
+	a.Sound = a.Damage == nil && chunk.BatchesSound()
+	p.arrivals = append(p.arrivals, a)
 	return nil
 }

@@ -2,6 +2,7 @@ package streamproto
 
 import (
 	"encoding/binary"
+	"fmt"
 	"hash/crc32"
 	"strconv"
 
@@ -247,11 +248,29 @@ func NextBatched(b []byte) (message, rest []byte, ok bool) {
 	return nil, b, false
 }
 
-// SameSize counts the messages at the start of an uncompressed batch that have the size of
-// the first one, up to most of them. size is that of each in the batch. n is 0 where not all
-// of the first one is there. As long as the sizes are the same, a processor need not wait for
-// one to know where to look for the next.
-func SameSize(b []byte, most int) (n, size int) {
+// CheckBatch makes sure that an uncompressed batch has as many messages as it says, and nothing
+// else. It looks at nothing but their sizes. As long as these are the same, a processor need not
+// wait for one to know where to look for the next.
+func CheckBatch(b []byte, count int) error {
+	at := 0
+	for i := 0; i < count; {
+		n, size := sameSize(b[at:], count-i)
+		if n == 0 {
+			return fmt.Errorf("it is shorter than its %d more messages", count-i)
+		}
+		i += n
+		at += n * size
+	}
+	if more := len(b) - at; more > 0 {
+		return fmt.Errorf("it is %d bytes longer than its messages", more)
+	}
+	return nil
+}
+
+// sameSize counts the messages at the start of a batch that have the size of the first one, up
+// to most of them. size is that of each in the batch. n is 0 where not all of the first one is
+// there.
+func sameSize(b []byte, most int) (n, size int) {
 	first, _, ok := NextBatched(b)
 	if !ok {
 		return 0, 0
@@ -262,6 +281,24 @@ func SameSize(b []byte, most int) (n, size int) {
 		at += size
 	}
 	return n, size
+}
+
+// BatchesSound reports whether CheckBatch has nothing to say of the chunk's batches that are not
+// compressed. It does not look, and is false, where the header says that each entry is a message.
+func (c *Chunk) BatchesSound() bool {
+	if c.Records <= uint32(c.Entries) {
+		return false
+	}
+	r := c.Reader()
+	for {
+		e, ok := r.Next()
+		if !ok {
+			return r.Err() == nil
+		}
+		if e.Batched && e.Compression == 0 && CheckBatch(e.Data, e.Count) != nil {
+			return false
+		}
+	}
 }
 
 // AppendDeliver appends a Deliver frame of version 1 or 2 that holds the chunk. It

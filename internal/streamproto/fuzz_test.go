@@ -209,7 +209,7 @@ func FuzzChunk(f *testing.F) {
 		if err != nil {
 			return
 		}
-		sum, entries := uint64(0), 0
+		sum, entries, sound := uint64(0), 0, c.Records > uint32(c.Entries)
 		r := c.Reader()
 		for {
 			e, ok := r.Next()
@@ -220,7 +220,11 @@ func FuzzChunk(f *testing.F) {
 			sum += uint64(e.Count)
 			if e.Batched && e.Compression == 0 {
 				fuzzBatch(t, e.Data)
+				sound = sound && CheckBatch(e.Data, e.Count) == nil
 			}
+		}
+		if sound = sound && r.Err() == nil; c.BatchesSound() != sound {
+			t.Fatalf("it is not %v that the batches of %+v are sound", !sound, c)
 		}
 		if r.Err() == nil && (entries != int(c.Entries) || sum != uint64(c.Records)) {
 			t.Fatalf("%d entries and %d records were right for %+v", entries, sum, c)
@@ -237,11 +241,11 @@ func FuzzChunk(f *testing.F) {
 func fuzzBatch(t *testing.T, b []byte) {
 	back := BeginBatch(nil)
 	rest, count := b, 0
-	alike, size := 0, 0 // messages that follow, of which SameSize says that they have this size
+	alike, size := 0, 0 // messages that follow, of which sameSize says that they have this size
 	for {
 		body, taken := ShortBody(rest)
 		if alike == 0 {
-			alike, size = SameSize(rest, 3)
+			alike, size = sameSize(rest, 3)
 		}
 		message, next, ok := NextBatched(rest)
 		if !ok {
@@ -276,6 +280,11 @@ func fuzzBatch(t *testing.T, b []byte) {
 	}
 	if back = back[idSize+BatchHeaderSize:]; !bytes.Equal(back, b[:len(b)-len(rest)]) {
 		t.Fatalf("%d messages of % x came back as % x", count, b, back)
+	}
+	for _, n := range []int{max(count-1, 0), count, count + 1} {
+		if err := CheckBatch(b, n); (err == nil) != (n == count && len(rest) == 0) {
+			t.Fatalf("%d messages and %d bytes in a batch that says %d: %v", count, len(rest), n, err)
+		}
 	}
 }
 
