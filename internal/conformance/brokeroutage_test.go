@@ -45,9 +45,9 @@ func (s *storm) run() {
 		"killed": s.kill, "stopped": s.stop, "closed": s.closeConnections,
 		"memory alarm": func() { s.alarm("memory") }, "disk alarm": func() { s.alarm("disk") },
 	}
-	kinds := []string{"killed", "stopped", "closed", "memory alarm"}
-	more := []string{"killed", "killed", "killed", "disk alarm", "stopped"}
-	for range s.random.IntN(4) {
+	kinds := []string{"killed"}
+	more := []string{"killed", "killed", "stopped", "stopped", "closed", "closed", "memory alarm", "memory alarm", "disk alarm"}
+	for range 1 + s.random.IntN(4) {
 		kinds = append(kinds, more[s.random.IntN(len(more))])
 	}
 	s.random.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
