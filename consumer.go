@@ -351,6 +351,10 @@ func (c *Consumer) explain(err error) error {
 // nothing to wait for. A quorum queue applies an ack shortly after the broker has
 // read it.
 //
+// Where the connection of a queue's consumer is lost meanwhile, or was before, Flush waits for
+// the next one. What was settled over the old one may not have reached the broker: those
+// messages come again, and Stats().Reconnects says that it happened.
+//
 // The broker's answer comes after the deliveries that it has sent, up to Prefetch of
 // them, and those are held meanwhile: as many as take 256 MiB. Where there are more,
 // Flush waits until they are received, or until ctx ends.

@@ -10,15 +10,18 @@ import (
 // consumerEnd is how far a Consumer is with its end: stopped, closed, done.
 type consumerEnd struct {
 	// life is what the stopping and closing may wait for. It ends when a Close gives
-	// up, with why. It is there, as stopped, flushed and closed are, from the first Stop on:
+	// up, with why. It is there, as the channels below are, from the first Stop on:
 	// see begin.
 	life      context.Context
 	cut       context.CancelCauseFunc
 	beginning sync.Once
 
 	stopping sync.Once
-	asked    atomic.Bool   // Stop was called
-	release  atomic.Bool   // ReleaseAll was called
+	asked    atomic.Bool // Stop was called
+	release  atomic.Bool // ReleaseAll was called
+	freeing  sync.Once
+	freed    chan struct{} // what was held is on its way back; freeErr is why it is not
+	freeErr  error
 	said     atomic.Bool   // Receive or Batches has returned why it ended
 	stopped  chan struct{} // the broker sends no more; stopErr is why it could not be told
 	stopErr  error
@@ -46,7 +49,8 @@ func (e *consumerEnd) open(ctx context.Context) {
 func (e *consumerEnd) begin() {
 	e.beginning.Do(func() {
 		e.life, e.cut = context.WithCancelCause(e.life)
-		e.stopped, e.flushed, e.closed = make(chan struct{}), make(chan struct{}), make(chan struct{})
+		e.stopped, e.freed = make(chan struct{}), make(chan struct{})
+		e.flushed, e.closed = make(chan struct{}), make(chan struct{})
 	})
 }
 
@@ -89,7 +93,9 @@ func (e *consumerEnd) lastTake() {
 
 // Stop takes no more: a loop over Batches ends after the batch it has, Receive returns
 // ErrClosed, and what was not handed out goes back to the queue at once, as if by
-// Release. What was handed out can still be settled. Close is still needed.
+// Release: with one frame where nothing is unsettled, and otherwise with one for each
+// message, which a classic queue may need half a minute for if they are 20,000. What was
+// handed out can still be settled. Close is still needed.
 //
 // With AutoAck nothing can go back: the broker sends no more, and the loop ends once
 // it has taken what has come. A stream keeps its messages: the next consumer of that
@@ -112,33 +118,49 @@ func (c *Consumer) Stop() {
 }
 
 // ReleaseAll is Stop, and gives back to the queue also what was handed out and is not
-// settled, in order and with one frame: that is much quicker for a classic queue that gets
-// many back than to release them one batch after another, and a quorum queue delivers them
-// again in their order. It waits until that is on its way to the broker, or ctx ends; Flush
-// and Close wait until the broker has read it. What is given back counts as Release says, and
-// can't be settled any more (ErrSettled).
+// settled, with one frame: that is much quicker for a classic queue that gets many back than
+// to release them one batch after another. They are delivered again in their order, and
+// before what is still in the queue; but a quorum queue before RabbitMQ 4.3 without a delivery
+// limit puts them behind that. It waits until they are on their way to the broker, or ctx ends,
+// which does not call them back; Flush and Close wait until the broker has read it. What is
+// given back counts as Release says, and can't be settled any more (ErrSettled).
 //
 // The error is ErrAutoAck with AutoAck, and a stream has nothing to be given back, which is an
 // error, too; neither stops the consumer.
 func (c *Consumer) ReleaseAll(ctx context.Context) error {
+	var err error
 	switch {
 	case c.engine == nil:
 		return errNoConsumer
 	case c.cfg.From.streams():
-		return c.explain(errNothingBack)
+		err = errNothingBack
 	case c.cfg.AutoAck:
-		return c.explain(ErrAutoAck)
-	}
-	c.end.release.Store(true)
-	c.Stop()
-	err := c.awaitStop(ctx)
-	if err == nil {
-		err = c.engine.release() // where Stop was called before
+		err = ErrAutoAck
+	default:
+		c.end.release.Store(true)
+		c.Stop()
+		c.end.freeing.Do(func() { go c.free() })
+		select {
+		case <-c.end.freed:
+			err = c.end.freeErr
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
 	}
 	if err != nil {
-		return c.explain(err)
+		return fmt.Errorf("thump: giving all back that came from %v: %w", c.cfg.From, err)
 	}
 	return nil
+}
+
+// free gives back what was handed out, unless stop has done that already: it may have been on
+// its way when ReleaseAll was called.
+func (c *Consumer) free() {
+	defer close(c.end.freed)
+	<-c.end.stopped
+	if c.end.freeErr = c.end.stopErr; c.end.freeErr == nil {
+		c.end.freeErr = c.engine.release()
+	}
 }
 
 // awaitStop waits, where Stop was called, until the broker knows.

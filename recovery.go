@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -174,11 +175,18 @@ func (r *recoverer) run(ctx context.Context, o *outage, open func(ctx context.Co
 	}
 }
 
-// unreached reports whether an attempt failed because nobody listens, at one of the URLs at
-// least.
+// unreached reports whether an attempt failed because nobody listens, at any of the URLs.
 func unreached(err error) bool {
-	failed, ok := errors.AsType[*net.OpError](err)
-	return ok && failed.Op == "dial"
+	for err != nil {
+		switch e := err.(type) { //nolint:errorlint // it looks at one layer after another
+		case *net.OpError:
+			return e.Op == "dial"
+		case interface{ Unwrap() []error }:
+			return !slices.ContainsFunc(e.Unwrap(), func(err error) bool { return !unreached(err) })
+		}
+		err = errors.Unwrap(err)
+	}
+	return false
 }
 
 // pause waits before the next attempt, and says why there is none where it must not wait.

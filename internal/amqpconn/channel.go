@@ -405,7 +405,8 @@ func (ch *Channel) Cancel(ctx context.Context, in *Inbox) error {
 // GiveBack nacks, with requeue, what has come for a consumer that was cancelled and
 // was not taken. all says that what was taken and not settled goes back too, or that there
 // is none: one frame does it then. A classic queue needs that, where it is much: with each
-// frame it looks through all that came back before.
+// frame it looks through all that came back before. That frame is for the channel, which
+// must have no other consumer.
 func (ch *Channel) GiveBack(in *Inbox, all bool) error {
 	first, last := in.untaken()
 	if last-first+1 > prefetchMost {

@@ -143,14 +143,20 @@ func TestFaultBackoff(t *testing.T) {
 }
 
 // TestFaultBackoffAnew: once a broker that nobody could reach listens again, the pauses begin
-// anew, because it serves after another moment.
+// anew, because it serves after another moment; whether or not other nodes are away.
 func TestFaultBackoffAnew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := make(chan struct{})
 		starting := func(*fakebroker.Session) {} // it closes the connection
 		b := fakebroker.Pipe(t, 64<<10, serveAMQP, hangUp(now), starting, starting, starting, serveAMQP)
 		a := &attempts{dial: b.DialContext}
-		client, p := dialPublisher(t, thump.Config{URLs: []string{b.URL()}, DialContext: a.DialContext}, thump.PublisherConfig{To: thump.Queue("q")})
+		dial := func(ctx context.Context, network, address string) (net.Conn, error) {
+			if address == "away:5672" { // another node, which stays away
+				return nil, &net.OpError{Op: "dial", Net: network, Err: errors.New("nobody is at home")}
+			}
+			return a.DialContext(ctx, network, address)
+		}
+		client, p := dialPublisher(t, thump.Config{URLs: []string{b.URL(), "amqp://away"}, DialContext: dial}, thump.PublisherConfig{To: thump.Queue("q")})
 		a.refuse(true)
 		close(now)
 		time.Sleep(time.Minute)
