@@ -154,7 +154,7 @@ func (l *randomLoad) throughQueues(name string) {
 // where there are others.
 func (l *randomLoad) throughExchange(name string) {
 	kind := l.choose("direct", "topic", "fanout", "headers")
-	l.add("--exchange", name+"-x", "--exchange-kind", kind)
+	l.add("--exchange", name+"-x", "--exchange-type", kind)
 	queue := func(i int) string {
 		if l.queues == 1 {
 			return name

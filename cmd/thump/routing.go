@@ -29,7 +29,7 @@ const (
 type routingFlags struct {
 	queues   int // 0 for one of that very name
 	exchange string
-	kind     exchangeKindFlag
+	kind     exchangeTypeFlag
 	bindings []string
 	keys     keysFlag
 	ttl      durationFlag
@@ -38,8 +38,8 @@ type routingFlags struct {
 func (f *routingFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.queues, "queues", 0, `use so many queues, which have a number in the place of %d in --queue, or else at its end; messages go to one after another, and consumers are spread over them, at least one each (default: one queue)`)
 	flags.StringVar(&f.exchange, "exchange", "", "send through this exchange, which is made if it does not exist, and bound to the queues")
-	f.kind = exchangeKindFlag(load.Direct)
-	flags.Var(&f.kind, "exchange-kind", "what the exchange is: direct, topic, fanout, or headers, which is bound with those of --header")
+	f.kind = exchangeTypeFlag(load.Direct)
+	flags.Var(&f.kind, "exchange-type", "what the exchange is: direct, topic, fanout, or headers, which is bound with those of --header")
 	flags.Var(&f.keys, "routing-keys", "the messages' routing keys: a,b,c in turn, or a:80%,b:20% at random (default: the queues' names)")
 	flags.Var(&f.ttl, "ttl", "let a message expire that waits so long in its queue, like 5s: it goes to another queue, from which run takes it, and counts it as expired")
 	flags.StringArrayVar(&f.bindings, "binding-key", nil, "bind all queues with this key, or one of them: KEY=QUEUE; may be repeated (default: the routing keys, by turns)")
@@ -68,12 +68,12 @@ func (f *routingFlags) check(given func(string) bool) error {
 	if given("queues") && (f.queues < 1 || f.queues > queuesMax) {
 		return fmt.Errorf("--queues must be from 1 to %d, not %d", queuesMax, f.queues)
 	}
-	for _, flag := range []string{"exchange-kind", "routing-keys", "binding-key"} {
+	for _, flag := range []string{"exchange-type", "routing-keys", "binding-key"} {
 		if given(flag) && f.exchange == "" {
 			return fmt.Errorf("--%s is for --exchange", flag)
 		}
 	}
-	switch kind := load.ExchangeKind(f.kind); {
+	switch kind := load.ExchangeType(f.kind); {
 	case given("exchange") && f.exchange == "":
 		return errors.New("--exchange needs a name: to the default exchange messages go without it")
 	case len(f.bindings) > 0 && (kind == load.Fanout || kind == load.Headers):
@@ -85,7 +85,7 @@ func (f *routingFlags) check(given func(string) bool) error {
 
 // routes are how messages come through the exchange to the queues with these names.
 func (f *routingFlags) routes(names []string) (*load.Routes, error) {
-	kind := load.ExchangeKind(f.kind)
+	kind := load.ExchangeType(f.kind)
 	r := &load.Routes{Exchange: f.exchange, Kind: kind, Keys: f.keys.keys, KeysText: f.keys.text}
 	all := kind == load.Fanout || kind == load.Headers
 	switch {
@@ -302,17 +302,17 @@ func (s *queueSet) remove(ctx context.Context, client *thump.Client) error {
 	return errors.Join(errs...)
 }
 
-// exchangeKindFlag is a kind of exchange.
-type exchangeKindFlag load.ExchangeKind
+// exchangeTypeFlag is a type of exchange.
+type exchangeTypeFlag load.ExchangeType
 
-func (f *exchangeKindFlag) Type() string   { return "kind" }
-func (f *exchangeKindFlag) String() string { return string(*f) }
+func (f *exchangeTypeFlag) Type() string   { return "type" }
+func (f *exchangeTypeFlag) String() string { return string(*f) }
 
-func (f *exchangeKindFlag) Set(text string) error {
-	if !slices.Contains(load.ExchangeKinds(), load.ExchangeKind(text)) {
+func (f *exchangeTypeFlag) Set(text string) error {
+	if !slices.Contains(load.ExchangeTypes(), load.ExchangeType(text)) {
 		return errors.New("must be direct, topic, fanout or headers")
 	}
-	*f = exchangeKindFlag(text)
+	*f = exchangeTypeFlag(text)
 	return nil
 }
 

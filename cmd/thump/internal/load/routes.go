@@ -16,7 +16,7 @@ import (
 // with different keys of a direct one are one group.
 type Routes struct {
 	Exchange string
-	Kind     ExchangeKind
+	Kind     ExchangeType
 	Keys     Keys   // of the messages
 	KeysText string // what the user wrote; "" for nothing
 	Bindings []Binding
@@ -30,22 +30,22 @@ type Binding struct {
 	Key   string
 }
 
-// ExchangeKind is a kind of exchange.
-type ExchangeKind string
+// ExchangeType is a type of exchange.
+type ExchangeType string
 
-// The kinds. Headers stands for bindings with the headers that all messages have.
+// The types. Headers stands for bindings with the headers that all messages have.
 const (
-	Direct  ExchangeKind = "direct"
-	Topic   ExchangeKind = "topic"
-	Fanout  ExchangeKind = "fanout"
-	Headers ExchangeKind = "headers"
+	Direct  ExchangeType = "direct"
+	Topic   ExchangeType = "topic"
+	Fanout  ExchangeType = "fanout"
+	Headers ExchangeType = "headers"
 )
 
-// ExchangeKinds are all of them.
-func ExchangeKinds() []ExchangeKind { return []ExchangeKind{Direct, Topic, Fanout, Headers} }
+// ExchangeTypes are all of them.
+func ExchangeTypes() []ExchangeType { return []ExchangeType{Direct, Topic, Fanout, Headers} }
 
 // leads reports whether a binding with that key takes a message with that routing key.
-func (k ExchangeKind) leads(binding, routing string) bool {
+func (k ExchangeType) leads(binding, routing string) bool {
 	switch k {
 	case Direct:
 		return binding == routing
@@ -130,5 +130,5 @@ func overlap(a, b []bool) bool {
 }
 
 func (r *Routes) describe(s *result.Settings) {
-	s.Exchange, s.ExchangeKind, s.RoutingKeys, s.Copies = r.Exchange, string(r.Kind), r.KeysText, r.Copies()
+	s.Exchange, s.ExchangeType, s.RoutingKeys, s.Copies = r.Exchange, string(r.Kind), r.KeysText, r.Copies()
 }

@@ -111,7 +111,7 @@ func TestRoutesGroups(t *testing.T) {
 	names := []string{"q1", "q2", "q3"}
 	for _, tt := range []struct {
 		what     string
-		kind     ExchangeKind
+		kind     ExchangeType
 		keys     []string
 		bindings []Binding
 		copyOf   []int
