@@ -82,6 +82,7 @@ func TestScenariosThatAreWrong(t *testing.T) {
 		"phases: [{for: 5s}]":                   "phases must be a list",
 		"phases: [{rate: 5k, for: '5s,6k:1s'}]": "phases must be a list",
 		"phases: [{rate: fast}]":                "messages a second",
+		"exchange: x\nrouting-keys: [a, b]":     "line 2: routing-keys must be one value, not a list",
 		"count: {a: b}":                         "a value, or a list",
 		"a: &x 5\ncount: *x":                    "a value, or a list",
 		strings.Repeat("#", scenarioMost+1):     "more than",
