@@ -254,7 +254,7 @@ func runThrough(ctx context.Context, cfg *config, o *opened, u *ui) finished {
 // cleanUp deletes what the run has created, or says how to reach what it keeps.
 func (cfg *config) cleanUp(ctx context.Context, conn *connection, r *result.Run, u *ui) error {
 	if cfg.keep {
-		u.notef("\nKept: the %s%s\n", cfg.place.kept(), conn.howToReach())
+		u.notef("\nKept: the %s%s\n", cfg.place, conn.howToReach())
 		return nil
 	}
 	return cfg.undo(ctx, conn, r, u)
