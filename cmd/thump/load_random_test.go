@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/brokertest"
 )
@@ -45,6 +46,7 @@ type randomLoad struct {
 	count  uint64
 	copies uint64 // of each message
 
+	name     string
 	queues   int
 	quorum   bool
 	reorders bool
@@ -53,7 +55,7 @@ type randomLoad struct {
 }
 
 func newRandomLoad(random *rand.Rand, name, series string) *randomLoad {
-	l := &randomLoad{random: random, count: 1 + random.Uint64N(3000), copies: 1, queues: 1}
+	l := &randomLoad{random: random, name: name, count: 1 + random.Uint64N(3000), copies: 1, queues: 1}
 	l.add("run", "--queue", name, "--count", strconv.FormatUint(l.count, 10), "--quiet")
 	stream := l.oneOf(4)
 	switch {
@@ -154,7 +156,7 @@ func (l *randomLoad) throughQueues(name string) {
 // where there are others.
 func (l *randomLoad) throughExchange(name string) {
 	kind := l.choose("direct", "topic", "fanout", "headers")
-	l.add("--exchange", name+"-x", "--exchange-kind", kind)
+	l.add("--exchange", name+"-x", "--exchange-type", kind)
 	queue := func(i int) string {
 		if l.queues == 1 {
 			return name
@@ -213,5 +215,37 @@ func (l *randomLoad) run(t *testing.T, b brokertest.Broker) {
 	}
 	if left := result.Value(r.LeftInQueue); left != 0 {
 		t.Errorf("%d messages are left", left)
+	}
+	l.checkGone(t, b)
+}
+
+// checkGone: the run has deleted all that it may have made.
+func (l *randomLoad) checkGone(t *testing.T, b brokertest.Broker) {
+	t.Helper()
+	client, err := thump.Dial(t.Context(), thump.Config{URLs: []string{b.URL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := client.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}()
+	queues := []string{l.name, l.name + expiredSuffix, l.name + "-all" + expiredSuffix}
+	for i := range l.queues {
+		queues = append(queues, fmt.Sprintf("%s-%d", l.name, i+1))
+	}
+	for i := range 3 { // the partitions
+		queues = append(queues, fmt.Sprintf("%s-s-%d", l.name, i))
+	}
+	for _, queue := range queues {
+		if _, err := client.InspectQueue(t.Context(), queue); !thump.IsNotFound(err) {
+			t.Errorf("the queue %s: %v, want that it is gone", queue, err)
+		}
+	}
+	for _, exchange := range []string{l.name + "-x", l.name + "-s"} {
+		if err := client.InspectExchange(t.Context(), exchange); !thump.IsNotFound(err) {
+			t.Errorf("the exchange %s: %v, want that it is gone", exchange, err)
+		}
 	}
 }

@@ -56,21 +56,21 @@ func (cfg *config) refuseStream(ctx context.Context, client *thump.Client, diffe
 
 // refuseExchange refuses to make a queue of a name that the user gave, and that an
 // exchange or a super stream has: most likely that is what was meant. --kind or
-// --transient says that it was not.
-func (cfg *config) refuseExchange(ctx context.Context, client *thump.Client) error {
-	if cfg.queueName == queueDefault || cfg.given("kind") || cfg.given("transient") {
+// --transient says that it was not, and so does an exchange with a name of its own.
+func (cfg *config) refuseExchange(ctx context.Context, client *thump.Client, name string) error {
+	if cfg.routing.exchange != "" || cfg.queueName == queueDefault || cfg.given("kind") || cfg.given("transient") {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	if client.InspectExchange(ctx, cfg.name) != nil {
+	if client.InspectExchange(ctx, name) != nil {
 		return nil
 	}
 	if err := cfg.refuseSuperStream(ctx, client, "queue"); err != nil {
 		return err
 	}
 	return fmt.Errorf("%q is an exchange, and no queue has that name: %s is for queues and streams; with --kind classic it makes a queue %[1]q",
-		cfg.name, cfg.command)
+		name, cfg.command)
 }
 
 // refuseSuperStream refuses a name that a super stream has.

@@ -27,6 +27,7 @@ type queue struct {
 	cfg *config
 
 	found   thump.QueueInfo // before declare
+	exists  bool            // before declare
 	created bool            // by declare
 }
 
@@ -55,21 +56,28 @@ func (q *queue) describe(s *result.Settings) {
 func (*queue) checkDisk(*connection, *load.SendConfig, *result.Settings) error { return nil }
 
 func (q *queue) declare(ctx context.Context, client *thump.Client, s *result.Settings) error {
-	info, err := client.InspectQueue(ctx, q.Name)
-	switch {
-	case err == nil:
-		q.found = info
-	case !thump.IsNotFound(err):
+	if err := q.look(ctx, client); err != nil {
 		return err
-	default:
-		if err := q.cfg.refuseExchange(ctx, client); err != nil {
-			return err
-		}
 	}
-	exists := err == nil
+	return q.make(ctx, client, s)
+}
+
+// look is the part of declare that makes nothing.
+func (q *queue) look(ctx context.Context, client *thump.Client) (err error) {
+	q.created = false // an earlier run may have made it
+	q.found, err = client.InspectQueue(ctx, q.Name)
+	q.exists = err == nil
+	if thump.IsNotFound(err) {
+		return q.cfg.refuseExchange(ctx, client, q.Name)
+	}
+	return err
+}
+
+// make is the other part.
+func (q *queue) make(ctx context.Context, client *thump.Client, s *result.Settings) (err error) {
 	// To declare a queue that exists changes nothing, and tells whether it is as
 	// wanted. AMQP has no other way to ask.
-	for _, spec := range q.specs(exists, client.Server().Version) {
+	for _, spec := range q.specs(q.exists, client.Server().Version) {
 		if _, err = client.DeclareQueue(ctx, spec); err == nil {
 			break
 		}
@@ -77,19 +85,25 @@ func (q *queue) declare(ctx context.Context, client *thump.Client, s *result.Set
 	differs, ok := errors.AsType[*thump.BrokerError](err)
 	switch {
 	case err == nil:
-		q.created, s.Durable = !exists, new(!q.Transient)
+		q.created, s.Durable = !q.exists, new(!q.Transient)
 		return nil
-	case !ok || differs.Code != preconditionFailed || !exists:
+	case ctx.Err() != nil:
+		q.created = !q.exists // the broker may have made it, or be about to
+		return err
+	case !ok || differs.Code != preconditionFailed || !q.exists:
 		return err
 	}
 	if err := q.cfg.refuseStream(ctx, client, differs); err != nil {
 		return err
 	}
-	switch {
-	case q.cfg.given("kind") || q.cfg.given("transient"):
-		return fmt.Errorf("the queue %q exists already and is not as --kind and --transient say: %w", q.Name, err)
-	case q.cfg.given("priority") || q.Expired != "":
-		return fmt.Errorf("the queue %q exists already and is not as --priority or --ttl needs it: %w", q.Name, err)
+	var wanted []string
+	for _, flag := range []string{"kind", "transient", "priority", "ttl"} {
+		if q.cfg.given(flag) {
+			wanted = append(wanted, "--"+flag)
+		}
+	}
+	if len(wanted) > 0 {
+		return fmt.Errorf("the queue %q exists already and is not as %s would have it: %w", q.Name, strings.Join(wanted, ", "), err)
 	}
 	s.Kind = result.UnknownKind
 	return nil

@@ -29,7 +29,7 @@ const (
 type routingFlags struct {
 	queues   int // 0 for one of that very name
 	exchange string
-	kind     exchangeKindFlag
+	kind     exchangeTypeFlag
 	bindings []string
 	keys     keysFlag
 	ttl      durationFlag
@@ -37,9 +37,9 @@ type routingFlags struct {
 
 func (f *routingFlags) register(flags *pflag.FlagSet) {
 	flags.IntVar(&f.queues, "queues", 0, `use so many queues, which have a number in the place of %d in --queue, or else at its end; messages go to one after another, and consumers are spread over them, at least one each (default: one queue)`)
-	flags.StringVar(&f.exchange, "exchange", "", "send through this exchange, which is made if it does not exist, and bound to the queues")
-	f.kind = exchangeKindFlag(load.Direct)
-	flags.Var(&f.kind, "exchange-kind", "what the exchange is: direct, topic, fanout, or headers, which is bound with those of --header")
+	flags.StringVar(&f.exchange, "exchange", "", "send through this exchange, which is made if it does not exist, and bound to the queues; other queues that are bound to it get the messages, too")
+	f.kind = exchangeTypeFlag(load.Direct)
+	flags.Var(&f.kind, "exchange-type", "what the exchange is: direct, topic, fanout, or headers, which is bound with those of --header")
 	flags.Var(&f.keys, "routing-keys", "the messages' routing keys: a,b,c in turn, or a:80%,b:20% at random (default: the queues' names)")
 	flags.Var(&f.ttl, "ttl", "let a message expire that waits so long in its queue, like 5s: it goes to another queue, from which run takes it, and counts it as expired")
 	flags.StringArrayVar(&f.bindings, "binding-key", nil, "bind all queues with this key, or one of them: KEY=QUEUE; may be repeated (default: the routing keys, by turns)")
@@ -56,7 +56,7 @@ func (f *routingFlags) names(of string) []string {
 	case !pattern:
 		of += "-%d"
 	}
-	names := make([]string, min(f.queues, queuesMax))
+	names := make([]string, min(max(f.queues, 1), queuesMax)) // check says what is wrong with others
 	for i := range names {
 		names[i] = strings.ReplaceAll(of, "%d", strconv.Itoa(i+1))
 	}
@@ -68,12 +68,12 @@ func (f *routingFlags) check(given func(string) bool) error {
 	if given("queues") && (f.queues < 1 || f.queues > queuesMax) {
 		return fmt.Errorf("--queues must be from 1 to %d, not %d", queuesMax, f.queues)
 	}
-	for _, flag := range []string{"exchange-kind", "routing-keys", "binding-key"} {
+	for _, flag := range []string{"exchange-type", "routing-keys", "binding-key"} {
 		if given(flag) && f.exchange == "" {
 			return fmt.Errorf("--%s is for --exchange", flag)
 		}
 	}
-	switch kind := load.ExchangeKind(f.kind); {
+	switch kind := load.ExchangeType(f.kind); {
 	case given("exchange") && f.exchange == "":
 		return errors.New("--exchange needs a name: to the default exchange messages go without it")
 	case len(f.bindings) > 0 && (kind == load.Fanout || kind == load.Headers):
@@ -85,7 +85,7 @@ func (f *routingFlags) check(given func(string) bool) error {
 
 // routes are how messages come through the exchange to the queues with these names.
 func (f *routingFlags) routes(names []string) (*load.Routes, error) {
-	kind := load.ExchangeKind(f.kind)
+	kind := load.ExchangeType(f.kind)
 	r := &load.Routes{Exchange: f.exchange, Kind: kind, Keys: f.keys.keys, KeysText: f.keys.text}
 	all := kind == load.Fanout || kind == load.Headers
 	switch {
@@ -120,6 +120,15 @@ func (f *routingFlags) routes(names []string) (*load.Routes, error) {
 
 // parseBinding reads KEY, which is for all queues, or KEY=QUEUE.
 func parseBinding(text string, names []string) ([]load.Binding, error) {
+	queue := -1 // the one with the longest name: both names and keys may have a =
+	for i, name := range names {
+		if strings.HasSuffix(text, "="+name) && (queue < 0 || len(name) > len(names[queue])) {
+			queue = i
+		}
+	}
+	if queue >= 0 {
+		return []load.Binding{{Queue: queue, Key: strings.TrimSuffix(text, "="+names[queue])}}, nil
+	}
 	at := strings.LastIndex(text, "=")
 	if at < 0 {
 		var all []load.Binding
@@ -128,11 +137,7 @@ func parseBinding(text string, names []string) ([]load.Binding, error) {
 		}
 		return all, nil
 	}
-	queue := slices.Index(names, text[at+1:])
-	if queue < 0 {
-		return nil, fmt.Errorf("--binding-key %q: this run has no queue %q", text, text[at+1:])
-	}
-	return []load.Binding{{Queue: queue, Key: text[:at]}}, nil
+	return nil, fmt.Errorf("--binding-key %q: this run has no queue %q", text, text[at+1:])
 }
 
 // checkRouting says what is wrong with the flags that say which queues there are.
@@ -150,7 +155,7 @@ func (cfg *config) checkRouting() error {
 		wrong = errors.New("--ttl can't go with --reject: what is rejected would come to where the expired messages do")
 	case cfg.receive.Consumers < max(1, f.queues):
 		wrong = fmt.Errorf("--consumers %d are fewer than --queues %d: nobody would receive from some", cfg.receive.Consumers, f.queues)
-	case len(strings.ReplaceAll(cfg.queueName, "%d", strconv.Itoa(f.queues)))+len("-1000"+expiredSuffix) > nameMax:
+	case slices.ContainsFunc(cfg.place.(*queueSet).queues, func(q *queue) bool { return len(q.Name) > nameMax }):
 		wrong = fmt.Errorf("the names of the queues are longer than the %d bytes that RabbitMQ allows", nameMax)
 	}
 	return faults(wrong)
@@ -171,9 +176,13 @@ type queueSet struct {
 func newQueueSet(cfg *config) *queueSet {
 	set := &queueSet{cfg: cfg}
 	set.Queue, set.Names = cfg.queue, cfg.routing.names(cfg.name)
-	set.Name = cfg.name
-	if len(set.Names) > 1 && !strings.Contains(cfg.name, "%d") {
-		set.Name += "-%d"
+	switch {
+	case len(set.Names) == 1:
+		set.Name = set.Names[0]
+	case strings.Contains(cfg.name, "%d"):
+		set.Name = cfg.name
+	default:
+		set.Name = cfg.name + "-%d"
 	}
 	for _, name := range set.Names {
 		q := &queue{Queue: cfg.queue, cfg: cfg}
@@ -210,6 +219,18 @@ func (s *queueSet) expire(ttl time.Duration) {
 	s.queues = append(s.queues, q)
 }
 
+// String names all that the run has made, or found.
+func (s *queueSet) String() string {
+	text := s.Queues.String()
+	if s.Expired != "" {
+		text += ", the queue " + s.Expired
+	}
+	if s.Routes != nil {
+		text += ", the exchange " + s.Routes.Exchange
+	}
+	return text
+}
+
 func (*queueSet) window() int          { return windowOfQueue }
 func (*queueSet) blocksSilently() bool { return false }
 
@@ -225,29 +246,56 @@ func (s *queueSet) describe(settings *result.Settings) {
 func (*queueSet) checkDisk(*connection, *load.SendConfig, *result.Settings) error { return nil }
 
 func (s *queueSet) declare(ctx context.Context, client *thump.Client, settings *result.Settings) error {
+	s.madeExchange = false // an earlier run may have made it
+	if err := load.Together(len(s.queues), func(i int) error { return s.queues[i].look(ctx, client) }); err != nil {
+		return err
+	}
+	if err := s.checkUnused(); err != nil { // before anything is made
+		return err
+	}
+	routed, err := s.lookAtExchange(ctx, client)
+	if err != nil {
+		return err
+	}
 	for _, q := range s.queues {
-		if err := q.declare(ctx, client, settings); err != nil {
+		if err := q.make(ctx, client, settings); err != nil {
 			return err
 		}
 	}
 	if s.Routes == nil {
 		return nil
 	}
-	return s.route(ctx, client)
+	return s.route(ctx, client, routed)
 }
 
-// route makes the exchange and its bindings. A binding of what was there before both stays: nobody
-// can tell whether it was there, too.
-func (s *queueSet) route(ctx context.Context, client *thump.Client) error {
-	err := client.InspectExchange(ctx, s.Routes.Exchange)
-	if err != nil && !thump.IsNotFound(err) {
+// lookAtExchange reports whether the exchange exists. Between it and a queue that exists, too, there may
+// be bindings that nobody sees. They bring the queue more copies, unless it gets every message anyway.
+func (s *queueSet) lookAtExchange(ctx context.Context, client *thump.Client) (exists bool, err error) {
+	if s.Routes == nil {
+		return false, nil
+	}
+	if err := client.InspectExchange(ctx, s.Routes.Exchange); err != nil {
+		if thump.IsNotFound(err) {
+			err = nil
+		}
+		return false, err
+	}
+	for _, q := range s.queues[:len(s.Names)] {
+		if q.exists && s.Routes.Copies() < len(s.Names) {
+			return true, fmt.Errorf("the exchange %q and the queue %q were both there before: bindings between them could bring this run's messages there once more; nothing was touched (use another --queue or another --exchange)", s.Routes.Exchange, q.Name)
+		}
+	}
+	return true, nil
+}
+
+// route makes the exchange, unless it exists, and its bindings. A binding of what was there before both
+// stays: nobody can tell whether it was there, too.
+func (s *queueSet) route(ctx context.Context, client *thump.Client, exists bool) error {
+	err := client.DeclareExchange(ctx, thump.ExchangeSpec{Name: s.Routes.Exchange, Kind: string(s.Routes.Kind)})
+	s.madeExchange = !exists && (err == nil || ctx.Err() != nil) // else the broker may still make it
+	if err != nil && !(exists && onlyDiffers(err)) {
 		return err
 	}
-	made := err != nil
-	if err := client.DeclareExchange(ctx, thump.ExchangeSpec{Name: s.Routes.Exchange, Kind: string(s.Routes.Kind)}); err != nil {
-		return err
-	}
-	s.madeExchange = made
 	for _, b := range s.Routes.Bindings {
 		binding := thump.Binding{Source: s.Routes.Exchange, Queue: s.Names[b.Queue], RoutingKey: b.Key}
 		if s.Routes.Kind == load.Headers {
@@ -258,6 +306,13 @@ func (s *queueSet) route(ctx context.Context, client *thump.Client) error {
 		}
 	}
 	return nil
+}
+
+// onlyDiffers reports whether an exchange that exists was refused for what is nothing to a run, such as
+// auto-delete: the broker compares the type first.
+func onlyDiffers(err error) bool {
+	differs, ok := errors.AsType[*thump.BrokerError](err)
+	return ok && differs.Code == preconditionFailed && !strings.Contains(differs.Text, "inequivalent arg 'type'")
 }
 
 func (s *queueSet) find(ctx context.Context, client *thump.Client, settings *result.Settings) error {
@@ -290,10 +345,7 @@ func (s *queueSet) watched() watched {
 }
 
 func (s *queueSet) remove(ctx context.Context, client *thump.Client) error {
-	var errs []error
-	for _, q := range s.queues {
-		errs = append(errs, q.remove(ctx, client))
-	}
+	errs := []error{load.Together(len(s.queues), func(i int) error { return s.queues[i].remove(ctx, client) })}
 	if s.madeExchange {
 		if err := client.DeleteExchange(ctx, s.Routes.Exchange, thump.DeleteOptions{}); err != nil {
 			errs = append(errs, fmt.Errorf("the exchange %q, which this run created, is still there: %w", s.Routes.Exchange, err))
@@ -302,17 +354,17 @@ func (s *queueSet) remove(ctx context.Context, client *thump.Client) error {
 	return errors.Join(errs...)
 }
 
-// exchangeKindFlag is a kind of exchange.
-type exchangeKindFlag load.ExchangeKind
+// exchangeTypeFlag is a type of exchange.
+type exchangeTypeFlag load.ExchangeType
 
-func (f *exchangeKindFlag) Type() string   { return "kind" }
-func (f *exchangeKindFlag) String() string { return string(*f) }
+func (f *exchangeTypeFlag) Type() string   { return "type" }
+func (f *exchangeTypeFlag) String() string { return string(*f) }
 
-func (f *exchangeKindFlag) Set(text string) error {
-	if !slices.Contains(load.ExchangeKinds(), load.ExchangeKind(text)) {
+func (f *exchangeTypeFlag) Set(text string) error {
+	if !slices.Contains(load.ExchangeTypes(), load.ExchangeType(text)) {
 		return errors.New("must be direct, topic, fanout or headers")
 	}
-	*f = exchangeKindFlag(text)
+	*f = exchangeTypeFlag(text)
 	return nil
 }
 
@@ -333,7 +385,9 @@ func (f *keysFlag) Set(text string) error {
 			return err
 		}
 	} else {
-		keys.Keys = strings.Split(text, ",")
+		for _, key := range strings.Split(text, ",") {
+			keys.Keys = append(keys.Keys, strings.TrimSpace(key))
+		}
 	}
 	if len(keys.Keys) > keysMax {
 		return fmt.Errorf("%d keys are more than %d", len(keys.Keys), keysMax)

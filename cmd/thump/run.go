@@ -118,7 +118,7 @@ prints the summary. The second ends at once.
 func (cfg *config) loadFlags(flags *pflag.FlagSet) {
 	cfg.sendFlags(flags)
 	cfg.input.registerProperties(flags)
-	flags.Var((*prioritiesFlag)(&cfg.send.Priorities), "priority", "the messages' priorities: 5, or 0..9 or 1:80%,9:20% at random; a classic queue that run makes gets as many levels, and no order is checked")
+	flags.Var((*prioritiesFlag)(&cfg.send.Priorities), "priority", "the messages' priorities: 5, or 0..9 or 1:80%,9:20% at random; a classic queue that run makes gets as many levels; of several, no order is checked")
 	flags.StringVar(&cfg.queueName, "queue", queueDefault, "the queue, or with --kind stream the stream")
 	cfg.routing.register(flags)
 	cfg.kindFlags(flags, `what to send through; "all" is the first three, one after another`, kindClassic, kindQuorum, kindStream, kindAll)
@@ -174,13 +174,12 @@ func run(ctx context.Context, cfg *config, each []*config, u *ui) (err error) {
 
 	one := runThrough(ctx, cfg, o, u)
 	if !one.began {
+		one.sayCleanup(u)
 		return u.orInterrupted(one.ended)
 	}
 	r := one.record
 	if err := o.finish(ctx, report.Text(r), result.New(r), verdictError(r, one.ended)); err != nil {
-		if one.cleanupErr != nil {
-			u.errorf("%s\n", errorText(one.cleanupErr))
-		}
+		one.sayCleanup(u)
 		return err
 	}
 	return one.cleanupErr
@@ -207,6 +206,13 @@ type finished struct {
 	cleanupErr error // why what it has made is still there
 }
 
+// sayCleanup says why what the run has made is still there, where another error is the answer.
+func (f *finished) sayCleanup(u *ui) {
+	if f.cleanupErr != nil {
+		u.errorf("%s\n", errorText(f.cleanupErr))
+	}
+}
+
 // runThrough runs the load through one queue or stream. It makes that if it does not
 // exist, and deletes again what it has made.
 func runThrough(ctx context.Context, cfg *config, o *opened, u *ui) finished {
@@ -218,16 +224,17 @@ func runThrough(ctx context.Context, cfg *config, o *opened, u *ui) finished {
 	work.Describe(&r.Settings)
 	cfg.recovery.describe(&r.Settings)
 	conn.listener.progress.Store(work.Progress)
-	err := cfg.place.checkDisk(conn, &work.SendConfig, &r.Settings)
-	if err == nil {
-		err = cfg.place.declare(starting, conn.client, &r.Settings)
+	if err := cfg.place.checkDisk(conn, &work.SendConfig, &r.Settings); err != nil {
+		r.Judge(err, false)
+		return finished{record: r, ended: err}
 	}
+	err := cfg.place.declare(starting, conn.client, &r.Settings)
 	if err == nil {
 		err = cfg.place.checkUnused()
 	}
 	if err != nil {
 		r.Judge(err, false)
-		return finished{record: r, ended: err}
+		return finished{record: r, ended: err, cleanupErr: cfg.undo(ctx, conn, r, u)}
 	}
 	u.notef("%s\n", report.Settings(r))
 
@@ -250,6 +257,11 @@ func (cfg *config) cleanUp(ctx context.Context, conn *connection, r *result.Run,
 		u.notef("\nKept: the %s%s\n", cfg.place, conn.howToReach())
 		return nil
 	}
+	return cfg.undo(ctx, conn, r, u)
+}
+
+// undo deletes what the run has created.
+func (cfg *config) undo(ctx context.Context, conn *connection, r *result.Run, u *ui) error {
 	if conn.started && !cfg.again {
 		return nil // it is gone with its broker
 	}

@@ -34,6 +34,9 @@ func (cfg *config) readScenario() error {
 		} else if known.Lookup(e.name) == nil {
 			return fmt.Errorf("--scenario %s: line %d: %q is no flag that says what run sends and receives", cfg.scenario, e.line, e.name)
 		}
+		if _, list := cfg.flags.Lookup(e.name).Value.(pflag.SliceValue); len(e.values) > 1 && !list {
+			return fmt.Errorf("--scenario %s: line %d: %s must be one value, not a list: one with commas where it may have parts, like a,b", cfg.scenario, e.line, e.name)
+		}
 		for _, value := range e.values {
 			if given[e.name] {
 				break

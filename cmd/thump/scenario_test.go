@@ -33,7 +33,7 @@ sequential: true
 header: [tenant=acme, "attempt:=3"]
 queues: 3
 exchange: events
-exchange-kind: topic
+exchange-type: topic
 routing-keys: a.x:80%,b:20%
 binding-key: ["a.#=hello-1", b=hello-2]
 priority: 0..9
@@ -53,7 +53,7 @@ phases:
 	for flag, want := range map[string]string{
 		"kind": "quorum", "publishers": "2", "prefetch": "20", "body": "100b:80%,10kb:20%", "sequential": "true",
 		"rate": "1k:10s,1k..20k:1m0s,500", "header": "[tenant=acme,attempt:=3]",
-		"queues": "3", "exchange": "events", "exchange-kind": "topic", "routing-keys": "a.x:80%,b:20%", "binding-key": "[a.#=hello-1,b=hello-2]",
+		"queues": "3", "exchange": "events", "exchange-type": "topic", "routing-keys": "a.x:80%,b:20%", "binding-key": "[a.#=hello-1,b=hello-2]",
 		"priority": "0..9", "warm-up": "10s", "consume-rate": "1500", "incompressible": "true", "ttl": "5s",
 	} {
 		if got := cfg.flags.Lookup(flag).Value.String(); got != want || !cfg.given(flag) {
@@ -82,6 +82,7 @@ func TestScenariosThatAreWrong(t *testing.T) {
 		"phases: [{for: 5s}]":                   "phases must be a list",
 		"phases: [{rate: 5k, for: '5s,6k:1s'}]": "phases must be a list",
 		"phases: [{rate: fast}]":                "messages a second",
+		"exchange: x\nrouting-keys: [a, b]":     "line 2: routing-keys must be one value, not a list",
 		"count: {a: b}":                         "a value, or a list",
 		"a: &x 5\ncount: *x":                    "a value, or a list",
 		strings.Repeat("#", scenarioMost+1):     "more than",

@@ -121,6 +121,7 @@ func runSeveral(ctx context.Context, cfg *config, each []*config, o *opened, u *
 		for _, c := range turn {
 			one := runThrough(ctx, c, o, u)
 			if !one.began && errors.Is(u.orInterrupted(one.ended), errInterrupted) {
+				one.sayCleanup(u)
 				break
 			}
 			runs = append(runs, one.record)

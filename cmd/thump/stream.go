@@ -135,6 +135,7 @@ func (p *plainStream) describe(s *result.Settings) {
 }
 
 func (p *plainStream) declare(ctx context.Context, client *thump.Client, _ *result.Settings) error {
+	p.Fresh = false // an earlier run may have made it
 	_, err := client.InspectStream(ctx, p.Name)
 	switch {
 	case err == nil && !p.cfg.given("stream-max-bytes"):
@@ -221,6 +222,7 @@ func (p *superStream) describe(s *result.Settings) {
 }
 
 func (p *superStream) declare(ctx context.Context, client *thump.Client, s *result.Settings) error {
+	p.Fresh = false // an earlier run may have made it
 	want := p.cfg.partitions
 	partitions, err := client.Partitions(ctx, p.Name)
 	switch {

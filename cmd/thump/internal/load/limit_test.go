@@ -43,7 +43,7 @@ func TestLimit(t *testing.T) {
 	}
 }
 
-// TestConsumersHaveARate: all together, of a queue and of a stream.
+// TestConsumersHaveARate: all together.
 func TestConsumersHaveARate(t *testing.T) {
 	t.Parallel()
 	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {

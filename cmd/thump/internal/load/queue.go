@@ -101,12 +101,16 @@ func (q *queueSource) done(ctx context.Context, _ *intake, w waiting) (bool, err
 }
 
 func (q *queueSource) remaining(ctx context.Context) (remainder, error) {
+	infos := make([]thump.QueueInfo, len(q.names))
+	err := Together(len(q.names), func(i int) (err error) {
+		infos[i], err = q.client.InspectQueue(ctx, q.names[i])
+		return err
+	})
+	if err != nil {
+		return remainder{}, err
+	}
 	left := remainder{known: true}
-	for _, name := range q.names {
-		info, err := q.client.InspectQueue(ctx, name)
-		if err != nil {
-			return remainder{}, err
-		}
+	for _, info := range infos {
 		left.messages += uint64(max(0, info.Messages))
 		left.consumers += info.Consumers
 	}

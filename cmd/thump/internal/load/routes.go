@@ -1,6 +1,7 @@
 package load
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,7 +17,7 @@ import (
 // with different keys of a direct one are one group.
 type Routes struct {
 	Exchange string
-	Kind     ExchangeKind
+	Kind     ExchangeType
 	Keys     Keys   // of the messages
 	KeysText string // what the user wrote; "" for nothing
 	Bindings []Binding
@@ -30,22 +31,22 @@ type Binding struct {
 	Key   string
 }
 
-// ExchangeKind is a kind of exchange.
-type ExchangeKind string
+// ExchangeType is a type of exchange.
+type ExchangeType string
 
-// The kinds. Headers stands for bindings with the headers that all messages have.
+// The types. Headers stands for bindings with the headers that all messages have.
 const (
-	Direct  ExchangeKind = "direct"
-	Topic   ExchangeKind = "topic"
-	Fanout  ExchangeKind = "fanout"
-	Headers ExchangeKind = "headers"
+	Direct  ExchangeType = "direct"
+	Topic   ExchangeType = "topic"
+	Fanout  ExchangeType = "fanout"
+	Headers ExchangeType = "headers"
 )
 
-// ExchangeKinds are all of them.
-func ExchangeKinds() []ExchangeKind { return []ExchangeKind{Direct, Topic, Fanout, Headers} }
+// ExchangeTypes are all of them.
+func ExchangeTypes() []ExchangeType { return []ExchangeType{Direct, Topic, Fanout, Headers} }
 
 // leads reports whether a binding with that key takes a message with that routing key.
-func (k ExchangeKind) leads(binding, routing string) bool {
+func (k ExchangeType) leads(binding, routing string) bool {
 	switch k {
 	case Direct:
 		return binding == routing
@@ -91,12 +92,60 @@ func (r *Routes) Check(names []string) error {
 			takes[b.Queue][k] = takes[b.Queue][k] || r.Kind.leads(b.Key, key)
 		}
 	}
-	var groups [][]bool // which of the keys the queues of each group get
-	r.copyOf = make([]int, len(names))
 	for i, keys := range takes {
 		if !slices.Contains(keys, true) {
 			return fmt.Errorf("no message comes to the queue %q: none has a routing key that leads there", names[i])
 		}
+	}
+	if err := r.checkCopies(takes); err != nil {
+		return err
+	}
+	return r.group(takes)
+}
+
+// checkCopies says which key leads to no queue, or to fewer than another. takes is which of the keys
+// each queue gets.
+func (r *Routes) checkCopies(takes [][]bool) error {
+	copies := make([]int, len(r.Keys.Keys))
+	for _, keys := range takes {
+		for k, there := range keys {
+			if there {
+				copies[k]++
+			}
+		}
+	}
+	most := slices.Max(copies)
+	for k, key := range r.Keys.Keys {
+		switch copies[k] {
+		case most:
+		case 0:
+			return fmt.Errorf("the routing key %q leads to no queue", key)
+		default:
+			return fmt.Errorf("the routing key %q leads to fewer queues than others: run accounts for messages that all have as many copies", key)
+		}
+	}
+	return nil
+}
+
+// group finds the group of each queue: first of those with most keys, so that the others fill up.
+func (r *Routes) group(takes [][]bool) error {
+	order := make([]int, len(takes))
+	for i := range order {
+		order[i] = i
+	}
+	many := func(queue int) (n int) {
+		for _, there := range takes[queue] {
+			if there {
+				n++
+			}
+		}
+		return n
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return many(b) - many(a) })
+	var groups [][]bool // which of the keys the queues of each group get
+	r.copyOf = make([]int, len(takes))
+	for _, i := range order {
+		keys := takes[i]
 		at := slices.IndexFunc(groups, func(g []bool) bool { return !overlap(g, keys) })
 		if at < 0 {
 			at, groups = len(groups), append(groups, make([]bool, len(keys)))
@@ -106,15 +155,9 @@ func (r *Routes) Check(names []string) error {
 			groups[at][k] = groups[at][k] || there
 		}
 	}
-	for k, key := range r.Keys.Keys {
-		for _, g := range groups {
-			switch {
-			case g[k]:
-			case !slices.ContainsFunc(takes, func(keys []bool) bool { return keys[k] }):
-				return fmt.Errorf("the routing key %q leads to no queue", key)
-			default:
-				return fmt.Errorf("the routing key %q leads to fewer queues than others: run accounts for messages that all have as many copies", key)
-			}
+	for _, g := range groups {
+		if slices.Contains(g, false) {
+			return errors.New("the queues can't be divided into groups, of which each gets every message once: run accounts for one group by itself")
 		}
 	}
 	return nil
@@ -130,5 +173,5 @@ func overlap(a, b []bool) bool {
 }
 
 func (r *Routes) describe(s *result.Settings) {
-	s.Exchange, s.ExchangeKind, s.RoutingKeys, s.Copies = r.Exchange, string(r.Kind), r.KeysText, r.Copies()
+	s.Exchange, s.ExchangeType, s.RoutingKeys, s.Copies = r.Exchange, string(r.Kind), r.KeysText, r.Copies()
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -108,10 +109,10 @@ func TestTopicMatchesAsTheBroker(t *testing.T) {
 
 // TestRoutesGroups: of each group of queues one gets each message, or the routes are refused.
 func TestRoutesGroups(t *testing.T) {
-	names := []string{"q1", "q2", "q3"}
+	names := []string{"q1", "q2", "q3", "q4"}
 	for _, tt := range []struct {
 		what     string
-		kind     ExchangeKind
+		kind     ExchangeType
 		keys     []string
 		bindings []Binding
 		copyOf   []int
@@ -119,14 +120,16 @@ func TestRoutesGroups(t *testing.T) {
 	}{
 		{"one each", Direct, []string{"a", "b", "c"}, []Binding{{0, "a"}, {1, "b"}, {2, "c"}}, []int{0, 0, 0}, ""},
 		{"all to all", Fanout, []string{""}, []Binding{{0, ""}, {1, ""}, {2, ""}}, []int{0, 1, 2}, ""},
-		{"one has all", Topic, []string{"a.x", "b.y"}, []Binding{{0, "a.*"}, {1, "#"}, {2, "b.*"}}, []int{0, 1, 0}, ""},
+		{"one has all", Topic, []string{"a.x", "b.y"}, []Binding{{0, "a.*"}, {1, "#"}, {2, "b.*"}}, []int{1, 0, 1}, ""},
 		{"several bindings", Topic, []string{"a.x"}, []Binding{{0, "a.*"}, {0, "#"}, {1, "#"}, {2, "a.x"}}, []int{0, 1, 2}, ""},
 		{"none for one", Direct, []string{"a"}, []Binding{{0, "a"}, {1, "a"}, {2, "b"}}, nil, `no message comes to the queue "q3"`},
 		{"a key for none", Direct, []string{"a", "d"}, []Binding{{0, "a"}, {1, "a"}, {2, "a"}}, nil, `"d" leads to no queue`},
+		{"first those with more", Direct, []string{"1", "2", "3"}, []Binding{{0, "1"}, {1, "3"}, {2, "2"}, {2, "3"}, {3, "1"}, {3, "2"}}, []int{0, 1, 0, 1}, ""},
+		{"in no groups", Direct, []string{"1", "2", "3"}, []Binding{{0, "1"}, {0, "2"}, {1, "2"}, {1, "3"}, {2, "1"}, {2, "3"}}, nil, "can't be divided into groups"},
 		{"more for some", Topic, []string{"a", "b"}, []Binding{{0, "#"}, {1, "a"}, {2, "#"}}, nil, `"b" leads to fewer queues`},
 	} {
 		r := Routes{Kind: tt.kind, Keys: Keys{Keys: tt.keys}, Bindings: tt.bindings}
-		err := r.Check(names)
+		err := r.Check(names[:max(3, 1+slices.MaxFunc(tt.bindings, func(a, b Binding) int { return a.Queue - b.Queue }).Queue)])
 		if tt.wrong != "" {
 			if err == nil || !strings.Contains(err.Error(), tt.wrong) {
 				t.Errorf("%s: %v, want %q", tt.what, err, tt.wrong)

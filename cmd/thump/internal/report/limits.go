@@ -46,6 +46,7 @@ func Limited(r *result.Run) (Limit, string) {
 	}
 	used := fmt.Sprintf("thump used %s", cores(c.client, r))
 	processors := float64(r.Settings.Processors)
+	slower := !r.Settings.Sequential && c.sent > 0 && c.received > 0 && c.received < (1-often)*c.sent
 	switch {
 	case c.wanted && c.late <= behind:
 		return RateLimit, "The rate that was asked for was kept: it was the limit, and " + used + "."
@@ -63,7 +64,10 @@ func Limited(r *result.Run) (Limit, string) {
 	case c.flow >= often:
 		return FlowLimit, fmt.Sprintf("RabbitMQ slowed publishers down (flow control) for %s of the time: it was the limit, and not thump; %s. More queues may help, or a faster disk.",
 			share(c.flow), used)
-	case !r.Settings.Sequential && c.sent > 0 && c.received > 0 && c.received < (1-often)*c.sent:
+	case slower && r.Settings.ConsumeRate > 0:
+		return ConsumersLimit, fmt.Sprintf("While messages were sent, consumers took %s a second of %s: they were to take no more than %s.",
+			whole(c.received/c.seconds), whole(c.sent/c.seconds), whole(r.Settings.ConsumeRate))
+	case slower:
 		return ConsumersLimit, fmt.Sprintf("While messages were sent, consumers took %s a second of %s: they were the slower side. More consumers, or a larger prefetch, may help.",
 			whole(c.received/c.seconds), whole(c.sent/c.seconds))
 	case c.wanted:

@@ -98,7 +98,7 @@ func several(p *place, s *result.Settings) {
 
 // throughExchange says through which exchange, and with which keys.
 func throughExchange(s *result.Settings) string {
-	text := fmt.Sprintf("through the %s exchange %s", s.ExchangeKind, s.Exchange)
+	text := fmt.Sprintf("through the %s exchange %s", s.ExchangeType, s.Exchange)
 	if s.RoutingKeys != "" {
 		text += " with the routing keys " + s.RoutingKeys
 	}

@@ -49,7 +49,7 @@ func TestJSONKeys(t *testing.T) {
 		"publishers", "consumers", "window", "prefetch", "confirms", "auto_ack", "sequential", "partitions",
 		"sub_entry", "compression", "publisher_name", "consumer_name", "offset", "until", "stream_max_bytes",
 		"disk_bytes", "disk_free_bytes", "recovery", "give_up_seconds", "output", "rate", "arrivals", "duration_seconds",
-		"work", "requeue_share", "reject_share", "queues", "exchange", "exchange_kind", "routing_keys", "copies",
+		"work", "requeue_share", "reject_share", "queues", "exchange", "exchange_type", "routing_keys", "copies",
 		"priorities", "consume_rate", "warm_up_seconds", "incompressible",
 		"ttl_seconds")
 	if err := json.Unmarshal(run["broker"], &broker); err != nil {

@@ -157,7 +157,7 @@ type Settings struct {
 	// is in the user's words.
 	Queues       int    `json:"queues"`
 	Exchange     string `json:"exchange"`
-	ExchangeKind string `json:"exchange_kind"`
+	ExchangeType string `json:"exchange_type"`
 	RoutingKeys  string `json:"routing_keys"`
 	Copies       int    `json:"copies"`
 	// TTLSeconds is how long a message may wait in its queue; 0 for ever.
