@@ -64,8 +64,12 @@ func Limited(r *result.Run) (Limit, string) {
 		return FlowLimit, fmt.Sprintf("RabbitMQ slowed publishers down (flow control) for %s of the time: it was the limit, and not thump; %s. More queues may help, or a faster disk.",
 			share(c.flow), used)
 	case !r.Settings.Sequential && c.sent > 0 && c.received > 0 && c.received < (1-often)*c.sent:
-		return ConsumersLimit, fmt.Sprintf("While messages were sent, consumers took %s a second of %s: they were the slower side. More consumers, or a larger prefetch, may help.",
-			whole(c.received/c.seconds), whole(c.sent/c.seconds))
+		why := ". More consumers, or a larger prefetch, may help"
+		if most := r.Settings.ConsumeRate; most > 0 {
+			why = fmt.Sprintf(", and were to take %s at most, as --consume-rate asks", Rate(most))
+		}
+		return ConsumersLimit, fmt.Sprintf("While messages were sent, consumers took %s a second of %s: they were the slower side%s.",
+			whole(c.received/c.seconds), whole(c.sent/c.seconds), why)
 	case c.wanted:
 		return NoLimit, fmt.Sprintf("The sending was up to %s behind the rate that was asked for, and not because of thump, which used %s.", duration(c.late), cores(c.client, r))
 	}
