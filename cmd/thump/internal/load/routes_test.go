@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/brokertest"
 )
 
