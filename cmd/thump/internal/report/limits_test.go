@@ -76,7 +76,7 @@ func TestLimited(t *testing.T) {
 			both(slow, func(r *result.Run) { r.Settings.ConsumeRate = 500 }), ConsumersLimit,
 			"consumers took 500 a second of 1,000: they were the slower side, and were to take 500 at most, as --consume-rate asks.",
 		},
-		"sequential":           {both(slow, func(r *result.Run) { r.Settings.Sequential = true }), NoLimit, ""},
+		"sequential": {both(slow, func(r *result.Run) { r.Settings.Sequential = true }), NoLimit, ""},
 		"each reads all": {func(r *result.Run) {
 			r.Settings.Kind, r.Settings.Consumers = result.Stream, 2
 			for i := range r.Samples {
