@@ -148,7 +148,7 @@ func TestExpiredDoNotWait(t *testing.T) {
 		want    map[string]string
 	}{
 		{r.Samples, map[string]string{"waiting": "[40 20 0]", "received": "[10 20 20]", "expired": "[100 70 70]"}},
-		{r.Samples[1:], map[string]string{"waiting": "[20 0]", "received": "[6 40]", "expired": "[113 0]"}}, // all within one
+		{r.Samples[1:], map[string]string{"waiting": "[20 0]", "received": "[7 40]", "expired": "[113 0]"}}, // all within one
 	} {
 		r.Samples = test.samples
 		c := newCourse("r", r)
