@@ -53,7 +53,7 @@ func (r *runner) recordLost(ctx context.Context, out *result.Run, interrupted bo
 		out.Lost = new(uint64(0))
 	case r.finished && !confirms:
 		// Without confirms nobody can say which of them were returned as unroutable.
-		out.Lost = new(missing - min(missing, r.sent.counts.Returned))
+		out.Lost = new(missing - min(missing, r.sent.counts.Returned*uint64(len(r.books))))
 	case r.finished:
 		out.Lost = new(missing)
 	case interrupted && r.err == nil && unknown == 0:

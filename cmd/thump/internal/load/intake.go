@@ -103,19 +103,22 @@ type taker struct {
 	lost      uint64 // connections, until rest began
 }
 
-// finish lets a taker come to the end of what has come, and gives back the rest.
-func (t *taker) finish(ctx context.Context) {
-	t.con.Stop()
-	close(t.stop)
+// await waits until a taker takes no more, and says whether it does before ctx ends.
+func (t *taker) await(ctx context.Context) bool {
 	if t.over == nil {
-		return
+		return false
 	}
 	select {
 	case <-t.over:
+		return true
 	case <-ctx.Done():
-		return
+		return false
 	}
-	if t.con.ReleaseAll(ctx) == nil {
+}
+
+// giveRest gives back what was not to be taken, once the taker takes no more.
+func (t *taker) giveRest(ctx context.Context) {
+	if !t.await(ctx) || t.con.ReleaseAll(ctx) == nil {
 		return
 	}
 	for _, batch := range t.rest { // of a stream
@@ -201,14 +204,14 @@ func (in *intake) close(ctx context.Context, timeout time.Duration) error {
 	var wg sync.WaitGroup
 	for _, t := range in.takers {
 		wg.Go(func() {
+			t.con.Stop()
+			close(t.stop)
 			if in.cfg.patient {
-				t.finish(ctx)
+				t.await(ctx) // the output, and nothing else, has all the time that it wants
 			}
 			ctx, cancel := context.WithTimeout(ctx, timeout)
 			defer cancel()
-			if !in.cfg.patient {
-				t.finish(ctx)
-			}
+			t.giveRest(ctx)
 			err := t.con.Close(ctx)
 			switch {
 			case err == nil || errors.Is(err, thump.ErrClosed):

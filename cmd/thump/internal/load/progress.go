@@ -43,6 +43,9 @@ func (p *Progress) Confirmed() uint64 { return p.confirmed.Load() }
 // Received is the number of deliveries, without those that consumers gave back.
 func (p *Progress) Received() uint64 { return p.received.Load() }
 
+// Expired is the number of messages that expired in their queue, which no consumer got.
+func (p *Progress) Expired() uint64 { return p.expired.Load() }
+
 // handled is the number of deliveries that consumers were done with.
 func (p *Progress) handled() uint64 { return p.over() + p.requeued.Load() }
 

@@ -1,6 +1,17 @@
 package load
 
-import "testing"
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
+	"github.com/thumpmq/thump/internal/amqpproto"
+	"github.com/thumpmq/thump/internal/fakebroker"
+)
 
 // TestReceiveMaxBatch: what the output has at a time does not grow with what is held besides.
 func TestReceiveMaxBatch(t *testing.T) {
@@ -16,5 +27,54 @@ func TestReceiveMaxBatch(t *testing.T) {
 		if got := cfg.consumer(0, 1).MaxBatch; got != test.want {
 			t.Errorf("%v with %d: batches of %d, want %d", test.from, test.max, got, test.want)
 		}
+	}
+}
+
+// slowOutput takes that long for each batch.
+type slowOutput time.Duration
+
+func (o slowOutput) Write(*thump.Batch, []thump.Delivery) error {
+	time.Sleep(time.Duration(o))
+	return nil
+}
+
+func (slowOutput) Sync() error { return nil }
+
+// TestPatientWithTheOutputAlone: a patient end waits for the output, however long that takes, and
+// for a broker that answers nothing only as long as any other end.
+func TestPatientWithTheOutputAlone(t *testing.T) {
+	for _, output := range []slowOutput{0, slowOutput(20 * time.Second)} {
+		synctest.Test(t, func(t *testing.T) {
+			orderly := func(s *fakebroker.Session) { s.Login(); s.Serve(nil) }
+			silent := func(s *fakebroker.Session) {
+				s.Login()
+				channel, tag := s.OpenConsumer()
+				s.SendContent(channel, &amqpproto.BasicDeliver{ConsumerTag: tag, DeliveryTag: 1}, nil, []byte("x"))
+				s.Discard()
+			}
+			b := fakebroker.Pipe(t, 64<<10, orderly, silent)
+			client, err := thump.Dial(t.Context(), thump.Config{URLs: []string{b.URL()}, DialContext: b.DialContext})
+			if err != nil {
+				t.Fatal(err)
+			}
+			stop := make(chan struct{})
+			time.AfterFunc(time.Second, func() { close(stop) })
+			begin := time.Now()
+			var r result.Run
+			_, err = Receive(t.Context(), client, ReceiveConfig{
+				From: Queue{Name: "q", Prefetch: 10}, Consumers: 1, Output: output, Patient: true, Progress: new(Progress),
+			}, &r, stop)
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("it ended with %v", err)
+			}
+			least := max(time.Second, time.Duration(output))
+			if took := time.Since(begin); took < least || took > least+stoppedTimeout+time.Second {
+				t.Errorf("with an output that takes %v it took %v", time.Duration(output), took)
+			}
+			if *r.Received != 1 {
+				t.Errorf("%d received", *r.Received)
+			}
+			_ = client.Close(t.Context())
+		})
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/brokertest"
 )
 
@@ -160,5 +161,30 @@ func TestKeysByShares(t *testing.T) {
 	ring = newKeyring(Keys{Keys: []string{"a", "b", "c"}}, 4)
 	if ring.next()+ring.next()+ring.next()+ring.next() != "bcab" {
 		t.Error("the keys take no turns")
+	}
+}
+
+// TestReturnedHasNoCopy: without confirms, what was returned is missing in each of its copies.
+func TestReturnedHasNoCopy(t *testing.T) {
+	const count = 10
+	cfg := RunConfig{SendConfig: SendConfig{
+		To: Queues{
+			Queue: Queue{NoConfirms: true}, Names: []string{"a", "b"},
+			Routes: &Routes{Kind: Fanout, copyOf: []int{0, 1}},
+		},
+		Count: count, Publishers: 1, Progress: new(Progress),
+	}, Consumers: 2}
+	for returned, lost := range map[uint64]uint64{count: 0, count - 1: 2} {
+		r := newRunner(nil, cfg, nil)
+		if err := r.sent.prepare(); err != nil {
+			t.Fatal(err)
+		}
+		r.books = newBooks(r.sent.format, &r.cfg)
+		r.books.published([]uint64{count})
+		r.finished, r.sent.counts.Returned = true, returned
+		var out result.Run
+		if r.recordLost(t.Context(), &out, false); *out.Lost != lost {
+			t.Errorf("%d of %d returned: %d copies lost, want %d", returned, count, *out.Lost, lost)
+		}
 	}
 }

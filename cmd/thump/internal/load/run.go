@@ -125,6 +125,7 @@ func (r *runner) run(ctx context.Context, out *result.Run) (interrupted bool, er
 		r.sent.cfg.Unconfirmed, r.sent.cfg.Resent = r.books.unconfirmed, r.books.resent
 		r.cfg.Progress.onLost(func() { r.books.lost(r.source.forgets()) })
 		r.sendAndReceive(ctx)
+		r.sent.stopWarmUp()
 		if err = r.sendErr; err == nil {
 			err = r.err
 		}

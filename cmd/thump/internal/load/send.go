@@ -144,6 +144,7 @@ func Send(ctx context.Context, client *thump.Client, cfg SendConfig, r *result.R
 	if err == nil {
 		err = s.send(ctx, stop)
 	}
+	s.stopWarmUp()
 	s.record(r)
 	r.TotalSeconds = r.SendSeconds
 	judge(r, err, stopped(stop) && !s.complete())
@@ -187,6 +188,8 @@ type sender struct {
 	// unanswered says that the wait for outcomes was cut short after stop.
 	unanswered atomic.Bool
 	timeUp     atomic.Bool // Duration has ended the sending
+	// warming ends the warm-up, which may outlast the sending; nil where there is none.
+	warming *time.Timer
 }
 
 // prepare makes the plan.
@@ -262,14 +265,14 @@ func (s *sender) send(ctx context.Context, stop <-chan struct{}) error {
 	return err
 }
 
-// start starts the clocks. The function that it returns stops them.
+// start starts the clocks. The function that it returns stops them, but for that of the warm-up:
+// what is received after the sending may still be part of that.
 func (s *sender) start(begin time.Time, timeUp func()) (end func()) {
 	if s.times != nil {
 		s.times.start(begin, s.cfg.WarmUp)
 	}
-	timers := make([]*time.Timer, 0, 2)
 	if s.cfg.WarmUp > 0 {
-		timers = append(timers, time.AfterFunc(s.cfg.WarmUp, s.cfg.Progress.warmedUp))
+		s.warming = time.AfterFunc(s.cfg.WarmUp, s.cfg.Progress.warmedUp)
 	}
 	if s.cfg.Schedule != nil {
 		pace := newPace(s.cfg.Schedule, begin, len(s.publishers))
@@ -278,16 +281,20 @@ func (s *sender) start(begin time.Time, timeUp func()) (end func()) {
 		}
 		s.cfg.Progress.pace.Store(pace)
 	}
-	if s.cfg.Duration > 0 {
-		timers = append(timers, time.AfterFunc(s.cfg.Duration+s.cfg.lateMost(), func() {
-			s.timeUp.Store(true)
-			timeUp()
-		}))
+	if s.cfg.Duration == 0 {
+		return func() {}
 	}
-	return func() {
-		for _, t := range timers {
-			t.Stop()
-		}
+	duration := time.AfterFunc(s.cfg.Duration+s.cfg.lateMost(), func() {
+		s.timeUp.Store(true)
+		timeUp()
+	})
+	return func() { duration.Stop() }
+}
+
+// stopWarmUp is for the end of all: there is nothing that could come after the warm-up.
+func (s *sender) stopWarmUp() {
+	if s.warming != nil {
+		s.warming.Stop()
 	}
 }
 

@@ -87,3 +87,18 @@ func TestRateAfterWarmUp(t *testing.T) {
 		t.Errorf("of what ended with it: %v", *r)
 	}
 }
+
+// TestWarmUpThatOutlastsTheSending: what is received after it has a rate, though all was sent before.
+func TestWarmUpThatOutlastsTheSending(t *testing.T) {
+	t.Parallel()
+	q := open(t, brokertest.All(t)[0], thump.QueueSpec{})
+	cfg := q.config(1500)
+	cfg.Sequential, cfg.Work.Rate, cfg.WarmUp = true, 500, time.Second // receiving takes three seconds
+	out, err := run(t.Context(), t, q.client, cfg, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if out.Verdict != result.OK || out.ReceiveRatePerSecond == nil || *out.ReceiveRatePerSecond < 400 || *out.ReceiveRatePerSecond > 600 {
+		t.Errorf("got %+v", out.Run)
+	}
+}

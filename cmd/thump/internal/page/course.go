@@ -88,7 +88,10 @@ func (c *course) sendingEnded(r *result.Run) {
 	}
 	ended.Seconds, ended.Sent = moment, *r.Sent
 	ended.Confirmed = min(ended.Confirmed, result.Value(r.Confirmed))
-	ended.Received = (*r.Sent - min(*r.Sent, *r.BacklogAtSendEnd)) * readersOf(r)
+	// How much of what waited no longer had expired, only the sample after that says.
+	over := (*r.Sent - min(*r.Sent, *r.BacklogAtSendEnd)) * readersOf(r)
+	ended.Expired = min(ended.Expired, over)
+	ended.Received = over - ended.Expired
 	if next > 0 {
 		c.ended = next
 	}
@@ -125,11 +128,12 @@ func (c *course) counts(readers uint64) {
 	c.rate("sent", func(s *result.Sample) uint64 { return s.Sent })
 	c.rate("confirmed", func(s *result.Sample) uint64 { return s.Confirmed })
 	c.rate("received", func(s *result.Sample) uint64 { return s.Received })
+	c.rate("expired", func(s *result.Sample) uint64 { return s.Expired })
 	c.add("wanted", "wanted/s", per, func(s *result.Sample) float64 { return known(s.WantedRate) })
 	c.add("late", "behind schedule", report.Took, func(s *result.Sample) float64 { return known(s.LateSeconds) })
-	if c.columns["sent"].values != nil && c.columns["received"].values != nil {
+	if c.columns["sent"].values != nil && (c.columns["received"].values != nil || c.columns["expired"].values != nil) {
 		c.add("waiting", "sent, not received", per, func(s *result.Sample) float64 {
-			return max(0, float64(s.Sent)-float64(s.Received)/float64(readers))
+			return max(0, float64(s.Sent)-float64(s.Received+s.Expired)/float64(readers))
 		})
 	}
 	c.add("ready", "ready", per, ofBroker(func(b *result.BrokerSample) float64 { return count(b.Ready) }))

@@ -133,6 +133,33 @@ func TestDepthWhenSendingEnded(t *testing.T) {
 	}
 }
 
+// TestExpiredDoNotWait: what has expired is neither waiting nor received.
+func TestExpiredDoNotWait(t *testing.T) {
+	r := &result.Run{
+		Sent: new(uint64(200)), Confirmed: new(uint64(200)), BacklogAtSendEnd: new(uint64(20)),
+		Events: []result.Event{{Seconds: 1.5, Kind: result.SendingEnded}},
+		Samples: []result.Sample{
+			{Seconds: 1, Sent: 150, Received: 10, Expired: 100},
+			{Seconds: 2, Sent: 200, Received: 30, Expired: 170},
+		},
+	}
+	for _, test := range []struct {
+		samples []result.Sample
+		want    map[string]string
+	}{
+		{r.Samples, map[string]string{"waiting": "[40 20 0]", "received": "[10 20 20]", "expired": "[100 70 70]"}},
+		{r.Samples[1:], map[string]string{"waiting": "[20 0]", "received": "[7 40]", "expired": "[113 0]"}}, // all within one
+	} {
+		r.Samples = test.samples
+		c := newCourse("r", r)
+		for key, want := range test.want {
+			if got := fmt.Sprintf("%.0f", c.columns[key].values); got != want {
+				t.Errorf("%s: %s, want %s", key, got, want)
+			}
+		}
+	}
+}
+
 // TestSize: a run of ten minutes and 100,000,000 messages takes less than 2 MB.
 func TestSize(t *testing.T) {
 	page := pageOf(t, compare.Source{Name: "run.json", Runs: []*result.Run{longRun(600, 250_000, 2000)}})

@@ -73,7 +73,7 @@ func beside(done string, seconds float64, how string, rate *float64) string {
 
 func asynchronous(r *result.Run, p *place) []string {
 	s := &r.Settings
-	if r.BacklogAtSendEnd == nil || r.SendSeconds == nil || result.Value(r.Received) == 0 {
+	if r.BacklogAtSendEnd == nil || r.SendSeconds == nil || result.Value(r.Received)+result.Value(r.Expired) == 0 {
 		return []string{"This run did not get far enough to tell."}
 	}
 	backlog, sent := *r.BacklogAtSendEnd, result.Value(r.Sent)
@@ -156,8 +156,12 @@ func reliability(r *result.Run, p *place) []string {
 	if r.Reordered == nil && r.Settings.Priorities != "" {
 		order = "their order not checked, because of the priorities"
 	}
-	lines := []string{fmt.Sprintf("Of %s %s came back, each body checked: %s lost, %s duplicated, %s corrupted, %s unexpected, %s.",
-		sent, known(r.Unique), known(r.Lost), known(r.Duplicated), known(r.Corrupted), known(r.Unexpected), order)}
+	back := known(r.Unique) + " came back"
+	if n := result.Value(r.Expired); n > 0 {
+		back += " and " + whole(float64(n)) + " expired"
+	}
+	lines := []string{fmt.Sprintf("Of %s %s, each body checked: %s lost, %s duplicated, %s corrupted, %s unexpected, %s.",
+		sent, back, known(r.Lost), known(r.Duplicated), known(r.Corrupted), known(r.Unexpected), order)}
 	if survived := Survived(r); survived != "" {
 		lines = append(lines, strings.ToUpper(survived[:1])+survived[1:]+".")
 	}

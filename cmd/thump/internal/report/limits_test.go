@@ -71,8 +71,12 @@ func TestLimited(t *testing.T) {
 			}
 		}, BlockedLimit, "blocked publishers for 25 % of the time"},
 		"blocked for a moment": {func(r *result.Run) { r.Samples[0].Broker.Blocked = new(uint64(2)) }, NoLimit, ""},
-		"consumers":            {slow, ConsumersLimit, "consumers took 500 a second of 1,000"},
-		"sequential":           {both(slow, func(r *result.Run) { r.Settings.Sequential = true }), NoLimit, ""},
+		"consumers":            {slow, ConsumersLimit, "consumers took 500 a second of 1,000: they were the slower side. More consumers"},
+		"consumers by rate": {
+			both(slow, func(r *result.Run) { r.Settings.ConsumeRate = 500 }), ConsumersLimit,
+			"consumers took 500 a second of 1,000: they were the slower side, and were to take 500 at most, as --consume-rate asks.",
+		},
+		"sequential": {both(slow, func(r *result.Run) { r.Settings.Sequential = true }), NoLimit, ""},
 		"each reads all": {func(r *result.Run) {
 			r.Settings.Kind, r.Settings.Consumers = result.Stream, 2
 			for i := range r.Samples {

@@ -93,6 +93,7 @@ func several(p *place, s *result.Settings) {
 	if s.Copies > 1 {
 		p.readers = s.Copies
 		p.by, p.each = fmt.Sprintf(" in %d copies of each", s.Copies), fmt.Sprintf("each in %d copies", s.Copies)
+		p.backlog = strings.Replace(p.backlog, ")", " on average)", 1)
 	}
 }
 

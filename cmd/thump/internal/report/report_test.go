@@ -150,6 +150,33 @@ func stream(r *result.Run) {
 	r.LeftInQueue = nil
 }
 
+// TestExpiredAreNamed: of what was confirmed, what expired is neither lost nor left out.
+func TestExpiredAreNamed(t *testing.T) {
+	for _, received := range []uint64{813, 0} {
+		r := million()
+		r.Received, r.Unique, r.Expired = &received, &received, new(1000000-received)
+		text := strings.ReplaceAll(Text(r), unit, " ")
+		text = strings.Join(strings.Fields(text), " ")
+		for _, want := range []string{
+			whole(float64(received)) + " came back and " + whole(float64(1000000-received)) + " expired, each body checked: 0 lost",
+			"When the last message was sent, 52,000 messages were waiting in the queue (5.2 %), and the consumer was done",
+		} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%d received: no %q in\n%s", received, want, text)
+			}
+		}
+	}
+}
+
+// TestCopiesHaveAnAverage: the backlog of several copies is not a count of messages in queues.
+func TestCopiesHaveAnAverage(t *testing.T) {
+	r := million()
+	r.Settings.Queues, r.Settings.Copies = 3, 2
+	if text := placeOf(r).backlog; !strings.HasSuffix(text, " waiting in the queues (5.2"+unit+"% on average)") {
+		t.Error(text)
+	}
+}
+
 func TestTable(t *testing.T) {
 	classic, quorum, through := million(), million(), million()
 	quorum.Settings.Kind = "quorum"

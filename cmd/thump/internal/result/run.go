@@ -96,7 +96,7 @@ type Run struct {
 
 	// BacklogAtSendEnd is how many messages had been sent but not received when the
 	// last was confirmed: what the queue held then, or what the consumers of a
-	// stream had still to read, on average.
+	// stream had still to read, on average. Of several copies of each message it is the average too.
 	BacklogAtSendEnd *uint64 `json:"backlog_at_send_end"`
 	// LeftInQueue is how many messages the run left in the queue. It is nil for a
 	// stream, which keeps its messages.

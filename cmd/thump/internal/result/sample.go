@@ -8,6 +8,7 @@ type Sample struct {
 	Sent      uint64 `json:"sent"` // published, whatever became of it
 	Confirmed uint64 `json:"confirmed"`
 	Received  uint64 `json:"received"`
+	Expired   uint64 `json:"expired"` // in their queue, and no part of Received
 
 	// WantedRate is how many messages a second were asked for at this moment; nil for as many
 	// as possible. LateSeconds is how far the sending was behind that.

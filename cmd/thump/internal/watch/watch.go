@@ -109,7 +109,7 @@ func (w *Watch) sample(before usage) usage {
 	s := result.Sample{
 		Seconds: now.at.Sub(w.grid.begin).Seconds(),
 		// In this order nothing is confirmed or received that was not sent.
-		Received: p.Received(), Confirmed: p.Confirmed(), Sent: p.Published(),
+		Received: p.Received(), Expired: p.Expired(), Confirmed: p.Confirmed(), Sent: p.Published(),
 		Client: now.since(before),
 		Broker: w.broker.sample(now.at),
 	}
