@@ -379,7 +379,7 @@ func (f *keysFlag) String() string { return f.text }
 
 func (f *keysFlag) Set(text string) error {
 	var keys load.Keys
-	if strings.HasSuffix(text, "%") {
+	if strings.Contains(text+",", "%,") {
 		var err error
 		if keys.Keys, keys.Shares, err = parseShares(text, keysMax); err != nil {
 			return err
