@@ -134,6 +134,7 @@ func (o *outages) happened(e thump.Event) {
 		delete(o.away, e.Of)
 	case thump.GaveUp:
 		o.Errorf("seed %d: %s gave up: %v", o.seed, e.Of, e.Err)
+	default:
 	}
 }
 
