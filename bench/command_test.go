@@ -1,6 +1,10 @@
 package main
 
 import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 )
@@ -30,5 +34,17 @@ func TestParseCommand(t *testing.T) {
 		if got, err := parseCommand([]byte(record), 10); err == nil {
 			t.Errorf("%s: got %+v", record, got)
 		}
+	}
+}
+
+// TestNamedCommandIsNotBuilt: a program that is named and not there is an error, and nothing is
+// written to where it would be.
+func TestNamedCommandIsNotBuilt(t *testing.T) {
+	c := &command{title: runTitle, program: filepath.Join(t.TempDir(), "thmup"), dir: t.TempDir()}
+	if version, err := c.prepare(t.Context()); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("its version is %q: %v", version, err)
+	}
+	if _, err := os.Stat(c.program); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("there is one now: %v", err)
 	}
 }

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -15,18 +14,14 @@ import (
 	"github.com/thumpmq/thump/internal/brokertest"
 )
 
+// envLoads is how many runs TestRandomLoads makes on each broker; 12 if it is not set.
+const envLoads = "THUMP_TEST_LOADS"
+
 // TestRandomLoads: whatever flags say how a run sends and receives, every message is accounted for,
 // as often as it is to come, and nothing is left behind.
 func TestRandomLoads(t *testing.T) {
 	t.Parallel()
-	programs, seed := 12, uint64(time.Now().UnixNano())
-	if text := os.Getenv("THUMP_TEST_LOADS"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil {
-			t.Fatalf("THUMP_TEST_LOADS: %v", err)
-		}
-		programs = n
-	}
+	programs, seed := numberFrom(t, envLoads, 12), uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
 		for i := range programs {

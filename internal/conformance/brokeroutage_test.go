@@ -78,25 +78,35 @@ func (s *storm) upTo(most time.Duration) time.Duration {
 	return time.Duration(s.random.Int64N(int64(most)))
 }
 
-// events is how many of that kind the programs have had.
-func (s *storm) events(kind thump.EventKind) (n int) {
+// sum is that of what f says of each program.
+func (s *storm) sum(f func(o *outages) int) (n int) {
 	for _, o := range s.programs {
 		o.mu.Lock()
-		n += o.events[kind]
+		n += f(o)
 		o.mu.Unlock()
 	}
 	return n
 }
 
-// await waits until the programs have had more events of that kind than before.
-func (s *storm) await(kind thump.EventKind, before int) {
+// await waits until that sum is at least so high.
+func (s *storm) await(what string, f func(o *outages) int, least int) {
 	s.Helper()
-	for start := time.Now(); s.events(kind) <= before; time.Sleep(10 * time.Millisecond) {
+	for start := time.Now(); s.sum(f) < least; time.Sleep(10 * time.Millisecond) {
 		if time.Since(start) > patience {
-			s.Fatalf("seed %d: no program has had the event %q", s.seed, kind)
+			s.Fatalf("seed %d: %s: %d and not %d", s.seed, what, s.sum(f), least)
 		}
 	}
 }
+
+// awaitAway waits until the consumer of every program has lost its connection. The breaker, which
+// breaks those of one program at a time, is not enough for that.
+func (s *storm) awaitAway() {
+	s.Helper()
+	s.await("consumers that have noticed it", func(o *outages) int { return min(1, len(o.away)) }, len(s.programs))
+}
+
+func blocked(o *outages) int { return o.events[thump.Blocked] }
+func closed(o *outages) int  { return o.closed }
 
 // kill kills the node, which may have stopped before, so that much is in flight, and starts it
 // again.
@@ -105,10 +115,9 @@ func (s *storm) kill() {
 		s.noError(s.node.Pause(s.Context()))
 		time.Sleep(s.upTo(500 * time.Millisecond))
 	}
-	before := s.events(thump.Disconnected)
 	s.noError(s.node.Kill())
-	s.await(thump.Disconnected, before)
-	time.Sleep(s.upTo(2 * time.Second))
+	s.awaitAway()
+	time.Sleep(200*time.Millisecond + s.upTo(2*time.Second)) // at least until what was received before is noted
 	for _, o := range s.programs {
 		o.mu.Lock()
 		o.lives++
@@ -123,10 +132,9 @@ func (s *storm) kill() {
 
 // stop stops the node, for a moment or until the heartbeat has found out, and lets it go on.
 func (s *storm) stop() {
-	before := s.events(thump.Disconnected)
 	s.noError(s.node.Pause(s.Context()))
 	if s.random.IntN(2) == 0 {
-		s.await(thump.Disconnected, before)
+		s.awaitAway()
 	}
 	time.Sleep(s.upTo(time.Second))
 	s.noError(s.node.Resume(s.Context()))
@@ -139,9 +147,9 @@ func (s *storm) alarm(resource string) {
 			s.Fatalf("rabbitmqctl eval %s: %v: %s", expression, err, output)
 		}
 	}
-	before := s.events(thump.Blocked)
+	before := s.sum(blocked)
 	eval("rabbit_alarm:set_alarm({{resource_limit, " + resource + ", node()}, []}).")
-	s.await(thump.Blocked, before)
+	s.await("events that say blocked", blocked, before+1)
 	time.Sleep(s.upTo(time.Second))
 	eval("rabbit_alarm:clear_alarm({resource_limit, " + resource + ", node()}).")
 }
@@ -150,11 +158,11 @@ func (s *storm) alarm(resource string) {
 func (s *storm) closeConnections() {
 	u, err := url.Parse(s.node.URL)
 	s.noError(err)
-	before := s.events(thump.Disconnected)
-	for start := time.Now(); s.events(thump.Disconnected) == before && time.Since(start) < patience; time.Sleep(100 * time.Millisecond) {
+	before := s.sum(closed)
+	for start := time.Now(); s.sum(closed) == before && time.Since(start) < patience; time.Sleep(100 * time.Millisecond) {
 		s.programs[0].manage("DELETE", "connections/username/"+u.User.Username(), nil) // it lists a new one only after a moment
 	}
-	s.await(thump.Disconnected, before)
+	s.await("connections that an operator has closed", closed, before+1)
 }
 
 func (s *storm) noError(err error) {

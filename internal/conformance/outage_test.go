@@ -57,6 +57,8 @@ type outages struct {
 
 	mu       sync.Mutex
 	events   map[thump.EventKind]int
+	away     map[string]bool // the consumers, of a super stream one for each partition, that have no connection
+	closed   int             // connections that an operator has closed
 	resent   int
 	outcomes [][]thump.Outcome // by number
 	came     []int             // times that it came without being redelivered, by number
@@ -69,7 +71,7 @@ type outages struct {
 func newOutages(r *rig, seed uint64) *outages {
 	o := &outages{
 		rig: r, seed: seed, random: rand.New(rand.NewPCG(seed, 10)), place: r.patientPlace(), breaker: newBreaker(),
-		over: make(chan struct{}), events: map[thump.EventKind]int{},
+		over: make(chan struct{}), events: map[thump.EventKind]int{}, away: map[string]bool{},
 	}
 	if r.engine.can&offsets != 0 && seed%2 == 0 {
 		o.name = "publisher"
@@ -120,8 +122,19 @@ func (o *outages) happened(e thump.Event) {
 	defer o.mu.Unlock()
 	o.events[e.Kind]++
 	o.resent += e.Resent
-	if e.Kind == thump.GaveUp {
+	switch e.Kind {
+	case thump.Disconnected:
+		if strings.HasPrefix(e.Of, "consumer") {
+			o.away[e.Of] = true
+		}
+		if strings.Contains(e.Err.Error(), "Closed via management plugin") {
+			o.closed++
+		}
+	case thump.Recovered:
+		delete(o.away, e.Of)
+	case thump.GaveUp:
 		o.Errorf("seed %d: %s gave up: %v", o.seed, e.Of, e.Err)
+	default:
 	}
 }
 

@@ -20,7 +20,7 @@ const (
 	prefetchBytes = 64 << 20
 	// holdersMost bounds the connections of one Browse.
 	holdersMost = 500
-	// batchMost is how many deliveries are settled with one frame.
+	// batchMost is how many deliveries one Receive may return.
 	batchMost = 1024
 
 	// idlePause is how long nothing comes before the queue is asked why.

@@ -24,6 +24,7 @@ type queueModel struct {
 	mu    sync.Mutex
 	ready []int
 	gone  map[int]int // acked or rejected, how many times
+	out   int         // sent, and not settled yet
 	held  int         // unsettled when the last connection ended
 	wrong string      // a settlement of what was not out
 }
@@ -55,6 +56,7 @@ func (c *channelModel) end() {
 	c.queue.mu.Lock()
 	defer c.queue.mu.Unlock()
 	c.queue.held = len(c.out)
+	c.queue.out -= len(c.out)
 	for _, n := range c.out {
 		c.queue.ready = append(c.queue.ready, n)
 	}
@@ -97,6 +99,7 @@ func (c *channelModel) settle(tag uint64, multiple, requeue bool) {
 			continue
 		}
 		delete(c.out, t)
+		q.out--
 		if requeue {
 			q.ready = append(q.ready, n)
 		} else {
@@ -112,6 +115,7 @@ func (c *channelModel) deliver() {
 	for c.consuming && len(q.ready) > 0 && len(c.out) < c.prefetch {
 		c.tag++
 		c.out[c.tag] = q.ready[0]
+		q.out++
 		frames = append(frames, fakebroker.Content(1, 131072,
 			&amqpproto.BasicDeliver{ConsumerTag: "thump", DeliveryTag: c.tag, RoutingKey: "q"}, nil, fmt.Append(nil, q.ready[0]))...)
 		q.ready = q.ready[1:]
@@ -201,7 +205,11 @@ func randomConsumer(t *testing.T, seed uint64, recovery thump.Recovery) {
 	}
 	loopCtx, cancel := context.WithTimeout(t.Context(), 30*time.Second) // nothing else ends what comes back
 	defer cancel()
-	time.AfterFunc(time.Duration(random.IntN(200))*time.Millisecond, p.ending(cancel))
+	after, end := time.Duration(random.IntN(200))*time.Millisecond, p.ending(q, cancel)
+	p.work.Go(func() {
+		time.Sleep(after)
+		end()
+	})
 	p.receive(loopCtx)
 	closing, give := context.WithTimeout(t.Context(), time.Duration(random.IntN(300))*time.Millisecond)
 	defer give()
@@ -248,27 +256,63 @@ func randomConsumer(t *testing.T, seed uint64, recovery thump.Recovery) {
 }
 
 // ending is one of the ways in which receiving ends from outside.
-func (p *program) ending(cancel func()) func() {
-	switch p.random.IntN(6) {
+func (p *program) ending(q *queueModel, cancel func()) func() {
+	within := time.Duration(p.random.IntN(100)) * time.Millisecond
+	switch p.random.IntN(8) {
 	case 0:
 		return cancel
-	case 4:
-		ctx, over := context.WithTimeout(p.Context(), time.Duration(p.random.IntN(100))*time.Millisecond)
-		return func() {
-			defer over()
-			p.released.Store(true)
-			_ = p.con.ReleaseAll(ctx)
-		}
 	case 1:
 		return p.con.Stop
 	case 2:
-		ctx, over := context.WithTimeout(p.Context(), time.Duration(p.random.IntN(100))*time.Millisecond)
 		return func() {
+			ctx, over := context.WithTimeout(p.Context(), within)
 			defer over()
 			_ = p.con.Close(ctx)
 		}
+	case 4:
+		return p.releaseAll(q, within)
+	case 5:
+		release := p.releaseAll(q, within)
+		return func() {
+			p.con.Stop()
+			release()
+		}
+	case 6:
+		one, other := p.releaseAll(q, within), p.releaseAll(q, within)
+		return func() {
+			p.work.Go(one)
+			other()
+		}
 	}
 	return func() {}
+}
+
+// releaseAll gives everything back. One time of so many its context has ended before: that cuts
+// the waiting short, and not the giving back. Once ReleaseAll has returned nil, nothing is
+// unsettled; once a Flush after it has, the broker has nothing out.
+func (p *program) releaseAll(q *queueModel, within time.Duration) func() {
+	if p.random.IntN(4) == 0 {
+		within = 0
+	}
+	return func() {
+		ctx, over := context.WithTimeout(p.Context(), within)
+		defer over()
+		p.released.Store(true)
+		err := p.con.ReleaseAll(ctx)
+		if n := p.con.Stats().Unsettled; err == nil && n > 0 {
+			p.Errorf("seed %d: ReleaseAll returned nil, and %d are unsettled", p.seed, n)
+		}
+		flushing, enough := context.WithTimeout(p.Context(), time.Second)
+		defer enough()
+		if p.con.Flush(flushing) != nil {
+			return
+		}
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		if n := p.con.Stats().Unsettled; n > 0 || q.out > 0 {
+			p.Errorf("seed %d: ReleaseAll returned %v, Flush nil, %d are unsettled, and the broker has %d out", p.seed, err, n, q.out)
+		}
+	}
 }
 
 // receive hands batches to workers, until that ends or enough came.

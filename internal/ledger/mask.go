@@ -11,20 +11,23 @@ func (f Format) Masked() Format {
 	if f.sized == nil {
 		return f
 	}
-	masked := *f.sized
-	masked.masked = true
-	f.sized = &masked
+	f.sized = f.sized.asMasked()
 	if f.mix != nil {
 		mix := *f.mix
 		mix.sizes = make([]*sized, len(f.mix.sizes))
 		for i, s := range f.mix.sizes {
-			masked := *s
-			masked.masked = true
-			mix.sizes[i] = &masked
+			mix.sizes[i] = s.asMasked()
 		}
 		f.mix = &mix
 	}
 	return f
+}
+
+// asMasked is a copy of s that is masked.
+func (s *sized) asMasked() *sized {
+	masked := *s
+	masked.masked = true
+	return &masked
 }
 
 // maskOf is what the body of that run with that identity has combined with its filler.

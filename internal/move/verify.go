@@ -55,12 +55,18 @@ func (m *mover) verify(ctx context.Context) error {
 // ready asks how many messages the queue has, until it has as many as went back at least: a quorum
 // queue that is too busy to answer says that it has none (rabbit_quorum_queue.erl, stat), and what
 // a closed channel held may come back a little later. Where somebody has taken some, it has fewer
-// for good.
+// for good: it says how many, and that changes no more.
 func (m *mover) ready(ctx context.Context, least int) (int, error) {
-	for since := time.Now(); ; {
+	for last, since := 0, time.Now(); ; {
 		info, err := m.job.Source.InspectQueue(ctx, m.job.From.Name)
-		if err != nil || info.Messages >= least || time.Since(since) > returnPatience {
+		if err != nil || info.Messages >= least {
 			return info.Messages, err
+		}
+		if info.Messages != last {
+			last, since = info.Messages, time.Now()
+		}
+		if unchanged := time.Since(since); unchanged > returnPatience || last > 0 && unchanged > fewerPatience {
+			return last, nil
 		}
 		select {
 		case <-time.After(pauseLeast):
@@ -110,6 +116,10 @@ func (m *mover) seek(ctx context.Context, held identity) error {
 // returnPatience is how long a queue may take to deliver again what a closed channel held. A
 // quorum queue of RabbitMQ 3.10 takes seconds.
 const returnPatience = 15 * time.Second
+
+// fewerPatience is how long a queue has the same few messages before no more are expected to come
+// back: one that is busy says that it has none.
+const fewerPatience = 2 * time.Second
 
 // front takes n deliveries, or as many as come.
 func (m *mover) front(ctx context.Context, con *thump.Consumer, n int) ([]*thump.Batch, []identity, error) {
