@@ -140,12 +140,7 @@ func (c *Consumer) ReleaseAll(ctx context.Context) error {
 		c.end.release.Store(true)
 		c.Stop()
 		c.end.freeing.Do(func() { go c.free() })
-		select {
-		case <-c.end.freed:
-			err = c.end.freeErr
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
+		err = c.awaitStop(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("thump: giving all back that came from %v: %w", c.cfg.From, err)
@@ -163,14 +158,23 @@ func (c *Consumer) free() {
 	}
 }
 
-// awaitStop waits, where Stop was called, until the broker knows.
+// awaitStop waits, where Stop was called, until the broker knows, and where ReleaseAll was,
+// until all is on its way back.
 func (c *Consumer) awaitStop(ctx context.Context) error {
 	if !c.end.asked.Load() {
 		return nil
 	}
 	select {
 	case <-c.end.stopped:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if !c.end.release.Load() {
 		return c.end.stopErr
+	}
+	select {
+	case <-c.end.freed:
+		return c.end.freeErr
 	case <-ctx.Done():
 		return ctx.Err()
 	}

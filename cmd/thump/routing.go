@@ -293,7 +293,7 @@ func (s *queueSet) lookAtExchange(ctx context.Context, client *thump.Client) (ex
 func (s *queueSet) route(ctx context.Context, client *thump.Client, exists bool) error {
 	err := client.DeclareExchange(ctx, thump.ExchangeSpec{Name: s.Routes.Exchange, Kind: string(s.Routes.Kind)})
 	s.madeExchange = !exists && (err == nil || ctx.Err() != nil) // else the broker may still make it
-	if err != nil && !(exists && onlyDiffers(err)) {
+	if err != nil && (!exists || !onlyDiffers(err)) {
 		return err
 	}
 	for _, b := range s.Routes.Bindings {
@@ -385,7 +385,7 @@ func (f *keysFlag) Set(text string) error {
 			return err
 		}
 	} else {
-		for _, key := range strings.Split(text, ",") {
+		for key := range strings.SplitSeq(text, ",") {
 			keys.Keys = append(keys.Keys, strings.TrimSpace(key))
 		}
 	}

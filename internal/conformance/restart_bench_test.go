@@ -136,7 +136,7 @@ func freshSend(ctx context.Context, cfg thump.Config, to thump.Target) error {
 	if err != nil {
 		return err
 	}
-	defer func() { go client.Close(context.Background()) }() //nolint:errcheck // it holds up nobody
+	defer func() { go client.Close(context.Background()) }() //nolint:errcheck,contextcheck // it holds up nobody, and ctx may have ended
 	p, err := client.Publisher(ctx, thump.PublisherConfig{To: to})
 	if err != nil {
 		return err
