@@ -66,7 +66,7 @@ func Limited(r *result.Run) (Limit, string) {
 			share(c.flow), used)
 	case slower && r.Settings.ConsumeRate > 0:
 		return ConsumersLimit, fmt.Sprintf("While messages were sent, consumers took %s a second of %s: they were to take no more than %s.",
-			whole(c.received/c.seconds), whole(c.sent/c.seconds), whole(r.Settings.ConsumeRate))
+			whole(c.received/c.seconds), whole(c.sent/c.seconds), Rate(r.Settings.ConsumeRate))
 	case slower:
 		return ConsumersLimit, fmt.Sprintf("While messages were sent, consumers took %s a second of %s: they were the slower side. More consumers, or a larger prefetch, may help.",
 			whole(c.received/c.seconds), whole(c.sent/c.seconds))

@@ -74,7 +74,7 @@ func TestLimited(t *testing.T) {
 		"consumers":            {slow, ConsumersLimit, "consumers took 500 a second of 1,000: they were the slower side. More consumers"},
 		"consumers by rate": {
 			both(slow, func(r *result.Run) { r.Settings.ConsumeRate = 500 }), ConsumersLimit,
-			"consumers took 500 a second of 1,000: they were the slower side, and were to take 500 at most, as --consume-rate asks.",
+			"consumers took 500 a second of 1,000: they were to take no more than 500.",
 		},
 		"sequential": {both(slow, func(r *result.Run) { r.Settings.Sequential = true }), NoLimit, ""},
 		"each reads all": {func(r *result.Run) {
