@@ -14,14 +14,14 @@ import (
 	"github.com/thumpmq/thump/internal/brokertest"
 )
 
-// envLoads is how many runs TestRandomLoads makes on each broker; 12 if it is not set.
+// envLoads is how many runs TestRandomLoads makes on each broker; 4 if it is not set.
 const envLoads = "THUMP_TEST_LOADS"
 
 // TestRandomLoads: whatever flags say how a run sends and receives, every message is accounted for,
 // as often as it is to come, and nothing is left behind.
 func TestRandomLoads(t *testing.T) {
 	t.Parallel()
-	programs, seed := numberFrom(t, envLoads, 12), uint64(time.Now().UnixNano())
+	programs, seed := numberFrom(t, envLoads, 4), uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
 		for i := range programs {

@@ -31,7 +31,7 @@ type deadly struct {
 // is back in the queue that it died in, with its headers; those of the exchange that is gone stay.
 func TestRedriveMany(t *testing.T) {
 	t.Parallel()
-	each := numberFrom(t, envDeadLetters, 300)
+	each := numberFrom(t, envDeadLetters, 60)
 	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
 		for _, kind := range []thump.QueueKind{thump.Classic, thump.Quorum} {
 			t.Run(string(kind), func(t *testing.T) { testRedriveMany(t, b, kind, each) })

@@ -47,7 +47,7 @@ func (s *storm) run() {
 	}
 	kinds := []string{"killed"}
 	more := []string{"killed", "killed", "stopped", "stopped", "closed", "closed", "memory alarm", "memory alarm", "disk alarm"}
-	for range 1 + s.random.IntN(4) {
+	for range 1 + s.random.IntN(3) {
 		kinds = append(kinds, more[s.random.IntN(len(more))])
 	}
 	s.random.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
