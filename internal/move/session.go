@@ -235,16 +235,23 @@ func (m *mover) finish(ctx context.Context, con *thump.Consumer, why error) erro
 	return m.settleLast(ctx, why)
 }
 
+// allRead reports whether nothing is ready in the source queue.
+func (m *mover) allRead(ctx context.Context) bool {
+	info, err := m.job.Source.InspectQueue(ctx, m.job.From.Name)
+	return err == nil && info.Messages == 0
+}
+
 // closeSource closes a consumer of which some batches go back. inOrder says that there is more
 // in them than the message that is held back.
 //
 // A quorum queue without a delivery limit puts what is released at its end, before RabbitMQ
 // 4.3, and only what a connection held that is gone back at its beginning; but then it may
-// forget the last acks. One of 4.3 counts what a connection held as failed deliveries.
+// forget the last acks. One of 4.3 counts what a connection held as failed deliveries. Where
+// nothing is left in the queue, its end is its beginning.
 func (m *mover) closeSource(ctx context.Context, con *thump.Consumer, behind []*thump.Batch, inOrder bool) error {
 	closing, done := context.WithTimeout(ctx, closeTimeout)
 	defer done()
-	if !inOrder || m.job.From.Kind != Queue || !version.Before(m.job.Source.Server().Version, 4, 3) {
+	if !inOrder || m.job.From.Kind != Queue || !version.Before(m.job.Source.Server().Version, 4, 3) || m.allRead(closing) {
 		if m.job.From.Kind == Queue {
 			_ = con.ReleaseAll(closing) // it goes back in any case
 			return con.Close(closing)
