@@ -17,14 +17,15 @@ type consumerEnd struct {
 	beginning sync.Once
 
 	stopping sync.Once
-	asked    atomic.Bool // Stop was called
-	release  atomic.Bool // ReleaseAll was called
-	freeing  sync.Once
-	freed    chan struct{} // what was held is on its way back; freeErr is why it is not
-	freeErr  error
+	asked    atomic.Bool   // Stop was called
 	said     atomic.Bool   // Receive or Batches has returned why it ended
 	stopped  chan struct{} // the broker sends no more; stopErr is why it could not be told
 	stopErr  error
+
+	release atomic.Bool // ReleaseAll was called
+	freeing sync.Once
+	freed   chan struct{} // what was held is on its way back; freeErr is why it is not
+	freeErr error
 
 	closing sync.Once
 	result  error         // what Close returns
@@ -121,8 +122,8 @@ func (c *Consumer) Stop() {
 // settled, with one frame: that is much quicker for a classic queue that gets many back than
 // to release them one batch after another. They are delivered again in their order, and
 // before what is still in the queue; but a quorum queue before RabbitMQ 4.3 without a delivery
-// limit puts them behind that. It waits until they are on their way to the broker, or ctx ends,
-// which does not call them back; Flush and Close wait until the broker has read it. What is
+// limit delivers them after that. It waits until they are on their way to the broker, or ctx
+// ends, which does not call them back; Flush and Close wait until the broker has read it. What is
 // given back counts as Release says, and can't be settled any more (ErrSettled).
 //
 // The error is ErrAutoAck with AutoAck, and a stream has nothing to be given back, which is an

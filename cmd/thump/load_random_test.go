@@ -18,7 +18,7 @@ import (
 const envLoads = "THUMP_TEST_LOADS"
 
 // TestRandomLoads: whatever flags say how a run sends and receives, every message is accounted for,
-// as often as it is to come, and nothing is left behind.
+// as often as it is to come, and what the run made is gone afterwards.
 func TestRandomLoads(t *testing.T) {
 	t.Parallel()
 	programs, seed := numberFrom(t, envLoads, 4), uint64(time.Now().UnixNano())
