@@ -251,20 +251,20 @@ func (m *mover) allRead(ctx context.Context) bool {
 func (m *mover) closeSource(ctx context.Context, con *thump.Consumer, behind []*thump.Batch, inOrder bool) error {
 	closing, done := context.WithTimeout(ctx, closeTimeout)
 	defer done()
-	if !inOrder || m.job.From.Kind != Queue || !version.Before(m.job.Source.Server().Version, 4, 3) || m.allRead(closing) {
-		if m.job.From.Kind == Queue {
-			_ = con.ReleaseAll(closing) // it goes back in any case
-			return con.Close(closing)
-		}
+	switch {
+	case m.job.From.Kind != Queue:
 		con.Stop()
 		for _, batch := range behind {
-			_ = batch.Release()
+			_ = batch.Release() // it goes back in any case
 		}
-		return con.Close(closing)
+	case inOrder && version.Before(m.job.Source.Server().Version, 4, 3) && !m.allRead(closing):
+		err := con.Flush(closing) // the acks
+		drop(ctx, con)
+		return err
+	default:
+		_ = con.ReleaseAll(closing) // it goes back in any case
 	}
-	err := con.Flush(closing) // the acks
-	drop(ctx, con)
-	return err
+	return con.Close(closing)
 }
 
 // drop drops the connection of a consumer: so does a Close whose context has ended.
