@@ -194,9 +194,10 @@ func (b *browser) lost() error {
 	return nil
 }
 
-// receive returns the next batch, which h holds. It sets empty where the queue has no more.
+// receive returns the next batch, which h holds. It sets empty where the queue has no more: it
+// has none ready, and none on its way, which would come before the answer to a flush.
 func (b *browser) receive(ctx context.Context, h *holder) (*thump.Batch, error) {
-	for since := time.Now(); ; {
+	for since, flushed := time.Now(), false; ; {
 		batch, err := h.receive(ctx)
 		lost := b.lost()
 		switch {
@@ -211,9 +212,13 @@ func (b *browser) receive(ctx context.Context, h *holder) (*thump.Batch, error) 
 		switch {
 		case err != nil:
 			return nil, err
-		case ready == 0:
+		case ready == 0 && flushed:
 			b.empty, h.empty = true, true
 			return nil, nil
+		case ready == 0:
+			if flushed, err = h.flush(ctx); err != nil {
+				return nil, err
+			}
 		case time.Since(since) > idleMost:
 			return nil, fmt.Errorf("reading queue %q: it has %d messages, and has sent none of them for %v, after %d: another consumer may be its single active one", b.Queue, ready, idleMost, b.read)
 		}

@@ -44,6 +44,18 @@ func (h *holder) receive(ctx context.Context) (*thump.Batch, error) {
 	return batch, nil
 }
 
+// flush waits until all has come that the queue had sent, and says whether it has: what has come
+// and was not received may be more than a consumer keeps.
+func (h *holder) flush(ctx context.Context) (bool, error) {
+	flushing, cancel := context.WithTimeout(ctx, idlePause)
+	defer cancel()
+	err := h.consumer.Flush(flushing)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // giveBack gives everything back in order.
 func (b *browser) giveBack(ctx context.Context) error {
 	if len(b.holders) == 0 {

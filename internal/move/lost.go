@@ -95,19 +95,14 @@ func (m *mover) takeAgain(ctx context.Context, con *thump.Consumer, batch *thump
 		if len(came) >= expected || bytes > againBytes {
 			break
 		}
+		var over bool
 		var err error
-		batch, err = m.receive(ctx, con)
+		batch, over, err = m.more(ctx, con, last)
 		switch {
 		case errors.Is(err, errAgain): // once more, from the beginning
 			batches, came, bytes, err = nil, nil, 0, nil
-		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
-			var over bool
-			over, err = m.over(ctx, time.Since(last))
-			if over || time.Since(last) > againTimeout {
-				expected = 0
-			}
-		case errors.Is(err, thump.ErrEnd):
-			expected, err = 0, nil
+		case over || batch == nil && time.Since(last) > againTimeout:
+			expected = 0
 		}
 		if err != nil {
 			m.mu.Lock()

@@ -122,3 +122,31 @@ func TestQueueToQueue(t *testing.T) {
 		}
 	})
 }
+
+// TestLateDeliveries: a queue has nothing ready while what it has sent is still on its way.
+// That is moved, too, however long it takes.
+func TestLateDeliveries(t *testing.T) {
+	t.Parallel()
+	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
+		for _, kind := range []thump.QueueKind{thump.Classic, thump.Quorum} {
+			t.Run(string(kind), func(t *testing.T) {
+				t.Parallel()
+				near := dial(t, b)
+				from, to := queue(t, near, thump.QueueSpec{Kind: kind}), queue(t, near, thump.QueueSpec{})
+				const n = 1000
+				fill(t, near, from, n)
+				far, err := thump.Dial(t.Context(), thump.Config{URLs: []string{b.URL}, DialContext: brokertest.DialLate})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = far.Close(context.Background()) }()
+				receipt, err := Run(t.Context(), Job{Source: far, From: from, Target: near, To: to, Message: Copy()})
+				if err != nil || receipt.Acked != n {
+					t.Errorf("%+v, %v", receipt, err)
+				}
+				awaitMessages(t, near, from, 0)
+				awaitMessages(t, near, to, n)
+			})
+		}
+	})
+}

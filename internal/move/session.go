@@ -132,19 +132,14 @@ func (m *mover) takeNew(ctx context.Context, con *thump.Consumer) (*thump.Batch,
 		if m.job.NothingNew || m.job.Limit > 0 && m.taken() >= m.job.Limit {
 			return nil, nil
 		}
-		batch, err := m.receive(ctx, con)
+		batch, over, err := m.more(ctx, con, last)
 		switch {
 		case errors.Is(err, errAgain):
 			return batch, err
-		case errors.Is(err, thump.ErrEnd):
-			return nil, nil
-		case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
-			if over, err := m.over(ctx, time.Since(last)); over || err != nil {
-				return nil, err
-			}
-			continue
-		case err != nil:
+		case over || err != nil:
 			return nil, err
+		case batch == nil:
+			continue
 		}
 		last = time.Now()
 		m.back()
@@ -161,10 +156,42 @@ func (m *mover) takeNew(ctx context.Context, con *thump.Consumer) (*thump.Batch,
 	}
 }
 
-// receive waits for a batch, a moment: then the caller looks around. errAgain comes with a
-// batch of a stream with which it goes back to what was not acked.
-func (m *mover) receive(ctx context.Context, con *thump.Consumer) (*thump.Batch, error) {
-	waiting, cancel := context.WithTimeout(ctx, pollEvery)
+// more waits for a batch, a moment, and returns none where none comes: then the caller looks
+// around. over says that the source, which has delivered nothing since last, has no more.
+func (m *mover) more(ctx context.Context, con *thump.Consumer, last time.Time) (batch *thump.Batch, over bool, err error) {
+	batch, err = m.receive(ctx, con, pollEvery)
+	if errors.Is(err, thump.ErrEnd) {
+		return nil, true, nil
+	}
+	if !quiet(ctx, err) {
+		return batch, false, err
+	}
+	if over, err = m.over(ctx, time.Since(last)); !over || m.job.From.streams() {
+		return nil, over, err
+	}
+	// A queue that has none ready may have sent some that are not here yet. They come before the
+	// answer to a flush.
+	flushing, cancel := context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
+	if con.Flush(flushing) != nil {
+		return nil, false, nil // the consumer says it, if that does not pass
+	}
+	batch, err = m.receive(ctx, con, pauseLeast)
+	if quiet(ctx, err) {
+		return nil, true, nil
+	}
+	return batch, false, err
+}
+
+// quiet reports whether err says that nothing came in time.
+func quiet(ctx context.Context, err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil
+}
+
+// receive waits for a batch, for so long. errAgain comes with a batch of a stream with which it
+// goes back to what was not acked.
+func (m *mover) receive(ctx context.Context, con *thump.Consumer, patience time.Duration) (*thump.Batch, error) {
+	waiting, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	batch, err := con.Receive(waiting)
 	if err != nil {
@@ -186,7 +213,8 @@ func (m *mover) repeats(batch *thump.Batch) bool {
 	return before && batch.Deliveries[0].Offset <= seen
 }
 
-// over reports whether a source that delivers nothing, since so long, has no more.
+// over reports whether a source that delivers nothing, since so long, has no more, but for what
+// is on its way.
 func (m *mover) over(ctx context.Context, silent time.Duration) (bool, error) {
 	if m.job.Idle > 0 {
 		return silent >= m.job.Idle, nil
@@ -201,8 +229,13 @@ func (m *mover) over(ctx context.Context, silent time.Duration) (bool, error) {
 		}
 		return false, nil // the consumer says it, if that does not pass
 	}
-	return info.Messages == 0, nil
+	return empty(info), nil
 }
+
+// empty reports whether nothing is ready in a queue that has a consumer. A quorum queue that is
+// too busy to answer says that it has no messages, and no consumers (rabbit_quorum_queue.erl,
+// stat).
+func empty(info thump.QueueInfo) bool { return info.Messages == 0 && info.Consumers > 0 }
 
 // finish acks what is confirmed, and gives back the rest.
 func (m *mover) finish(ctx context.Context, con *thump.Consumer, why error) error {
@@ -235,10 +268,10 @@ func (m *mover) finish(ctx context.Context, con *thump.Consumer, why error) erro
 	return m.settleLast(ctx, why)
 }
 
-// allRead reports whether nothing is ready in the source queue.
+// allRead reports whether nothing is ready in the source queue, which has a consumer.
 func (m *mover) allRead(ctx context.Context) bool {
 	info, err := m.job.Source.InspectQueue(ctx, m.job.From.Name)
-	return err == nil && info.Messages == 0
+	return err == nil && empty(info)
 }
 
 // closeSource closes a consumer of which some batches go back. inOrder says that there is more

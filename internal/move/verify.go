@@ -91,11 +91,11 @@ func (m *mover) seek(ctx context.Context, held identity) error {
 	}
 	var batches []*thump.Batch
 	for seen, last := 0, time.Now(); ; {
-		batch, err := m.receive(ctx, con)
-		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && time.Since(last) < returnPatience && seen < most {
+		batch, err := m.receive(ctx, con, pollEvery)
+		if quiet(ctx, err) && time.Since(last) < returnPatience && seen < most {
 			continue
 		}
-		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		if quiet(ctx, err) {
 			err = m.notDelivered()
 		}
 		if err != nil {
@@ -126,8 +126,8 @@ func (m *mover) front(ctx context.Context, con *thump.Consumer, n int) ([]*thump
 	var batches []*thump.Batch
 	var came []identity
 	for last := time.Now(); len(came) < n; {
-		batch, err := m.receive(ctx, con)
-		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		batch, err := m.receive(ctx, con, pollEvery)
+		if quiet(ctx, err) {
 			if time.Since(last) > returnPatience {
 				return batches, came, nil
 			}
