@@ -172,6 +172,8 @@ type mover struct {
 	journal  *Journal
 	pub      *thump.Publisher
 	prefetch int
+	most     int  // deliveries that the queue's consumer may hold
+	least    int  // messages that the queue has once all is back that the last one held
 	dedupes  bool // the target drops what it has already
 	byOffset bool // and knows it by its offset
 

@@ -3,6 +3,7 @@ package move
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -119,6 +120,49 @@ func TestQueueToQueue(t *testing.T) {
 					t.Fatalf("message %d has the id %q and the header %v", i, d.MessageID(), d.Header("n"))
 				}
 			}
+		}
+	})
+}
+
+// TestSomeStay: what a move skips, and what it does not come to, is in the queue afterwards, in
+// order, and nothing else is: no ack is forgotten.
+func TestSomeStay(t *testing.T) {
+	t.Parallel()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
+		for _, kind := range []thump.QueueKind{thump.Classic, thump.Quorum} {
+			t.Run(string(kind), func(t *testing.T) {
+				t.Parallel()
+				random := rand.New(rand.NewPCG(seed, 0))
+				client := dial(t, b)
+				for range 3 {
+					const n = 3000
+					from, to := queue(t, client, thump.QueueSpec{Kind: kind}), queue(t, client, thump.QueueSpec{})
+					fill(t, client, from, n)
+					limit, share := 100+random.IntN(n), 2+random.IntN(20)
+					var want []string
+					for i := range n {
+						if i >= limit || i%share == 0 {
+							want = append(want, fmt.Sprint(i))
+						}
+					}
+					receipt, err := Run(t.Context(), Job{
+						Source: client, From: from, Target: client, To: to, Message: Copy(), Limit: uint64(limit),
+						Skip: func(d *thump.Delivery) (bool, error) { return int(d.Header("n").(int32))%share == 0, nil },
+					})
+					if err != nil || receipt.Acked != uint64(n-len(want)) {
+						t.Fatalf("limit %d, one of %d skipped: %+v, %v", limit, share, receipt, err)
+					}
+					awaitMessages(t, client, from, len(want))
+					for i, d := range receive(t, client, from, len(want)) {
+						if d.MessageID() != want[i] {
+							t.Fatalf("limit %d, one of %d skipped: message %d of those left has the id %s, and not %s", limit, share, i, d.MessageID(), want[i])
+						}
+					}
+					awaitMessages(t, client, to, n-len(want))
+				}
+			})
 		}
 	})
 }

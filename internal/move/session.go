@@ -77,14 +77,14 @@ func (m *mover) stopped() bool {
 
 // consume opens the consumer.
 func (m *mover) consume(ctx context.Context) (*thump.Consumer, error) {
-	cfg := thump.ConsumerConfig{From: m.job.From.target(""), MaxBatch: m.batchMost()}
 	if !m.job.From.streams() {
-		cfg.Prefetch = m.prefetch
-		if limit := m.job.Limit; limit > 0 && m.journal.expected() == 0 && limit < uint64(m.prefetch) {
-			cfg.Prefetch = int(limit) // what is not to be taken is not fetched
+		most := m.prefetch
+		if limit := m.job.Limit; limit > 0 && m.journal.expected() == 0 && limit < uint64(most) {
+			most = int(limit) // what is not to be taken is not fetched
 		}
-		return m.job.Source.Consumer(ctx, cfg)
+		return m.consumeQueue(ctx, most, m.batchMost())
 	}
+	cfg := thump.ConsumerConfig{From: m.job.From.target(""), MaxBatch: m.batchMost()}
 	cfg.Stream = thump.StreamConsuming{Start: m.job.Start, Name: m.job.ConsumerName}
 	if offset, ok := m.journal.resumeAt(); ok {
 		cfg.Stream.Start = thump.FromOffset(offset)
@@ -101,6 +101,12 @@ func (m *mover) consume(ctx context.Context) (*thump.Consumer, error) {
 		return m.job.Source.Consumer(ctx, cfg)
 	}
 	return con, err
+}
+
+// consumeQueue opens a consumer of the source queue that may hold most deliveries.
+func (m *mover) consumeQueue(ctx context.Context, most, maxBatch int) (*thump.Consumer, error) {
+	m.most = most
+	return m.job.Source.Consumer(ctx, thump.ConsumerConfig{From: m.job.From.target(""), Prefetch: most, MaxBatch: maxBatch})
 }
 
 // idleOf310 ends the move of a stream of RabbitMQ 3.10, which does not say where a stream
@@ -268,36 +274,62 @@ func (m *mover) finish(ctx context.Context, con *thump.Consumer, why error) erro
 	return m.settleLast(ctx, why)
 }
 
-// allRead reports whether nothing is ready in the source queue, which has a consumer.
-func (m *mover) allRead(ctx context.Context) bool {
-	info, err := m.job.Source.InspectQueue(ctx, m.job.From.Name)
-	return err == nil && empty(info)
-}
-
 // closeSource closes a consumer of which some batches go back. inOrder says that there is more
 // in them than the message that is held back.
 //
 // A quorum queue without a delivery limit puts what is released at its end, before RabbitMQ
-// 4.3, and only what a connection held that is gone back at its beginning; but then it may
-// forget the last acks. One of 4.3 counts what a connection held as failed deliveries. Where
-// nothing is left in the queue, its end is its beginning.
+// 4.3, and only what a connection held that is gone back at its beginning. One of 4.3 counts
+// what a connection held as failed deliveries. Where nothing is left in the queue, its end is
+// its beginning.
 func (m *mover) closeSource(ctx context.Context, con *thump.Consumer, behind []*thump.Batch, inOrder bool) error {
 	closing, done := context.WithTimeout(ctx, closeTimeout)
 	defer done()
-	switch {
-	case m.job.From.Kind != Queue:
+	if m.job.From.Kind != Queue {
 		con.Stop()
 		for _, batch := range behind {
 			_ = batch.Release() // it goes back in any case
 		}
-	case inOrder && version.Before(m.job.Source.Server().Version, 4, 3) && !m.allRead(closing):
-		err := con.Flush(closing) // the acks
+		return con.Close(closing)
+	}
+	left, err := m.holdAll(closing, con)
+	m.least = left + int(con.Stats().Unsettled)
+	if err != nil || left > 0 && inOrder && version.Before(m.job.Source.Server().Version, 4, 3) {
 		drop(ctx, con)
 		return err
-	default:
-		_ = con.ReleaseAll(closing) // it goes back in any case
 	}
+	_ = con.ReleaseAll(closing) // it goes back in any case
 	return con.Close(closing)
+}
+
+// holdAll receives until the consumer holds as much as it may, or the queue has no more, and
+// says how many the queue has then. So the queue has applied every ack, which for a quorum queue
+// is later than that the broker has read it: only then it sends something for what was acked. It
+// would forget those that it has not applied when the connection is dropped.
+func (m *mover) holdAll(ctx context.Context, con *thump.Consumer) (left int, err error) {
+	full := func() bool { return int(con.Stats().Unsettled) >= m.most }
+	for flushed := false; ; {
+		for !full() {
+			_, err := m.receive(ctx, con, pauseLeast)
+			if quiet(ctx, err) {
+				break
+			}
+			if err != nil {
+				return 0, err
+			}
+		}
+		info, err := m.job.Source.InspectQueue(ctx, m.job.From.Name)
+		switch {
+		case err != nil:
+			return 0, err
+		case info.Consumers > 0 && full(), empty(info) && flushed:
+			return info.Messages, nil
+		case empty(info): // but what it has sent may be on its way, and comes before the answer to this
+			if err := con.Flush(ctx); err != nil {
+				return 0, err
+			}
+			flushed = true
+		}
+	}
 }
 
 // drop drops the connection of a consumer: so does a Close whose context has ended.

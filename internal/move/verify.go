@@ -26,12 +26,13 @@ func (m *mover) verify(ctx context.Context) error {
 	if len(want) == 0 {
 		return nil
 	}
-	if !held {
-		if ready, err := m.ready(ctx, len(want)); err != nil || ready <= len(want) {
-			return err
-		}
+	ready, err := m.ready(ctx, max(len(want), m.least))
+	if err != nil || !held && ready <= len(want) {
+		return err
 	}
-	con, err := m.job.Source.Consumer(ctx, thump.ConsumerConfig{From: m.job.From.target(""), Prefetch: len(want), MaxBatch: batchMost})
+	// It may hold what the last one has given back: a quorum queue puts what comes back behind what
+	// came back before.
+	con, err := m.consumeQueue(ctx, max(len(want), m.most), batchMost)
 	if err != nil {
 		return err
 	}
@@ -84,8 +85,11 @@ var errElsewhere = errors.New("the queue does not deliver the last message that 
 // what comes back behind what came back before, such as what its consumer had been sent and had
 // not taken. One that is alike will do.
 func (m *mover) seek(ctx context.Context, held identity) error {
+	if _, err := m.ready(ctx, m.least); err != nil {
+		return err
+	}
 	const most = prefetchHolding // and not what the queue has: a busy quorum queue says that it is empty
-	con, err := m.job.Source.Consumer(ctx, thump.ConsumerConfig{From: m.job.From.target(""), Prefetch: most, MaxBatch: batchMost})
+	con, err := m.consumeQueue(ctx, most, batchMost)
 	if err != nil {
 		return err
 	}
