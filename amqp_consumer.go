@@ -140,6 +140,9 @@ func (c *amqpConsumer) use(link *consumeLink) bool {
 	if c.life.Err() != nil {
 		return false
 	}
+	if c.link != nil {
+		c.recoverer.reconnects.Add(1)
+	}
 	c.link = link
 	c.change(nil)
 	return true

@@ -145,6 +145,9 @@ func (p *amqpPublisher) rules(conn *lease) messageRules {
 func (p *amqpPublisher) use(link *publishLink) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.last != nil {
+		p.recoverer.reconnects.Add(1)
+	}
 	p.last = link
 	p.link.Store(link)
 	if p.outage != nil {

@@ -66,7 +66,9 @@ type recoverer struct {
 	recovered time.Time     // when it came back last
 	began     time.Time     // when it lost a connection that had been steady
 
-	reconnects atomic.Uint64 // how often it came back; for everybody
+	// reconnects is how often it came back; for everybody. The engines count it, a consumer's
+	// before it hands out anything over the new connection.
+	reconnects atomic.Uint64
 }
 
 // steady is how long a connection has to live for the next attempts to begin anew, without
@@ -156,7 +158,6 @@ func (r *recoverer) run(ctx context.Context, o *outage, open func(ctx context.Co
 		resent, err := open(limited)
 		if err == nil {
 			r.recovered = time.Now()
-			r.reconnects.Add(1)
 			r.client.tell(Event{Kind: Recovered, Of: r.of, After: time.Since(o.since), Resent: resent})
 			return nil
 		}

@@ -274,6 +274,9 @@ func (s *streamConsumer) join(l *link, begin place) bool {
 	if s.ending {
 		return false
 	}
+	if p.link != nil {
+		p.recoverer.reconnects.Add(1)
+	}
 	p.link, p.turn = l, 0
 	if !s.cfg.Stream.SingleActive {
 		p.begin(begin)

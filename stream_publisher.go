@@ -124,6 +124,7 @@ func (p *streamPublisher) run(life context.Context, current *streamconn.Publishe
 			if err != nil {
 				return 0, err
 			}
+			p.recovery.reconnects.Add(1)
 			current = next
 			return next.Resent(), nil
 		})
