@@ -237,6 +237,23 @@ func (in *intake) times() (first, last time.Time) {
 	return in.first, in.last
 }
 
+// flush flushes the consumers, for as long as it may take to close them, and closes what it
+// returns after that.
+func (in *intake) flush(ctx context.Context) <-chan struct{} {
+	flushed := make(chan struct{})
+	go func() {
+		defer close(flushed)
+		ctx, cancel := context.WithTimeout(ctx, closeTimeout)
+		defer cancel()
+		var all sync.WaitGroup
+		for _, t := range in.takers {
+			all.Go(func() { _ = t.con.Flush(ctx) }) // a consumer that has failed says so itself
+		}
+		all.Wait()
+	}()
+	return flushed
+}
+
 // lastSeen returns when the last delivery came, wanted or not, or zero.
 func (in *intake) lastSeen() time.Time {
 	in.mu.Lock()

@@ -20,7 +20,8 @@ type ReceiveConfig struct {
 	// these off a queue. Every consumer of a stream takes as many. 0 is for no limit.
 	// It does not work with AutoAck, which lets the broker send any number.
 	Count uint64
-	// Idle ends the receiving when nothing has come for this long; 0 for never.
+	// Idle ends the receiving when nothing has come for this long, and nothing is on its way
+	// from a queue; 0 for never.
 	Idle time.Duration
 
 	// Latency tells how long messages took that say when they were sent: see
@@ -165,19 +166,28 @@ func (rec *receiver) wait(ctx context.Context, in *intake, seen, stop <-chan str
 		idle = tick.C
 	}
 	began := time.Now()
+	silent := func() bool {
+		if rec.cfg.Progress.away() {
+			began = time.Now() // nothing can come
+		}
+		latest := began
+		if seen := in.lastSeen(); seen.After(began) {
+			latest = seen
+		}
+		return time.Since(latest) >= rec.cfg.Idle
+	}
+	var flushed <-chan struct{}
 	for {
 		select {
 		case <-idle:
-			if rec.cfg.Progress.away() {
-				began = time.Now() // nothing can come
+			if silent() && flushed == nil {
+				flushed = in.flush(ctx) // what is on its way comes before the answer
 			}
-			latest := began
-			if seen := in.lastSeen(); seen.After(began) {
-				latest = seen
-			}
-			if time.Since(latest) >= rec.cfg.Idle {
+		case <-flushed:
+			if silent() {
 				return
 			}
+			flushed = nil
 		case <-seen:
 			return
 		case <-in.ended:

@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/amqpproto"
+	"github.com/thumpmq/thump/internal/brokertest"
 	"github.com/thumpmq/thump/internal/fakebroker"
 )
 
@@ -77,4 +79,40 @@ func TestPatientWithTheOutputAlone(t *testing.T) {
 			_ = client.Close(t.Context())
 		})
 	}
+}
+
+// TestIdleWhileDeliveriesAreLate: what is on its way is waited for.
+func TestIdleWhileDeliveriesAreLate(t *testing.T) {
+	t.Parallel()
+	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
+		t.Parallel()
+		const count = 2000
+		near, err := thump.Dial(t.Context(), thump.Config{URLs: []string{b.URL}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = near.Close(context.Background()) }()
+		queue := brokertest.QueueName(t)
+		if _, err := near.DeclareQueue(t.Context(), thump.QueueSpec{Name: queue}); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _, _ = near.DeleteQueue(context.Background(), queue, thump.DeleteOptions{}) }()
+		pub, err := near.Publisher(t.Context(), thump.PublisherConfig{To: thump.Queue(queue)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := pub.Send(t.Context(), slices.Repeat([]thump.Message{{Body: []byte("x")}}, count)...); err != nil {
+			t.Fatal(err)
+		}
+		far, err := thump.Dial(t.Context(), thump.Config{URLs: []string{b.URL}, DialContext: brokertest.DialLate})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = far.Close(context.Background()) }()
+		var r result.Run
+		cfg := ReceiveConfig{From: Queue{Name: queue, Prefetch: count}, Consumers: 1, Idle: 500 * time.Millisecond, Progress: new(Progress)}
+		if _, err := Receive(t.Context(), far, cfg, &r, nil); err != nil || *r.Received != count {
+			t.Errorf("%d received, %v", *r.Received, err)
+		}
+	})
 }
