@@ -22,6 +22,7 @@ const hostile = "\x1b[31mred\u009b31m\r\nthump: ok\x07 \u202e \xff"
 // hostileAMQP is a broker that greets with such text, blocks the connection for such a
 // reason, and closes it, as soon as somebody publishes or consumes, with such words.
 func hostileAMQP(s *fakebroker.Session) {
+	s.MayLeave() // --give-up may end it in the middle of a login
 	g := fakebroker.Likely()
 	g.Properties = append(g.Properties[:1:1], amqpproto.Table{
 		{Key: "product", Value: hostile}, {Key: "version", Value: hostile}, {Key: "cluster_name", Value: hostile},
@@ -45,6 +46,7 @@ func hostileAMQP(s *fakebroker.Session) {
 
 // hostileStreams is the same for streams.
 func hostileStreams(s *fakebroker.StreamSession) {
+	s.MayLeave()
 	g := fakebroker.OldStream()
 	for i := range g.Properties {
 		g.Properties[i].Value = hostile

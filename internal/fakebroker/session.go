@@ -32,7 +32,8 @@ type Session struct {
 	finished atomic.Bool
 	in       []byte // read and not parsed
 
-	writeBudget, readBudget int // bytes until the connection breaks; -1: it does not
+	mayLeave                bool // see MayLeave
+	writeBudget, readBudget int  // bytes until the connection breaks; -1: it does not
 	published               map[uint16]uint64
 }
 
@@ -71,6 +72,10 @@ func (s *Session) BreakAfter(written, read int) {
 	s.writeBudget, s.readBudget = written, read
 }
 
+// MayLeave lets the client hang up at any time, in the middle of a login too: the script ends
+// then, and that is no failure.
+func (s *Session) MayLeave() { s.mayLeave = true }
+
 // SendBytes writes bytes as they are.
 func (s *Session) SendBytes(b []byte) {
 	s.t.Helper()
@@ -96,6 +101,9 @@ func (s *Session) write(b []byte) error {
 		s.writeBudget -= len(b)
 	}
 	_, err := s.net.Write(b)
+	if err != nil && s.mayLeave {
+		s.quit()
+	}
 	return err
 }
 
@@ -178,6 +186,9 @@ func (s *Session) more() error {
 	}
 	if n > 0 {
 		return nil
+	}
+	if s.mayLeave {
+		s.quit()
 	}
 	return err
 }

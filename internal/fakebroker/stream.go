@@ -101,6 +101,9 @@ func commandVersions() []streamproto.CommandVersion {
 	return list
 }
 
+// MayLeave is that of Session.
+func (s *StreamSession) MayLeave() { s.raw.MayLeave() }
+
 // Login takes the client through the login of a RabbitMQ with its usual
 // settings.
 func (s *StreamSession) Login() {
