@@ -111,11 +111,21 @@ func (b Broker) Node(t testing.TB) *broker.Node {
 // node goes with it.
 func (b Broker) Private(t testing.TB, o broker.Options) *broker.Node {
 	t.Helper()
+	o.Dir, o.Chroot, o.Attached = b.privateDir(t), b.Chroot, true
+	node, err := broker.Start(t.Context(), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return node
+}
+
+// privateDir is a folder for a node of this test only, which is killed when the test ends.
+func (b Broker) privateDir(t testing.TB) string {
+	t.Helper()
 	dir, err := TempDir(b.Chroot)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Dir, o.Chroot, o.Attached = dir, b.Chroot, true
 	t.Cleanup(func() {
 		// The test may have restarted it, so this opens the one that runs now.
 		if node, err := broker.Open(dir); err == nil {
@@ -129,11 +139,7 @@ func (b Broker) Private(t testing.TB, o broker.Options) *broker.Node {
 			t.Errorf("removing a private node: %v", err)
 		}
 	})
-	node, err := broker.Start(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return node
+	return dir
 }
 
 // Restart starts a node of Private again after Stop or Kill. It has the queues and the

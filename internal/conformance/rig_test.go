@@ -24,13 +24,23 @@ type rig struct {
 	*testing.T
 	broker brokertest.Broker
 	engine engine
+	urls   []string // of the broker, or of all nodes of a cluster
 	client *thump.Client
 	users  []string // made for this test
 }
 
 func newRig(t *testing.T, b brokertest.Broker, e engine) *rig {
 	t.Helper()
-	r := &rig{T: t, broker: b, engine: e}
+	urls := []string{b.URL}
+	if b.StreamURL != "" { // a broker that was named by hand may have none
+		urls = append(urls, b.StreamURL)
+	}
+	return newRigAt(t, b, e, urls)
+}
+
+func newRigAt(t *testing.T, b brokertest.Broker, e engine, urls []string) *rig {
+	t.Helper()
+	r := &rig{T: t, broker: b, engine: e, urls: urls}
 	cfg := r.config()
 	cfg.Name = t.Name()
 	r.client = r.dial(cfg)
@@ -38,13 +48,7 @@ func newRig(t *testing.T, b brokertest.Broker, e engine) *rig {
 }
 
 // config has the broker's URLs.
-func (r *rig) config() thump.Config {
-	urls := []string{r.broker.URL}
-	if r.broker.StreamURL != "" { // a broker that was named by hand may have none
-		urls = append(urls, r.broker.StreamURL)
-	}
-	return thump.Config{URLs: urls}
-}
+func (r *rig) config() thump.Config { return thump.Config{URLs: r.urls} }
 
 // Context ends with the test, and before the test would be killed.
 func (r *rig) Context() context.Context { return r.within(patience) }

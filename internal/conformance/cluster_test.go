@@ -1,0 +1,203 @@
+package conformance
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/thumpmq/thump/internal/brokertest"
+)
+
+// TestClusterOutages has the programs of TestOutages at work in a cluster of three nodes, over
+// everything that has more than one replica. Leaders move and die, nodes are killed and started
+// again, stopped and let go on, and two of three are away, so that the third one answers, and
+// can't say what there is. The programs go on with the nodes that are left.
+//
+// It runs on the newest broker: the others have the same leaders, and lose nodes alone in
+// TestBrokerOutages.
+func TestClusterOutages(t *testing.T) {
+	t.Parallel()
+	all := brokertest.All(t)
+	b := all[len(all)-1]
+	nodes := brokertest.NewCluster(t, b, 3)
+	seeds(t, *outagesFor, *outagesSeed, func(t *testing.T, seed uint64) {
+		c := &cluster{T: t, Cluster: nodes, seed: seed, random: rand.New(rand.NewPCG(seed, 13))}
+		b.ManagementURL = nodes.ManagementURL(t, 0)
+		for i, e := range engines() {
+			if e.name != "amqp-classic" { // it has one replica
+				c.programs = append(c.programs, newOutages(newRigAt(t, b, e, nodes.URLs(t)), seed+uint64(i)))
+			}
+		}
+		c.run()
+	})
+}
+
+// cluster is random faults of one cluster.
+type cluster struct {
+	*testing.T
+	*brokertest.Cluster
+	seed     uint64
+	random   *rand.Rand
+	programs []*outages
+}
+
+func (c *cluster) run() {
+	time.Sleep(2 * time.Second) // what is younger may not survive a kill
+	for _, o := range c.programs {
+		o.begin()
+	}
+	faults := map[string]func(){
+		"leader moved": c.moveLeader, "leader killed": c.killLeader,
+		"node killed": c.killNode, "node stopped": c.stopNode, "no majority": c.loseMajority,
+	}
+	kinds := []string{"leader moved", "leader killed", "node killed", "node stopped", "no majority"}
+	c.random.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
+	for _, kind := range kinds {
+		time.Sleep(c.upTo(time.Second))
+		faults[kind]()
+		for _, o := range c.programs {
+			o.breaker.count(kind)
+		}
+		c.goesOn(kind)
+	}
+	for _, o := range c.programs {
+		o.end()
+	}
+	if c.Failed() {
+		c.Logf("to run it again: go test ./internal/conformance -run TestClusterOutages -outage %d", c.seed)
+	}
+}
+
+func (c *cluster) upTo(most time.Duration) time.Duration {
+	return time.Duration(c.random.Int64N(int64(most)))
+}
+
+// goesOn waits until every program has confirmed and received more.
+func (c *cluster) goesOn(after string) {
+	c.Helper()
+	for _, o := range c.programs {
+		confirmed, handled := o.progress()
+		for start := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+			if now, come := o.progress(); now > confirmed && come > handled {
+				break
+			}
+			if time.Since(start) > patience {
+				c.Fatalf("seed %d: after %q nothing goes on at %s", c.seed, after, o.place)
+			}
+		}
+	}
+}
+
+// moveLeader makes another node the leader of something: of a queue in order, of a stream by
+// the end of its leader's process.
+func (c *cluster) moveLeader() {
+	o := c.programs[c.random.IntN(len(c.programs))]
+	name, before := o.leading(), c.leader(o)
+	lookup := fmt.Sprintf(`{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<%q>>)), `, name)
+	if o.engine.streams() {
+		c.eval(before, lookup+"exit(amqqueue:get_pid(Q), kill).")
+		return
+	}
+	c.eval(before, lookup+fmt.Sprintf("rabbit_quorum_queue:transfer_leadership(Q, '%s').", c.Name((before+1)%3)))
+	for start := time.Now(); c.leader(o) == before; time.Sleep(100 * time.Millisecond) {
+		if time.Since(start) > patience {
+			c.Fatalf("seed %d: the leader of %s stays on node %d", c.seed, name, before)
+		}
+	}
+}
+
+// killLeader kills the node that leads something.
+func (c *cluster) killLeader() {
+	c.kill(c.leader(c.programs[c.random.IntN(len(c.programs))]))
+}
+
+func (c *cluster) killNode() { c.kill(c.random.IntN(3)) }
+
+func (c *cluster) kill(i int) {
+	if err := c.Node(i).Kill(); err != nil {
+		c.Fatal(err)
+	}
+	time.Sleep(c.upTo(5 * time.Second))
+	c.Restart(c.T, i)
+}
+
+func (c *cluster) stopNode() {
+	i := c.random.IntN(3)
+	c.pause(i)
+	time.Sleep(c.upTo(10 * time.Second))
+	c.resume(i)
+}
+
+// loseMajority stops two nodes, and cuts every connection: the clients come back to the third.
+func (c *cluster) loseMajority() {
+	left := c.random.IntN(3)
+	c.pause((left + 1) % 3)
+	c.pause((left + 2) % 3)
+	for _, o := range c.programs {
+		o.breaker.cut()
+	}
+	time.Sleep(2*time.Second + c.upTo(15*time.Second))
+	c.resume((left + 1) % 3)
+	time.Sleep(c.upTo(5 * time.Second))
+	c.resume((left + 2) % 3)
+}
+
+func (c *cluster) pause(i int) {
+	if err := c.Node(i).Pause(c.Context()); err != nil {
+		c.Fatal(err)
+	}
+}
+
+func (c *cluster) resume(i int) {
+	if err := c.Node(i).Resume(c.Context()); err != nil {
+		c.Fatal(err)
+	}
+}
+
+// leader is the number of the node that leads a program's place.
+func (c *cluster) leader(o *outages) int {
+	c.Helper()
+	for start := time.Now(); ; time.Sleep(100 * time.Millisecond) {
+		var queue struct {
+			Leader string `json:"leader"`
+		}
+		answer := o.manage("GET", "queues/%2F/"+url.PathEscape(o.leading()), nil)
+		if err := json.Unmarshal(answer, &queue); err != nil {
+			c.Fatal(err)
+		}
+		if i := c.Called(queue.Leader); i >= 0 {
+			return i
+		}
+		if time.Since(start) > patience {
+			c.Fatalf("seed %d: %s has no leader: %s", c.seed, o.leading(), answer)
+		}
+	}
+}
+
+func (c *cluster) eval(node int, expression string) {
+	c.Helper()
+	if output, err := c.Node(node).Ctl(c.Context(), "eval", expression); err != nil {
+		c.Fatalf("rabbitmqctl eval %s: %v: %s", expression, err, output)
+	}
+}
+
+// leading is what has a leader: the place, or the first partition of a super stream.
+func (o *outages) leading() string {
+	if o.engine.can&partitions != 0 {
+		return o.place + "-0"
+	}
+	return o.place
+}
+
+// progress is how many messages were confirmed, and how many have come.
+func (o *outages) progress() (confirmed, handled int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, list := range o.outcomes {
+		confirmed += len(list)
+	}
+	return confirmed, o.handled
+}
