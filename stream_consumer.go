@@ -2,6 +2,7 @@ package thump
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -320,6 +321,10 @@ func (s *streamConsumer) nextChunk(ctx context.Context) error {
 	s.next++
 	p := linkOf(arrival).position
 	over, wanted, err := s.judge(p, arrival)
+	if errors.Is(err, ErrDeclaredAgain) && s.doubts(linkOf(arrival), err) {
+		arrival.Release()
+		return nil
+	}
 	if err == nil && over {
 		arrival.Release()
 		return s.over()

@@ -46,6 +46,7 @@ type position struct {
 	kept      bool // a loss has ended this consumer's turn in the group
 	expired   int  // deliveries that were not acked at the loss
 	seen      seenChunk
+	doubted   bool // a replica has another chunk in the place of that: the leader is to tell
 }
 
 // mark is an offset that may not be known.
@@ -63,6 +64,7 @@ type link struct {
 	sub    *streamconn.Subscription // nil before the broker's answer; guarded by streamConsumer.mu
 	asked  uint64                   // the offset that the broker was asked for; guarded by it too
 	checks bool                     // it is not certain yet that this is the same stream; guarded by it too
+	leader bool                     // it is to the stream's leader, because another replica was in doubt; guarded by it too
 }
 
 // linkOf is the link that a chunk came over.
@@ -278,6 +280,7 @@ func (s *streamConsumer) join(l *link, begin place) bool {
 		p.recoverer.reconnects.Add(1)
 	}
 	p.link, p.turn = l, 0
+	l.leader, p.doubted = p.doubted, false
 	if !s.cfg.Stream.SingleActive {
 		p.begin(begin)
 	}

@@ -130,7 +130,13 @@ func (s *streamConsumer) reopen(ctx context.Context, p *position) error {
 	ctx, cancel := bounded(ctx)
 	defer cancel()
 	generation := s.client.secrets.now()
-	conn, err := s.client.dialReplica(ctx, p.stream)
+	s.mu.Lock()
+	dial := s.client.dialReplica
+	if p.doubted {
+		dial = s.client.dialLeader
+	}
+	s.mu.Unlock()
+	conn, err := dial(ctx, p.stream)
 	if err != nil {
 		return toPublic(err)
 	}
@@ -264,6 +270,22 @@ func extentOf(ctx context.Context, conn *streamconn.Conn, stream string) (stream
 	return streamStats{known: sure, empty: !found, lastChunk: last.FirstOffset, newest: last.FirstOffset}, err
 }
 
+// doubts ends the link to a replica that has something else than what was read before, and reports
+// whether it does: where it was the leader's, there is no doubt. One that was away while another
+// became the leader may have what nobody else has.
+func (s *streamConsumer) doubts(l *link, why error) bool {
+	s.mu.Lock()
+	certain := l.leader
+	if !certain {
+		l.position.doubted, l.position.from = true, math.MaxUint64 // nothing more of this is wanted
+	}
+	s.mu.Unlock()
+	if !certain {
+		l.conn.Fail(fmt.Errorf("this replica has another chunk than was read before, so the leader is asked: %v", why)) //nolint:errorlint // it is not certain
+	}
+	return !certain
+}
+
 // check compares what comes over another link with the newest chunk that was read before,
 // until it is past that. Replicas have the same chunks. s.mu is held.
 func (l *link) check(c *streamproto.Chunk) error {
@@ -281,7 +303,8 @@ func (l *link) check(c *streamproto.Chunk) error {
 		same = end <= seen.first || c.FirstOffset >= seen.end
 	}
 	if !same {
-		return fmt.Errorf("it is another one than the one that was at offset %d: %w", seen.first, ErrDeclaredAgain)
+		return fmt.Errorf("it has the offsets before %d, stored at %d, and the one that was read before had %d to %d, stored at %d: %w",
+			end, c.Timestamp, seen.first, seen.end-1, seen.timestamp, ErrDeclaredAgain)
 	}
 	l.checks = c.FirstOffset < seen.first
 	return nil

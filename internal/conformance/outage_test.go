@@ -21,7 +21,8 @@ import (
 // Random outages: a publisher and a consumer at work while their connections break again
 // and again, or (TestBrokerOutages) their broker. Afterwards
 //
-//   - each message that was accepted has one outcome, and it is Confirmed;
+//   - each message that was accepted has one outcome, and it is Confirmed, or in a cluster
+//     Rejected;
 //   - what was confirmed is there;
 //   - what is there twice was sent again, and its outcome says so; a stream's publisher
 //     with a Name has none of those;
@@ -51,6 +52,7 @@ type outages struct {
 	named   bool   // a stream's consumer is
 	breaker *breaker
 	client  *thump.Client
+	refuses bool // the broker may reject what it is sent: a queue has no leader for a while
 
 	over                  chan struct{} // closed when nothing more is to be published
 	publishing, consuming sync.WaitGroup
@@ -65,6 +67,7 @@ type outages struct {
 	life     []int             // the broker's life in which it came last, by number
 	lives    int               // how often the broker was killed
 	handled  int               // messages that have come
+	refused  int               // that were rejected, and have not come
 	complete bool              // nothing more is published
 }
 
@@ -149,7 +152,7 @@ func (o *outages) end() {
 	twice := o.check()
 	o.labelled(func() { _ = o.client.Close(o.Context()) })
 	o.noneLeft()
-	o.Logf("seed %d: %s: %d messages, faults %v, events %v, %d sent again, %d came twice", o.seed, o.engine.name, len(o.outcomes), o.breaker.faults, o.events, o.resent, twice)
+	o.Logf("seed %d: %s: %d messages, faults %v, events %v, %d sent again, %d came twice, %d rejected and not there", o.seed, o.engine.name, len(o.outcomes), o.breaker.faults, o.events, o.resent, twice, o.refused)
 	o.record(twice)
 }
 
@@ -203,7 +206,7 @@ func (o *outages) publish(p *thump.Publisher) {
 	for {
 		select {
 		case <-o.over:
-			if err := p.Close(o.Context()); err != nil {
+			if err := p.Close(o.Context()); err != nil && !o.refuses { // what becomes of each message, check says
 				o.Errorf("seed %d: closing the publisher: %v", o.seed, err)
 			}
 			return
@@ -235,7 +238,11 @@ func (o *outages) told(list []thump.Outcome) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, outcome := range list {
-		o.outcomes[outcome.Ref] = append(o.outcomes[outcome.Ref], outcome)
+		n := outcome.Ref
+		o.outcomes[n] = append(o.outcomes[n], outcome)
+		if outcome.Status == thump.Rejected && o.came[n] == 0 {
+			o.refused++
+		}
 	}
 }
 
@@ -268,7 +275,7 @@ func (o *outages) consume(c *thump.Consumer) {
 func (o *outages) waits() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return !o.complete || o.handled < len(o.outcomes)
+	return !o.complete || o.handled+o.refused < len(o.outcomes)
 }
 
 // arrived notes what has come. In a stream the offsets rise, but for what a named consumer
@@ -296,12 +303,20 @@ func (o *outages) arrived(b *thump.Batch, next map[string]uint64, named bool) {
 		}
 		if o.came[n] == 0 {
 			o.handled++
+			if o.rejected(n) {
+				o.refused--
+			}
 		}
 		if o.came[n] == 0 || !d.Redelivered && (o.life[n] == o.lives || o.engine.streams()) {
 			o.came[n]++
 		}
 		o.life[n] = o.lives
 	}
+}
+
+// rejected reports whether the broker has rejected message n.
+func (o *outages) rejected(n int) bool {
+	return len(o.outcomes[n]) == 1 && o.outcomes[n][0].Status == thump.Rejected
 }
 
 // check returns how many messages are there twice.
@@ -313,6 +328,7 @@ func (o *outages) check() (twice int) {
 			break // one is enough
 		}
 		switch {
+		case o.refuses && o.rejected(n):
 		case len(list) != 1 || list[0].Status != thump.Confirmed:
 			o.Errorf("seed %d: message %d has the outcomes %v", o.seed, n, list)
 		case o.came[n] == 0:

@@ -287,6 +287,39 @@ func TestFaultStreamReplicaBehind(t *testing.T) {
 	})
 }
 
+// TestFaultStreamReplicaAstray: a replica that has other messages than those that were read is
+// no other stream where the leader has them. Nothing of that replica is handed out.
+func TestFaultStreamReplicaAstray(t *testing.T) {
+	for _, name := range []string{"", "me"} {
+		synctest.Test(t, func(t *testing.T) {
+			b := oneStream(t, 30)
+			con := outageConsumer(t, b, thump.Config{}, thump.StreamConsuming{Name: name})
+			for i := range 3 {
+				if err := next(t, con, 3*i).Ack(); err != nil {
+					t.Error(err)
+				}
+			}
+			b.cut(true)
+			b.astray = threes(0, 60)
+			b.astray.chunks[2].bodies = append(b.astray.chunks[2].bodies, "other")
+			for i := range b.astray.chunks[3:] {
+				b.astray.chunks[3+i].first += 2
+				b.astray.chunks[3+i].bodies = []string{"other", "other", "other"}
+			}
+			b.up()
+			for i := 3; i < 10; i++ {
+				if err := next(t, con, 3*i).Ack(); err != nil {
+					t.Error(err)
+				}
+			}
+			if b.astray != nil {
+				t.Error("the replica was not asked")
+			}
+			closeUnsettled(t, con)
+		})
+	}
+}
+
 // TestFaultStreamRetention: a consumer whose next messages were deleted meanwhile goes on
 // with the first that there is, and the log says from where to where.
 func TestFaultStreamRetention(t *testing.T) {

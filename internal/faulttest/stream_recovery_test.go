@@ -38,6 +38,8 @@ type brittle struct {
 	broken   int
 	timeless bool // as RabbitMQ 3.10, without StreamStats
 	lags     int  // so many answers of StreamStats lack all chunks but the first
+
+	astray *brittleStream // what the next subscription gets instead
 }
 
 // brittleStream is one stream, and what a consumer has done with it.
@@ -297,6 +299,9 @@ func (b *brittle) store(q *streamproto.StoreOffset) {
 
 func (s *brittleSession) subscribe(q *streamproto.Subscribe, correlation uint32) {
 	s.sub, s.stream, s.credit = q, s.broker.streams[q.Stream], int(q.Credit)
+	if s.broker.astray != nil {
+		s.stream, s.broker.astray = s.broker.astray, nil
+	}
 	s.next = s.stream.from(q.Offset)
 	if len(q.Properties) > 0 { // a single active consumer
 		s.next = len(s.stream.chunks)
