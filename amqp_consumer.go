@@ -77,9 +77,10 @@ func (c *Client) amqpConsumer(ctx context.Context, cfg *ConsumerConfig, onEnd fu
 // open makes a link, and deliveries come from it from then on.
 func (c *amqpConsumer) open(ctx context.Context) error {
 	dial := c.client.consuming.get
-	// With AutoAck nothing bounds what the broker sends, which would hold up the others; and
-	// an exclusive queue goes with its connection, which must not be later than the consumer.
-	if c.cfg.AutoAck || c.declares != nil && c.declares.exclusive {
+	// With AutoAck nothing bounds what the broker sends, which would hold up the others; who polls
+	// a stream by mistake ends the whole connection; and an exclusive queue goes with its
+	// connection, which must not be later than the consumer.
+	if c.cfg.AutoAck || c.cfg.Poll || c.declares != nil && c.declares.exclusive {
 		dial = c.client.consuming.own
 	}
 	conn, err := dial(ctx, c.cfg.From.String(), c.current() != nil)
@@ -101,11 +102,16 @@ func (c *amqpConsumer) open(ctx context.Context) error {
 // openAgain is open, where a queue that is not there may be to be waited for. Nothing is
 // sent again.
 func (c *amqpConsumer) openAgain(ctx context.Context) (resent int, err error) {
-	err = c.open(ctx)
+	return 0, c.mayWait(c.open(ctx))
+}
+
+// mayWait makes err one that may pass, where it is that the queue is not there, and that is
+// to be waited for.
+func (c *amqpConsumer) mayWait(err error) error {
 	if c.cfg.WaitForQueue && IsNotFound(err) {
-		err = later{err}
+		return later{err}
 	}
-	return 0, err
+	return err
 }
 
 func (l *consumeLink) consume(ctx context.Context, declares *declaration, arguments amqpproto.Table) (err error) {
@@ -119,18 +125,37 @@ func (l *consumeLink) consume(ctx context.Context, declares *declaration, argume
 			return err
 		}
 	}
-	prefetch := uint16(l.cfg.Prefetch)
-	if l.cfg.AutoAck {
-		prefetch = 0
+	if l.cfg.Poll {
+		l.inbox, err = l.poll(ctx, declares != nil)
+	} else {
+		l.inbox, err = l.subscribe(ctx, arguments)
 	}
-	l.inbox, err = l.ch.Consume(ctx, prefetch, &amqpproto.BasicConsume{
-		Queue: l.queue, ConsumerTag: l.cfg.Tag, NoAck: l.cfg.AutoAck,
-		Exclusive: l.cfg.Exclusive, Arguments: arguments,
-	})
 	if err == nil && !l.cfg.AutoAck { // what can't be settled is not handed out
 		l.inbox.DropRest()
 	}
 	return err
+}
+
+func (l *consumeLink) subscribe(ctx context.Context, arguments amqpproto.Table) (*amqpconn.Inbox, error) {
+	prefetch := uint16(l.cfg.Prefetch)
+	if l.cfg.AutoAck {
+		prefetch = 0
+	}
+	return l.ch.Consume(ctx, prefetch, &amqpproto.BasicConsume{
+		Queue: l.queue, ConsumerTag: l.cfg.Tag, NoAck: l.cfg.AutoAck,
+		Exclusive: l.cfg.Exclusive, Arguments: arguments,
+	})
+}
+
+// poll asks for no message yet, so whether the queue is there has to be looked at, unless it was
+// declared just now.
+func (l *consumeLink) poll(ctx context.Context, there bool) (*amqpconn.Inbox, error) {
+	if !there {
+		if _, err := l.ch.Call(ctx, &amqpproto.QueueDeclare{Queue: l.queue, Passive: true}); err != nil {
+			return nil, err
+		}
+	}
+	return l.ch.Poll(l.queue, l.cfg.AutoAck)
 }
 
 // use makes the link the one to take from, unless nothing more is to be taken.
@@ -166,6 +191,9 @@ func (c *amqpConsumer) watchLink() {
 // comeBack makes another link than the one that has ended, or ends the consumer.
 func (c *amqpConsumer) comeBack(link *consumeLink) {
 	why := toPublic(link.inbox.Err())
+	if c.cfg.Poll {
+		why = c.mayWait(why) // others hear of a queue that has gone as they open the next link
+	}
 	if !c.recoverer.on() || c.life.Err() != nil {
 		c.finish(why)
 		return
@@ -224,7 +252,7 @@ func (c *amqpConsumer) take(ctx context.Context, b *Batch, limit int) error {
 	for {
 		link := c.current()
 		c.watchOn(link)
-		err := link.inbox.Take(ctx, &c.taken, limit)
+		err := link.take(ctx, &c.taken, limit)
 		if err == nil {
 			c.handOut(link, b)
 			return nil
@@ -235,6 +263,18 @@ func (c *amqpConsumer) take(ctx context.Context, b *Batch, limit int) error {
 		if err := c.waitForLink(ctx, link); err != nil {
 			return err
 		}
+	}
+}
+
+// take takes at most limit of what has come. Of a consumer that polls it asks for one message
+// before, and takes nothing where the queue has none.
+func (l *consumeLink) take(ctx context.Context, taken *amqpconn.Deliveries, limit int) error {
+	for {
+		fresh := l.cfg.Poll && ctx.Err() == nil && l.ch.Ask(l.inbox)
+		if err := l.inbox.Take(ctx, taken, limit); err != nil || len(taken.List) > 0 || fresh {
+			return err
+		}
+		// An earlier take, whose ctx ended, had asked. By now the queue may have a message.
 	}
 }
 
@@ -274,6 +314,10 @@ func (c *amqpConsumer) handOut(link *consumeLink, b *Batch) {
 	}
 	if !c.cfg.ReuseBuffers {
 		c.taken.LetGo()
+	}
+	if len(b.Deliveries) == 0 {
+		b.hold.from = &link.unsettled // nothing of which it settles
+		return
 	}
 	link.unsettled.add(b, 0)
 }

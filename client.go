@@ -43,7 +43,7 @@ type Config struct {
 
 	// MaxConnections is the most connections for AMQP that publishers have, and as many may
 	// have consumers: the first get one each, later ones share them, the least loaded first. A
-	// consumer with AutoAck always has its own. Default 8. It is not for streams.
+	// consumer with AutoAck or Poll always has its own. Default 8. It is not for streams.
 	MaxConnections int
 
 	// Name is the connection name that RabbitMQ shows; default "thump".

@@ -35,6 +35,19 @@ type ConsumerConfig struct {
 	// somebody has declared it. By default it ends then, and IsNotFound is true of the error.
 	WaitForQueue bool
 
+	// Poll asks the broker for each message (basic.get), instead of having it send them. A batch
+	// is one message then, and one without any says that the queue was empty when it was
+	// asked: neither Receive nor a loop over Batches waits for a message. A program that
+	// asks for ever should wait a little after those. Polling costs a round trip for each
+	// message, and some work of the broker for each empty answer; it is for programs that take a
+	// message now and then, or what is there and no more. MaxBatch, Prefetch, Exclusive, Tag
+	// and Arguments do not go with it.
+	//
+	// Where the ctx of a Receive ends before the broker has answered, the next one gets the message
+	// that the answer brings; Stop gives it back. It is for queues: RabbitMQ takes no
+	// basic.get from a stream, nor from a quorum queue with a single active consumer.
+	Poll bool
+
 	// Prefetch is how many deliveries may be unsettled at a time (basic.qos).
 	// Default 500, which is enough for full speed; at most 65535. With AutoAck it does
 	// not apply. It is for queues: a stream has Credit.
@@ -191,6 +204,12 @@ func (cfg *ConsumerConfig) validate() error {
 	if cfg.Stream.set() {
 		faults = append(faults, fmt.Errorf("thump: ConsumerConfig.Stream is set, and %v is no stream", cfg.From))
 	}
+	if cfg.Poll {
+		if cfg.MaxBatch != 0 || cfg.Prefetch != 0 || cfg.Exclusive || cfg.Tag != "" || cfg.Arguments != nil {
+			faults = append(faults, errors.New("thump: ConsumerConfig: MaxBatch, Prefetch, Exclusive, Tag and Arguments are for consumers that the broker sends messages to, and Poll is set"))
+		}
+		cfg.MaxBatch = 1
+	}
 	if cfg.Prefetch == 0 {
 		cfg.Prefetch = prefetchDefault
 	}
@@ -238,7 +257,7 @@ func (c *Consumer) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 	}
 }
 
-// Receive waits for the next batch. With ReuseBuffers the previous one is no longer
+// Receive waits for the next batch; with Poll for the broker's answer. With ReuseBuffers the previous one is no longer
 // valid. While a loop over Batches is at work, and inside that loop, Receive waits until
 // the loop or ctx ends. When nothing is handed out any more, the error says why: see the
 // table at Consumer.

@@ -41,7 +41,8 @@ type consumeEngine interface {
 	// watch lets the end of ctx end a take that waits, until stop is called.
 	watch(ctx context.Context) (stop func() bool)
 	// take waits for deliveries, appends at most limit of them to the batch, with
-	// consecutive tags, and notes what the batch is settled through. With ReuseBuffers
+	// consecutive tags, and notes what the batch is settled through. With Poll it asks for one,
+	// and appends none where the queue is empty. With ReuseBuffers
 	// those of the batch before are no longer valid. When nothing more comes, or what has
 	// come could not be settled, it returns why; when ctx has ended, its error.
 	take(ctx context.Context, b *Batch, limit int) error

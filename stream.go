@@ -287,6 +287,9 @@ func (cfg *ConsumerConfig) validateStream() []error {
 	if err := cfg.From.consumable(); err != nil {
 		faults = append(faults, fmt.Errorf("thump: ConsumerConfig.From: %w", err))
 	}
+	if cfg.Poll {
+		faults = append(faults, fmt.Errorf("thump: ConsumerConfig.Poll is for queues, and %v is none: RabbitMQ gives no single messages out of a stream (basic.get)", cfg.From))
+	}
 	if cfg.Prefetch != 0 || cfg.Exclusive || cfg.Tag != "" || cfg.Arguments != nil {
 		faults = append(faults, fmt.Errorf("thump: ConsumerConfig: Prefetch, Exclusive, Tag and Arguments are for queues, and %v is none (Stream.Credit limits what the broker sends ahead)", cfg.From))
 	}

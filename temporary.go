@@ -81,6 +81,9 @@ func (e *BrokerError) temporary() bool {
 	case amqpproto.NotFound:
 		// The queue is there, and its node is not, or is about to be (rabbit_amqqueue.erl).
 		return endsWith(e.Text, " is down or inaccessible", " due to timeout", " is stopped by supervisor", " has crashed and failed to restart")
+	case amqpproto.ResourceLocked:
+		// A quorum queue gives out no single messages then, and that stays so.
+		return !strings.HasSuffix(e.Text, " queues with single active consumer")
 	case amqpproto.PreconditionFailed:
 		// Before RabbitMQ 4.3 a consumer ends so that did not ack for too long.
 		return strings.Contains(e.Text, "delivery acknowledgement on channel ") && strings.Contains(e.Text, " timed out")

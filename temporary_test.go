@@ -62,6 +62,10 @@ func TestTemporary(t *testing.T) {
 		{"a queue that takes too long", amqpSaid(404, "NOT_FOUND - failed to perform operation on queue 'q' in vhost '/' due to timeout"), true},
 		{"a queue with other settings", amqpSaid(406, "PRECONDITION_FAILED - inequivalent arg 'durable' for queue 'q' in vhost '/'"), false},
 		{"a consumer that took too long", amqpSaid(406, "PRECONDITION_FAILED - delivery acknowledgement on channel 1 timed out. Timeout value used: 1800000 ms."), true},
+		{
+			"a poll of a quorum queue with a single active consumer",
+			amqpSaid(405, `RESOURCE_LOCKED - cannot obtain access to locked queue 'q' in vhost '/'. basic.get operations are not supported by <<"quorum">> queues with single active consumer`), false,
+		},
 		{"an exclusive queue", amqpSaid(405, "RESOURCE_LOCKED - cannot obtain exclusive access to locked queue 'q'"), true},
 		{"too large", amqpSaid(311, "CONTENT_TOO_LARGE"), true},
 		{"no consumers", amqpSaid(313, "NO_CONSUMERS"), true},

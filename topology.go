@@ -210,7 +210,8 @@ func (b *Binding) check() error {
 // Get takes one message from the front of a queue and acks it, once it is in hand:
 // where ctx ends before that, the message stays in the queue (a quorum queue may
 // count that as a delivery). ok is false when the queue is empty. The delivery owns
-// its bytes. Get is slow: to receive many, use a Consumer.
+// its bytes. Get is slow, since it opens a channel for each message: to receive many, use a
+// Consumer, with ConsumerConfig.Poll where they are to be asked for.
 func (c *Client) Get(ctx context.Context, queue string) (d Delivery, ok bool, err error) {
 	d, ok, err = c.GetUnacked(ctx, queue)
 	if !ok || err != nil {

@@ -31,6 +31,7 @@ type Channel struct {
 	opening   bool               // the broker was asked to open it
 	closing   bool               // the broker was asked to close it
 	consumers map[string]*Inbox
+	polls     *Inbox        // of the consumer that polls; nil for none
 	err       error         // why the channel ended
 	stale     error         // why its deliveries can't be settled any more
 	expired   chan struct{} // closed once stale is set; nil while nobody waits for that
@@ -342,6 +343,9 @@ func (ch *Channel) end(why error) {
 	for _, in := range ch.consumers {
 		in.End(why)
 	}
+	if ch.polls != nil {
+		ch.polls.End(why)
+	}
 	ch.conn.RoomChanged()
 }
 
@@ -394,8 +398,12 @@ const prefetchMost = 65535
 // its inbox, which then ends with ErrCancelled. The answer comes after all that, so only
 // if somebody takes, or the inbox is shut or drains.
 func (ch *Channel) Cancel(ctx context.Context, in *Inbox) error {
-	_, err := ch.Call(ctx, &amqpproto.BasicCancel{ConsumerTag: in.tag})
-	if err != nil {
+	var last amqpproto.Method = &amqpproto.BasicCancel{ConsumerTag: in.tag}
+	if in.get != nil { // the broker knows of no consumer, and answers whatever comes after the last Ask after that
+		in.close()
+		last = &amqpproto.BasicQos{}
+	}
+	if _, err := ch.Call(ctx, last); err != nil {
 		return err
 	}
 	in.End(ErrCancelled)

@@ -116,9 +116,17 @@ func returning(m *amqpproto.BasicReturn) *incoming {
 }
 
 func getting(m *amqpproto.BasicGetOk) *incoming {
-	return &incoming{kind: contentGet, got: m, delivery: Delivery{
-		Tag: m.DeliveryTag, Redelivered: m.Redelivered, Exchange: m.Exchange, RoutingKey: m.RoutingKey,
-	}}
+	return &incoming{kind: contentGet, got: m, delivery: gotten(m)}
+}
+
+// polled is what a consumer gets that polls.
+func polled(m *amqpproto.BasicGetOk, in *Inbox) *incoming {
+	return &incoming{kind: contentDelivery, inbox: in, delivery: gotten(m)}
+}
+
+// gotten is a delivery without its content.
+func gotten(m *amqpproto.BasicGetOk) Delivery {
+	return Delivery{Tag: m.DeliveryTag, Redelivered: m.Redelivered, Exchange: m.Exchange, RoutingKey: m.RoutingKey}
 }
 
 // contentFrame takes the next frame of a content that has begun.

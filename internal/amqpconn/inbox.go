@@ -178,6 +178,12 @@ type Inbox struct {
 	came, took uint64
 
 	relaxed int // calls of Relax that are on
+
+	// Of a consumer that polls; what Ask sends is nil for others.
+	get    *amqpproto.BasicGet
+	asked  bool // the answer to an Ask has not come
+	empty  bool // it has, and the queue had no message: for Take
+	closed bool // nothing is asked for any more
 }
 
 func newInbox(tag string) *Inbox {
@@ -211,6 +217,7 @@ func (in *Inbox) put() {
 	in.named = 0
 	bytes := in.arriving.bytes()
 	in.Lock()
+	in.asked = false
 	in.came = in.arriving.List[len(in.arriving.List)-1].Tag
 	if !in.WaitForRoom() {
 		in.Unlock()
@@ -230,7 +237,8 @@ func (in *Inbox) put() {
 
 // Take waits for deliveries and moves at most limit of them into d, which is
 // released first. When the consumer has ended and nothing is left, it returns
-// why. The end of ctx ends the wait while a Watch of it is on.
+// why. The end of ctx ends the wait while a Watch of it is on. Of a consumer that
+// polls it leaves d empty when the queue had no message.
 func (in *Inbox) Take(ctx context.Context, d *Deliveries, limit int) error {
 	d.Release()
 	in.Lock()
@@ -241,6 +249,10 @@ func (in *Inbox) Take(ctx context.Context, d *Deliveries, limit int) error {
 		}
 		if in.waiting() > 0 {
 			break
+		}
+		if in.empty {
+			in.empty = false
+			return nil
 		}
 		if err := in.WaitForMore(ctx); err != nil {
 			return err

@@ -166,11 +166,20 @@ func (p *protocol) method(ch *Channel, m amqpproto.Method) error {
 		ch.content = returning(m)
 		return nil
 	case *amqpproto.BasicGetOk:
-		if !ch.getting() {
+		switch in := ch.asked(); {
+		case in != nil:
+			ch.content = polled(m, in)
+		case ch.getting():
+			ch.content = getting(m)
+		default:
 			return violation("%s, which answers nothing", m.ID())
 		}
-		ch.content = getting(m)
 		return ch.numbered(m.DeliveryTag)
+	case *amqpproto.BasicGetEmpty:
+		if in := ch.asked(); in != nil {
+			in.noMessage()
+			return nil
+		}
 	case *amqpproto.BasicCancel:
 		return p.cancelled(ch, m)
 	case *amqpproto.ChannelClose:

@@ -64,7 +64,7 @@ func TestConformance(t *testing.T) {
 	for _, list := range [][]conformanceCase{
 		messageCases(), publishCases(), outcomeCases(), sendCases(), consumeCases(), stopCases(), settleCases(), routeCases(),
 		startCases(), untilCases(), batchCases(), dedupCases(), offsetCases(), groupCases(), filterCases(),
-		superCases(), streamConsumeCases(), streamTopologyCases(), streamEndCases(), streamRecoveryCases(), keptCases(), poisonCases(), recoveryCases(),
+		superCases(), streamConsumeCases(), streamTopologyCases(), streamEndCases(), streamRecoveryCases(), keptCases(), poisonCases(), recoveryCases(), pollCases(),
 	} {
 		cases = append(cases, list...)
 	}

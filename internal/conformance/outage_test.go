@@ -191,6 +191,9 @@ func (o *outages) consumer() *thump.Consumer {
 	cfg := thump.ConsumerConfig{From: o.to(o.place), MaxBatch: 1 + o.random.IntN(200)}
 	if !o.engine.streams() {
 		cfg.Prefetch = 1 + o.random.IntN(1000)
+		if o.random.IntN(4) == 0 {
+			cfg = thump.ConsumerConfig{From: cfg.From, Poll: true}
+		}
 	} else if o.random.IntN(2) == 0 {
 		cfg.Stream.Name, o.named = "consumer", true
 	}
@@ -260,7 +263,9 @@ func (o *outages) consume(c *thump.Consumer) {
 			o.Errorf("seed %d: receiving: %v", o.seed, err)
 			return
 		}
-		last = time.Now()
+		if len(batch.Deliveries) > 0 { // else it polls
+			last = time.Now()
+		}
 		o.arrived(batch, next, o.named)
 		if err := batch.Ack(); err != nil && !errors.Is(err, thump.ErrStale) {
 			o.Errorf("seed %d: acking: %v", o.seed, err)

@@ -245,9 +245,11 @@ func (p *program) consumers(goroutine int, over <-chan struct{}) {
 // consumer receives for a while, settles in every way from several goroutines, and stops
 // or closes in between.
 func (p *program) consumer(random *rand.Rand) {
-	con, err := p.client.Consumer(p.Context(), thump.ConsumerConfig{
-		From: p.to(p.place), Prefetch: 1 + random.IntN(50), MaxBatch: 1 + random.IntN(20),
-	})
+	cfg := thump.ConsumerConfig{From: p.to(p.place), Prefetch: 1 + random.IntN(50), MaxBatch: 1 + random.IntN(20)}
+	if random.IntN(4) == 0 {
+		cfg = thump.ConsumerConfig{From: cfg.From, Poll: true}
+	}
+	con, err := p.client.Consumer(p.Context(), cfg)
 	if err != nil {
 		p.Error(err)
 		return
