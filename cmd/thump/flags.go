@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -23,6 +24,10 @@ const (
 	subEntryOfRun  = 500
 	subEntryOfSend = 1
 
+	pollIntervalDefault = 100 * time.Millisecond
+	// pollIntervalMax is less than what run takes for a queue that gives nothing out.
+	pollIntervalMax = 30 * time.Second
+
 	windowMax     = 1 << 20        // what a Publisher accepts
 	prefetchMax   = math.MaxUint16 // basic.qos has 16 bits for it
 	subEntryMax   = math.MaxUint16 // a sub-entry batch has 16 bits for its count
@@ -40,7 +45,7 @@ type config struct {
 
 	send    load.SendConfig    // --count, --body, --publishers, --window
 	receive load.ReceiveConfig // --count, --idle, --consumers
-	queue   load.Queue         // --no-confirms, --transient, --prefetch, --auto-ack
+	queue   load.Queue         // --no-confirms, --transient, --prefetch, --auto-ack, --poll
 	stream  load.Stream        // --sub-entry, --compression, and both names
 	offset  offsetFlag
 	until   untilFlag
@@ -97,6 +102,9 @@ func (cfg *config) receiveFlags(flags *pflag.FlagSet) {
 	flags.IntVar(&cfg.receive.Consumers, "consumers", 1, "consumers, each on its own connection")
 	flags.IntVar(&cfg.queue.Prefetch, "prefetch", prefetchDefault, fmt.Sprintf("messages that each consumer may hold unacked; of a receive to a file %d", prefetchOfFile))
 	flags.BoolVar(&cfg.queue.AutoAck, "auto-ack", false, "let the broker drop a message as soon as it is sent")
+	flags.BoolVar(&cfg.queue.Poll, "poll", false, "let consumers ask for one message after another (basic.get), instead of having the broker send them")
+	cfg.queue.PollInterval = pollIntervalDefault
+	flags.Var((*durationFlag)(&cfg.queue.PollInterval), "poll-interval", "with --poll, how long a consumer waits where the queue was empty before it asks again")
 }
 
 // latencyOfSend adds the flag that makes send say when it sent a message.
@@ -190,6 +198,14 @@ func (cfg *config) checkReceiving() error {
 		wrong = fmt.Errorf("--prefetch must be from 1 to %d, not %d", prefetchMax, q.Prefetch)
 	case q.AutoAck && cfg.given("prefetch"):
 		wrong = errors.New("--prefetch has no meaning with --auto-ack: it limits messages that are not acked yet")
+	case q.Poll && cfg.given("prefetch"):
+		wrong = errors.New("--prefetch has no meaning with --poll: nothing is sent ahead")
+	case cfg.given("poll-interval") && !q.Poll:
+		wrong = errors.New("--poll-interval is for --poll")
+	case q.PollInterval > pollIntervalMax:
+		wrong = fmt.Errorf("--poll-interval must be %v at most: what waits longer looks like a queue that gives nothing out", pollIntervalMax)
+	case q.Poll && cfg.receive.Idle > 0 && cfg.receive.Idle <= q.PollInterval:
+		wrong = fmt.Errorf("--idle %v must be longer than --poll-interval %v: it would end before a consumer asks again", cfg.receive.Idle, q.PollInterval)
 	}
 	return faults(wrong, checkReference("--consumer-name", cfg.stream.ConsumerName))
 }

@@ -47,6 +47,7 @@ type randomLoad struct {
 	reorders bool
 	warmUp   bool
 	expires  bool
+	polls    bool
 }
 
 func newRandomLoad(random *rand.Rand, name, series string) *randomLoad {
@@ -135,12 +136,20 @@ func (l *randomLoad) throughQueues(name string) {
 		}
 	case 0:
 		l.add("--auto-ack")
+		l.polls = l.maybe(2, "--poll")
 	case 1:
 		l.add("--requeue", "5%")
+		l.polls = l.maybe(2, "--poll")
 	case 2:
 		l.add("--reject", "5%")
 	default:
-		l.maybe(2, "--prefetch", l.upTo(100))
+		l.polls = l.maybe(3, "--poll")
+		if !l.polls {
+			l.maybe(2, "--prefetch", l.upTo(100))
+		}
+	}
+	if l.polls {
+		l.maybe(2, "--poll-interval", l.choose("1ms", "20ms", "200ms"))
 	}
 	if !l.quorum {
 		l.maybe(4, "--transient")
@@ -207,6 +216,9 @@ func (l *randomLoad) run(t *testing.T, b brokertest.Broker) {
 	}
 	if !l.warmUp && expired == 0 && (r.ReceiveLatency == nil || r.ReceiveLatency.Count != *r.Unique || r.ConfirmLatency.Count != l.count) {
 		t.Errorf("the latencies are %+v and %+v", r.ConfirmLatency, r.ReceiveLatency)
+	}
+	if (r.Gets != nil) != l.polls || l.polls && *r.Gets-*r.EmptyGets < *r.Received {
+		t.Errorf("it asked %d times, %d in vain", result.Value(r.Gets), result.Value(r.EmptyGets))
 	}
 	if left := result.Value(r.LeftInQueue); left != 0 {
 		t.Errorf("%d messages are left", left)

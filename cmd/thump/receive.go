@@ -187,6 +187,9 @@ func receivedText(r *result.Run, tallies []load.Tally) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, " [x] Received a total of %d messages in %.2f seconds\n", result.Value(r.Received), result.Value(r.ReceiveSeconds))
+	if text := report.Polled(r); text != "" {
+		b.WriteString("     " + text + "\n")
+	}
 	b.WriteString(latencyText(r))
 	b.WriteString(survivedText(r))
 	for i, tally := range tallies {

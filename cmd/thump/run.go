@@ -70,6 +70,7 @@ prints the summary. The second ends at once.
   thump run --count 10m --quiet --json result.json
   thump run --rate 5k --duration 30s
   thump run --rate 1k..20k:60s --arrivals poisson
+  thump run --rate 500 --duration 30s --poll
   thump run --kind quorum --publishers 4 --consumers 2 --body 1KiB
   thump run --kind stream --count 100m
   thump run --kind stream --count 1g --stream-max-bytes 10GB

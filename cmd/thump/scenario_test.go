@@ -41,6 +41,8 @@ warm-up: 10s
 consume-rate: 1.5k
 incompressible: true
 ttl: 5s
+poll: true
+poll-interval: 1s
 phases:
   - {rate: 1k, for: 10s}
   - rate: 1k..20k
@@ -55,6 +57,7 @@ phases:
 		"rate": "1k:10s,1k..20k:1m0s,500", "header": "[tenant=acme,attempt:=3]",
 		"queues": "3", "exchange": "events", "exchange-type": "topic", "routing-keys": "a.x:80%,b:20%", "binding-key": "[a.#=hello-1,b=hello-2]",
 		"priority": "0..9", "warm-up": "10s", "consume-rate": "1500", "incompressible": "true", "ttl": "5s",
+		"poll": "true", "poll-interval": "1s",
 	} {
 		if got := cfg.flags.Lookup(flag).Value.String(); got != want || !cfg.given(flag) {
 			t.Errorf("--%s is %q, want %q", flag, got, want)

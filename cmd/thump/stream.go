@@ -38,6 +38,8 @@ func (streamPlace) misused(given func(string) bool) error {
 		{"no-confirms", "a stream always confirms"},
 		{"prefetch", "its consumers read ahead by chunks, and ack nothing"},
 		{"auto-ack", "a stream keeps its messages, whoever has read them"},
+		{"poll", "it gives out no single messages"},
+		{"poll-interval", "it gives out no single messages"},
 	} {
 		if given(f.name) {
 			errs = append(errs, fmt.Errorf("--%s has no meaning for a stream: %s", f.name, f.why))
@@ -50,7 +52,7 @@ func (streamPlace) misused(given func(string) bool) error {
 // --kind all. The runs through queues must not differ in them. Flags that mean nothing
 // for a queue are for the stream alone.
 func misusedWithAll(given func(string) bool) error {
-	for _, flag := range []string{"transient", "no-confirms", "auto-ack"} {
+	for _, flag := range []string{"transient", "no-confirms", "auto-ack", "poll", "poll-interval"} {
 		if given(flag) {
 			return fmt.Errorf("--%s can't go with --kind all: it has no meaning for a stream", flag)
 		}

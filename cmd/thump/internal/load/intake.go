@@ -3,6 +3,7 @@ package load
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +40,8 @@ type intakeConfig struct {
 	// selection says which messages are wanted; nil for all.
 	selection *Selection
 	work      Work
+	// pollInterval is Place's.
+	pollInterval time.Duration
 
 	// count, if not 0, is how many deliveries to take: all consumers together, or, if
 	// each is set, every consumer.
@@ -92,6 +95,7 @@ type taker struct {
 	aside  bool    // what it takes was not received
 	acker  *acker  // where there is an output
 	worker *worker // where there is work
+	poller *poller // where it polls
 
 	stop chan struct{}  // closed when it is to take no more
 	over chan struct{}  // closed when it takes no more; nil before it has begun
@@ -135,6 +139,7 @@ func openIntake(ctx context.Context, client *thump.Client, cfg intakeConfig) (*i
 		how := cfg.consumer(i, cfg.consumers)
 		how.ReuseBuffers = true // a sink keeps no body
 		switch {
+		case how.Poll: // one message at a time, anyway
 		case cfg.work.Most > 0:
 			how.MaxBatch = 1 // each is acked when its work is done
 		case in.limit != nil:
@@ -155,6 +160,9 @@ func openIntake(ctx context.Context, client *thump.Client, cfg intakeConfig) (*i
 		}
 		if cfg.work.any() && !t.aside {
 			t.worker = &worker{Work: &cfg.work, progress: cfg.progress, stop: t.stop}
+		}
+		if how.Poll {
+			t.poller, t.prefetch = &poller{cfg.pollInterval, cfg.progress}, math.MaxInt // what it holds limits nothing
 		}
 		in.takers = append(in.takers, t)
 	}
@@ -295,6 +303,9 @@ func (in *intake) consume(ctx context.Context, t *taker) error {
 		if err != nil {
 			return err
 		}
+		if t.poller != nil && !t.poller.answered(ctx, len(batch.Deliveries), t.stop) {
+			continue
+		}
 		if in.limit != nil && !t.aside {
 			in.limit.await(ctx, len(batch.Deliveries), t.stop)
 		}
@@ -329,6 +340,9 @@ func (in *intake) consume(ctx context.Context, t *taker) error {
 			if err := t.keep(batch, len(acked)); err != nil {
 				return err
 			}
+		}
+		if t.poller != nil {
+			t.awaitEnd(ctx)
 		}
 	}
 	return nil

@@ -1,6 +1,8 @@
 package load
 
 import (
+	"time"
+
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
@@ -31,6 +33,8 @@ type Place interface {
 	// expired is the queue that gets what expires; "" for none.
 	expired() string
 
+	// pollInterval is how long a consumer that polls waits where the queue was empty.
+	pollInterval() time.Duration
 	// consumer is how consumer i, counted from 0, of several consumes.
 	consumer(i, of int) thump.ConsumerConfig
 	// source is the place as the source of a run's messages.

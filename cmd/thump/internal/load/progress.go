@@ -20,6 +20,7 @@ type Progress struct {
 	requeued, rejected atomic.Uint64 // by consumers
 	expired            atomic.Uint64 // messages that no consumer got
 	working            atomic.Int64  // consumers that spend time on a message
+	gets, emptyGets    atomic.Uint64 // answers to consumers that poll, and those of them without a message
 
 	sendingEnded atomic.Pointer[time.Time]
 
@@ -45,6 +46,13 @@ func (p *Progress) Received() uint64 { return p.received.Load() }
 
 // Expired is the number of messages that expired in their queue, which no consumer got.
 func (p *Progress) Expired() uint64 { return p.expired.Load() }
+
+// Gets is how often consumers that poll have asked for a message, and EmptyGets how often the queue was
+// empty then.
+func (p *Progress) Gets() uint64 { return p.gets.Load() }
+
+// EmptyGets is explained at Gets.
+func (p *Progress) EmptyGets() uint64 { return p.emptyGets.Load() }
 
 // handled is the number of deliveries that consumers were done with.
 func (p *Progress) handled() uint64 { return p.over() + p.requeued.Load() }

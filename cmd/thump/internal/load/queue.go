@@ -23,6 +23,11 @@ type Queue struct {
 
 	Prefetch int // unsettled deliveries for each consumer
 	AutoAck  bool
+
+	// Poll lets consumers ask for each message (basic.get), and PollInterval is how long one waits
+	// where the queue was empty.
+	Poll         bool
+	PollInterval time.Duration
 }
 
 // Target is the queue as package thump names it.
@@ -48,7 +53,12 @@ func (Queue) batchMessages() int { return queueMessages }
 func (Queue) routingKeys() Keys  { return Keys{} }
 func (q Queue) transient() bool  { return q.Transient }
 
+func (q Queue) pollInterval() time.Duration { return q.PollInterval }
+
 func (q Queue) consumer(int, int) thump.ConsumerConfig {
+	if q.Poll {
+		return thump.ConsumerConfig{From: q.Target(), Poll: true, AutoAck: q.AutoAck}
+	}
 	return thump.ConsumerConfig{From: q.Target(), Prefetch: q.Prefetch, AutoAck: q.AutoAck}
 }
 
@@ -61,7 +71,10 @@ func (q Queue) sending(s *result.Settings) {
 }
 
 func (q Queue) receiving(s *result.Settings) {
-	if s.AutoAck = q.AutoAck; !q.AutoAck {
+	switch s.AutoAck = q.AutoAck; {
+	case q.Poll:
+		s.Poll, s.PollIntervalSeconds = true, q.PollInterval.Seconds()
+	case !q.AutoAck:
 		s.Prefetch = q.Prefetch
 	}
 }

@@ -119,7 +119,8 @@ func (rec *receiver) receive(ctx context.Context, stop <-chan struct{}) error {
 			return &stampSink{tallySink: counted, ctx: ctx, receiver: rec}
 		},
 		count: cfg.Count, each: len(tallies) > 1, output: cfg.Output, patient: cfg.Patient, selection: cfg.Selection,
-		progress: cfg.Progress, expectedSeen: seen, expected: expected,
+		pollInterval: cfg.From.pollInterval(),
+		progress:     cfg.Progress, expectedSeen: seen, expected: expected,
 	})
 	if err != nil {
 		return err
@@ -144,6 +145,9 @@ func (rec *receiver) receive(ctx context.Context, stop <-chan struct{}) error {
 // more than it may take.
 func (cfg *ReceiveConfig) consumer(i, of int) thump.ConsumerConfig {
 	how := cfg.From.consumer(i, of)
+	if how.Poll { // one message at a time, and none ahead
+		return how
+	}
 	if cfg.Count > 0 && cfg.Selection == nil {
 		how.Prefetch = int(min(uint64(how.Prefetch), cfg.Count))
 	}
@@ -210,6 +214,7 @@ func (rec *receiver) record(r *result.Run) {
 	}
 	r.Received = &received
 	rec.cfg.Progress.recordOutages(r)
+	rec.cfg.Progress.recordGets(r, rec.cfg.From)
 	r.Redelivered = new(rec.redelivered.Load())
 	if rec.cfg.Latency {
 		rec.recordLatency(r)

@@ -229,7 +229,8 @@ func (r *runner) openIntake(ctx context.Context, hold <-chan struct{}) (in *inta
 	open := func(context.Context) error { // they live longer than the question
 		in, err = openIntake(ctx, r.client, intakeConfig{
 			consumers: r.cfg.Consumers, aside: r.aside(), consumer: r.consumer, sink: r.sink, hold: hold, work: r.cfg.Work, recovers: !r.cfg.Recovery.Off,
-			progress: r.cfg.Progress, expectedSeen: r.expectedSeen, expected: &r.expected,
+			pollInterval: r.cfg.To.pollInterval(),
+			progress:     r.cfg.Progress, expectedSeen: r.expectedSeen, expected: &r.expected,
 		})
 		return err
 	}
@@ -401,7 +402,7 @@ func (r *runner) lookAfterRound(ctx context.Context) (over bool) {
 
 // ghosts reports whether the consumers that the queue has may be those of this run, on
 // connections that were lost and of which the broker does not know that yet. Then the
-// messages that these have come back to the queue.
+// messages that these have come back to the queue. Of those that poll the broker lists none.
 func (r *runner) ghosts(left remainder) bool {
-	return left.consumers > 0 && r.cfg.Progress.hadOutage() && !stopped(r.stop)
+	return (left.consumers > 0 || polls(r.cfg.To)) && r.cfg.Progress.hadOutage() && !stopped(r.stop)
 }

@@ -70,6 +70,8 @@ func (Stream) batchMessages() int { return streamMessages }
 func (Stream) routingKeys() Keys  { return Keys{} }
 func (Stream) transient() bool    { return false }
 
+func (Stream) pollInterval() time.Duration { return 0 } // nobody polls one
+
 func (s Stream) consumer(i, of int) thump.ConsumerConfig {
 	cfg := thump.ConsumerConfig{From: s.Target(), MaxBatch: streamBatch, Stream: thump.StreamConsuming{
 		Start: s.Start, Until: s.Until, Name: numbered(s.ConsumerName, i, of), Filters: s.FilterValues,

@@ -37,6 +37,13 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	if r.Command != "send" {
 		to.counter("received_messages_total", "Deliveries.", received)
 	}
+	if r.Settings.TTLSeconds > 0 {
+		to.counter("expired_messages_total", "Messages that expired in their queue, and came to no consumer.", p.Expired())
+	}
+	if r.Settings.Poll {
+		to.counter("gets_total", "How often consumers asked for a message.", p.Gets())
+		to.counter("empty_gets_total", "How often the queue was empty then.", p.EmptyGets())
+	}
 	confirms, receipts := newConfirmLatency(), newReceiveLatency()
 	p.EachLatency(confirms.add, receipts.add)
 	for _, h := range []*histogram{confirms, receipts} {

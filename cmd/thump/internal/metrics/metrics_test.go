@@ -29,7 +29,7 @@ func gather(t *testing.T) []*dto.MetricFamily {
 		Flow: new(uint64(5)), Blocked: new(uint64(6)), Alarms: []string{"disk"},
 	}}
 	c := &collector{run: new(Server).runOf(Run{
-		Record:   &result.Run{Command: "run", Settings: result.Settings{Queue: "a\xff", Kind: result.Classic}},
+		Record:   &result.Run{Command: "run", Settings: result.Settings{Queue: "a\xff", Kind: result.Classic, TTLSeconds: 5, Poll: true}},
 		Progress: new(load.Progress), Latest: func() *result.Sample { return sample },
 	})}
 	registry := prometheus.NewRegistry()
@@ -67,7 +67,7 @@ func TestNames(t *testing.T) {
 	want := []string{
 		"thump_blocked", "thump_broker_alarm", "thump_broker_blocked_connections", "thump_broker_cpu_cores", "thump_broker_disk_free_bytes",
 		"thump_broker_flow_connections", "thump_broker_memory_bytes", "thump_confirm_latency_seconds", "thump_confirmed_messages_total",
-		"thump_connected", "thump_published_messages_total", "thump_queue_ready_messages", "thump_queue_unacked_messages",
+		"thump_connected", "thump_empty_gets_total", "thump_expired_messages_total", "thump_gets_total", "thump_published_messages_total", "thump_queue_ready_messages", "thump_queue_unacked_messages",
 		"thump_receive_latency_seconds", "thump_received_messages_total", "thump_run_info", "thump_schedule_delay_seconds", "thump_wanted_messages_per_second",
 	}
 	if !slices.Equal(names, want) {

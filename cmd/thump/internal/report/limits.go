@@ -67,6 +67,9 @@ func Limited(r *result.Run) (Limit, string) {
 	case slower && r.Settings.ConsumeRate > 0:
 		return ConsumersLimit, fmt.Sprintf("While messages were sent, consumers took %s a second of %s: they were to take no more than %s.",
 			whole(c.received/c.seconds), whole(c.sent/c.seconds), Rate(r.Settings.ConsumeRate))
+	case slower && r.Settings.Poll:
+		return ConsumersLimit, fmt.Sprintf("While messages were sent, consumers took %s a second of %s: each asked for one message after another (--poll), which is a round trip for each. More consumers may help; without --poll the broker sends ahead.",
+			whole(c.received/c.seconds), whole(c.sent/c.seconds))
 	case slower:
 		return ConsumersLimit, fmt.Sprintf("While messages were sent, consumers took %s a second of %s: they were the slower side. More consumers, or a larger prefetch, may help.",
 			whole(c.received/c.seconds), whole(c.sent/c.seconds))

@@ -76,6 +76,10 @@ func TestLimited(t *testing.T) {
 			both(slow, func(r *result.Run) { r.Settings.ConsumeRate = 500 }), ConsumersLimit,
 			"consumers took 500 a second of 1,000: they were to take no more than 500.",
 		},
+		"consumers that poll": {
+			both(slow, func(r *result.Run) { r.Settings.Poll = true }), ConsumersLimit,
+			"consumers took 500 a second of 1,000: each asked for one message after another (--poll)",
+		},
 		"sequential": {both(slow, func(r *result.Run) { r.Settings.Sequential = true }), NoLimit, ""},
 		"each reads all": {func(r *result.Run) {
 			r.Settings.Kind, r.Settings.Consumers = result.Stream, 2

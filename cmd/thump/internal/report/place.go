@@ -75,6 +75,9 @@ func queueOf(r *result.Run) place {
 	if s.AutoAck {
 		p.consuming, p.received = []string{"automatic acks"}, "received and checked, with automatic acks,"
 	}
+	if s.Poll {
+		p.consuming = append(p.consuming[:1:1], polling(s))
+	}
 	p.confirm, p.survives = queueConfirm(r)
 	if s.Exchange != "" {
 		p.kind = append(p.kind, throughExchange(s))
@@ -102,6 +105,9 @@ func throughExchange(s *result.Settings) string {
 	text := fmt.Sprintf("through the %s exchange %s", s.ExchangeType, s.Exchange)
 	if s.RoutingKeys != "" {
 		text += " with the routing keys " + s.RoutingKeys
+	}
+	if s.ExchangeExisted {
+		text += ", which was there before: other queues that are bound to it get the messages, too"
 	}
 	return text
 }

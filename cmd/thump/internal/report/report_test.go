@@ -36,6 +36,10 @@ func million() *result.Run {
 func TestText(t *testing.T) {
 	tests := map[string]func(*result.Run){
 		"million": func(*result.Run) {},
+		"polled": func(r *result.Run) {
+			r.Settings.Poll, r.Settings.PollIntervalSeconds, r.Settings.Prefetch = true, 0.1, 0
+			r.Gets, r.EmptyGets = new(uint64(1000210)), new(uint64(210))
+		},
 		"quorum-remote": func(r *result.Run) {
 			r.Settings.Kind = "quorum"
 			r.Settings.Body, r.Settings.BodyBytes = "1,024 bytes", 1024

@@ -2,6 +2,8 @@ package report
 
 import (
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
@@ -25,10 +27,35 @@ func work(s *result.Settings) []string {
 	return words
 }
 
-// givenBack says how many messages expired, and how many deliveries consumers gave back or rejected,
-// as was asked for.
+// polling says how consumers ask for messages, for the settings.
+func polling(s *result.Settings) string {
+	return fmt.Sprintf("polling, again after %v where the queue was empty", time.Duration(s.PollIntervalSeconds*float64(time.Second)))
+}
+
+// Polled says how often consumers asked for a message, and how often in vain; "" where they did not poll.
+func Polled(r *result.Run) string {
+	gets := result.Value(r.Gets)
+	if gets == 0 {
+		return ""
+	}
+	asked := fmt.Sprintf("The consumers asked %s times for a message (--poll)", whole(float64(gets)))
+	if r.Settings.Consumers == 1 {
+		asked = strings.Replace(asked, "consumers", "consumer", 1)
+	}
+	empty := result.Value(r.EmptyGets)
+	if empty == 0 {
+		return asked + ", and the queue was never empty."
+	}
+	return asked + fmt.Sprintf(", and %s of these came back empty (%s).", whole(float64(empty)), percent(empty, gets))
+}
+
+// givenBack says how often consumers asked, how many messages expired, and how many deliveries consumers
+// gave back or rejected, as was asked for.
 func givenBack(r *result.Run) []string {
 	var lines []string
+	if text := Polled(r); text != "" {
+		lines = append(lines, text)
+	}
 	if n := result.Value(r.Expired); n > 0 {
 		lines = append(lines, fmt.Sprintf("%s expired in the queue before a consumer had them, as --ttl asks, and came to another queue.", messages(n)))
 	}

@@ -30,7 +30,7 @@ func TestJSONKeys(t *testing.T) {
 	checkKeys(t, "runs.0.", run,
 		"command", "verdict", "reason", "started_at", "settings", "broker", "sent", "confirmed", "rejected", "returned",
 		"unknown", "skipped", "received", "unique", "expired", "lost", "duplicated", "reordered", "corrupted", "unexpected",
-		"resent", "duplicated_resent", "duplicated_redelivered", "redelivered", "requeued", "dropped", "outages", "first_outage_at",
+		"resent", "duplicated_resent", "duplicated_redelivered", "redelivered", "requeued", "dropped", "gets", "empty_gets", "outages", "first_outage_at",
 		"outage_seconds", "longest_outage_seconds", "away_at_end", "send_seconds", "receive_seconds", "total_seconds", "send_rate_per_second",
 		"receive_rate_per_second", "client_cpu_seconds", "broker_cpu_seconds", "client_rss_peak_bytes",
 		"bytes_on_wire", "compression_ratio", "backlog_at_send_end", "left_in_queue", "lost_messages",
@@ -51,7 +51,7 @@ func TestJSONKeys(t *testing.T) {
 		"disk_bytes", "disk_free_bytes", "recovery", "give_up_seconds", "output", "rate", "arrivals", "duration_seconds",
 		"work", "requeue_share", "reject_share", "queues", "exchange", "exchange_type", "routing_keys", "copies",
 		"priorities", "consume_rate", "warm_up_seconds", "incompressible",
-		"ttl_seconds")
+		"ttl_seconds", "poll", "poll_interval_seconds", "exchange_existed")
 	if err := json.Unmarshal(run["broker"], &broker); err != nil {
 		t.Fatal(err)
 	}

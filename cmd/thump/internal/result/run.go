@@ -52,6 +52,10 @@ type Run struct {
 	// are nil where nobody asked.
 	Requeued *uint64 `json:"requeued"`
 	Dropped  *uint64 `json:"dropped"`
+	// Gets is how often the consumers asked for a message, where they poll, and EmptyGets how often
+	// the queue had none then; nil where they don't.
+	Gets      *uint64 `json:"gets"`
+	EmptyGets *uint64 `json:"empty_gets"`
 	// Redelivered is, for receive, how many deliveries the broker marked as redelivered.
 	Redelivered *uint64 `json:"redelivered"`
 
@@ -149,6 +153,10 @@ type Settings struct {
 	Work         string  `json:"work"`
 	RequeueShare float64 `json:"requeue_share"`
 	RejectShare  float64 `json:"reject_share"`
+	// Poll says that consumers ask for each message, and PollIntervalSeconds how long one waits where
+	// the queue was empty.
+	Poll                bool    `json:"poll"`
+	PollIntervalSeconds float64 `json:"poll_interval_seconds"`
 	// ConsumeRate is how many messages a second the consumers take together at most; 0 for any number.
 	ConsumeRate float64 `json:"consume_rate"`
 	Output      string  `json:"output"` // of receive: where the messages go
@@ -158,8 +166,10 @@ type Settings struct {
 	Queues       int    `json:"queues"`
 	Exchange     string `json:"exchange"`
 	ExchangeType string `json:"exchange_type"`
-	RoutingKeys  string `json:"routing_keys"`
-	Copies       int    `json:"copies"`
+	// ExchangeExisted says that the exchange was there before the run, and what is bound to it may be, too.
+	ExchangeExisted bool   `json:"exchange_existed"`
+	RoutingKeys     string `json:"routing_keys"`
+	Copies          int    `json:"copies"`
 	// TTLSeconds is how long a message may wait in its queue; 0 for ever.
 	TTLSeconds float64 `json:"ttl_seconds"`
 	// Priorities are those of the messages, in the user's words; "" where they have none of their own.
