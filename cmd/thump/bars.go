@@ -42,11 +42,12 @@ type bars struct {
 	drawn          int                   // lines on the screen, with the cursor below them
 }
 
-// side is one line: its name, how far it is, and how far it goes, 0 if nobody knows.
+// side is one line: its name, how far it is, and how far it goes, 0 if nobody knows. What has expired
+// will not come, and brings the bar to its end all the same.
 type side struct {
-	name         string
-	count, total uint64
-	rate         rate
+	name                  string
+	count, expired, total uint64
+	rate                  rate
 }
 
 // newBars shows the bars of a command on the terminal that stderr writes to. end gives
@@ -63,15 +64,16 @@ func newBars(stderr *output, terminal io.Writer, t tracks, width func() int) *ba
 	return b
 }
 
-func (b *bars) show(sent, received uint64, away string) {
+func (b *bars) show(c counts, away string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now()
 	if b.sent != nil {
-		b.sent.advance(now, sent)
+		b.sent.advance(now, c.sent)
 	}
 	if b.received != nil {
-		b.received.advance(now, received)
+		b.received.advance(now, c.received)
+		b.received.expired = c.expired
 	}
 	b.away = printable.Text(away)
 	if b.latest != nil {
@@ -150,8 +152,11 @@ func (s *side) line(width int) string {
 		left = fmt.Sprintf("%-9s%20s ", s.name, fmt.Sprintf("%d / %d", s.count, s.total))
 	}
 	right := fmt.Sprintf("%9.0f/s", s.rate.perSecond)
-	if s.count < s.total && s.rate.perSecond >= 1 {
-		seconds := float64(s.total-s.count) / s.rate.perSecond
+	if s.expired > 0 {
+		right += fmt.Sprintf("  %d expired", s.expired)
+	}
+	if done := s.count + s.expired; done < s.total && s.rate.perSecond >= 1 {
+		seconds := float64(s.total-done) / s.rate.perSecond
 		right += fmt.Sprintf("  %s left", time.Duration(seconds*float64(time.Second)).Round(time.Second))
 	}
 	room := width - 1 // see clipped
@@ -164,7 +169,7 @@ func (s *side) line(width int) string {
 // bar is the share that is done, width characters wide.
 func (s *side) bar(width int) string {
 	room := width - len("[]")
-	done := int(float64(room) * min(1, float64(s.count)/float64(s.total)))
+	done := int(float64(room) * min(1, float64(s.count+s.expired)/float64(s.total)))
 	bar := strings.Repeat("=", done) + strings.Repeat("-", room-done)
 	if 0 < done && done < room {
 		bar = bar[:done-1] + ">" + bar[done:]

@@ -64,15 +64,15 @@ func TestBars(t *testing.T) {
 	u.errorf("before\n")
 	b := newBars(u.stderr, s, tracks{send: 1000, receive: 1000}, func() int { return 60 })
 	u.errorf("first\n")
-	b.show(1000, 100, "")
+	b.show(counts{sent: 1000, received: 100}, "")
 	u.tellBlocked("low on memory")
-	b.show(5, 0, "no connection for 3 s: it said \x1b[31m and closed it, as brokers do")
+	b.show(counts{sent: 5, received: 0}, "no connection for 3 s: it said \x1b[31m and closed it, as brokers do")
 	u.errorf("second\n")
 	u.errorf("\nthump: finishing\n")
 	if away := `no connection for 3 s: it said \x1b[31m and closed it, as b`; s.lines[len(s.lines)-1] != away {
 		t.Errorf("the last line is %q, want %q", s.lines[len(s.lines)-1], away)
 	}
-	b.show(10, 1000, "")
+	b.show(counts{sent: 10, received: 1000}, "")
 	b.end()
 	u.errorf("after\n")
 	got := strings.Join(s.lines, "\n")
@@ -93,20 +93,22 @@ after`
 // TestBarLines looks at a line in terminals of several widths.
 func TestBarLines(t *testing.T) {
 	for _, test := range []struct {
-		width                   int
-		count, total, perSecond uint64
-		want                    string
+		width                            int
+		count, expired, total, perSecond uint64
+		want                             string
 	}{
-		{80, 0, 1_000_000, 0, "sent              0 / 1000000 [------------------------------]         0/s"},
-		{100, 500_000, 1_000_000, 20_000, "sent         500000 / 1000000 [==============>---------------]     20000/s  25s left"},
-		{100, 1_000_000, 1_000_000, 20_000, "sent        1000000 / 1000000 [==============================]     20000/s"},
-		{100, 2_000_000, 1_000_000, 20_000, "sent        2000000 / 1000000 [==============================]     20000/s"},
-		{60, 500_000, 1_000_000, 20_000, "sent         500000 / 1000000     20000/s  25s left"},
-		{40, 500_000, 1_000_000, 20_000, "sent         500000 / 1000000     20000"},
-		{100, 1234, 0, 20_000, "sent                     1234     20000/s"},
-		{0, 1234, 0, 20_000, ""},
+		{80, 0, 0, 1_000_000, 0, "sent              0 / 1000000 [------------------------------]         0/s"},
+		{100, 500_000, 0, 1_000_000, 20_000, "sent         500000 / 1000000 [==============>---------------]     20000/s  25s left"},
+		{100, 1_000_000, 0, 1_000_000, 20_000, "sent        1000000 / 1000000 [==============================]     20000/s"},
+		{100, 2_000_000, 0, 1_000_000, 20_000, "sent        2000000 / 1000000 [==============================]     20000/s"},
+		{60, 500_000, 0, 1_000_000, 20_000, "sent         500000 / 1000000     20000/s  25s left"},
+		{40, 500_000, 0, 1_000_000, 20_000, "sent         500000 / 1000000     20000"},
+		{100, 1234, 0, 0, 20_000, "sent                     1234     20000/s"},
+		{0, 1234, 0, 0, 20_000, ""},
+		{100, 300_000, 700_000, 1_000_000, 20_000, "sent         300000 / 1000000 [==============================]     20000/s  700000 expired"},
+		{100, 300_000, 200_000, 1_000_000, 20_000, "sent         300000 / 1000000 [=============>---------------]     20000/s  200000 expired  25s left"},
 	} {
-		s := side{name: "sent", count: test.count, total: test.total, rate: rate{perSecond: float64(test.perSecond)}}
+		s := side{name: "sent", count: test.count, expired: test.expired, total: test.total, rate: rate{perSecond: float64(test.perSecond)}}
 		if got := s.line(test.width); got != test.want {
 			t.Errorf("width %d, %d of %d:\n got %q\nwant %q", test.width, test.count, test.total, got, test.want)
 		}

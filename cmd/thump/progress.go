@@ -36,11 +36,14 @@ type tracks struct {
 // sending reports whether anything is sent.
 func (t tracks) sending() bool { return t.sends || t.send > 0 }
 
+// counts is how many messages were sent and received, and have expired instead of that.
+type counts struct{ sent, received, expired uint64 }
+
 // display shows progress somewhere. show is called again and again, and a last time
 // before end. away says that there is no connection, since when and why; it is "" while
 // there is one.
 type display interface {
-	show(sent, received uint64, away string)
+	show(counts counts, away string)
 	end()
 }
 
@@ -49,6 +52,7 @@ type progress interface {
 	Published() uint64
 	Confirmed() uint64
 	Received() uint64
+	Expired() uint64
 	Blocked() string
 	Away() (since time.Time, why error)
 }
@@ -82,7 +86,7 @@ func (u *ui) follow(p progress, t tracks) (done func()) {
 			told = blocked
 			u.tellBlocked(blocked)
 		}
-		d.show(sent, p.Received(), away(since, why))
+		d.show(counts{sent: sent, received: p.Received(), expired: p.Expired()}, away(since, why))
 	}
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -156,9 +160,9 @@ type lines struct {
 	sent, received uint64 // hundred thousands printed
 }
 
-func (l *lines) show(sent, received uint64, _ string) {
-	l.line("Sent", &l.sent, sent/lineEvery)
-	l.line("Received", &l.received, received/lineEvery)
+func (l *lines) show(c counts, _ string) {
+	l.line("Sent", &l.sent, c.sent/lineEvery)
+	l.line("Received", &l.received, c.received/lineEvery)
 }
 
 // line prints the lines that are due.

@@ -12,15 +12,15 @@ import (
 func TestLines(t *testing.T) {
 	var b bytes.Buffer
 	l := &lines{u: &ui{stderr: &output{w: &b, failed: func() {}}}}
-	l.show(99_999, 0, "")
-	l.show(250_000, 100_000, "")
+	l.show(counts{sent: 99_999, received: 0}, "")
+	l.show(counts{sent: 250_000, received: 100_000}, "")
 	l.u.tellBlocked("low on memory")
-	l.show(1_250_000, 100_000, "")
+	l.show(counts{sent: 1_250_000, received: 100_000}, "")
 	l.u.tellAway(time.Time{}, errors.New("EOF"))
-	l.show(1_250_000, 100_000, "no connection for 1 s: EOF")
+	l.show(counts{sent: 1_250_000, received: 100_000}, "no connection for 1 s: EOF")
 	l.u.tellAway(time.Now().Add(-1200*time.Millisecond), nil)
 	l.u.tellBlocked("")
-	l.show(100_050_000, 100_000, "")
+	l.show(counts{sent: 100_050_000, received: 100_000}, "")
 	var want strings.Builder
 	for _, line := range []string{
 		"[x] Sent 100000 messages", "[x] Sent 200000 messages", "[x] Received 100000 messages",

@@ -257,15 +257,32 @@ func (s *queueSet) declare(ctx context.Context, client *thump.Client, settings *
 	if err != nil {
 		return err
 	}
-	for _, q := range s.queues {
-		if err := q.make(ctx, client, settings); err != nil {
-			return err
-		}
+	if err := s.make(ctx, client, settings); err != nil {
+		return err
 	}
 	if s.Routes == nil {
 		return nil
 	}
+	settings.ExchangeExisted = routed
 	return s.route(ctx, client, routed)
+}
+
+// make makes the queues, some at a time, and notes in settings what is true of all.
+func (s *queueSet) make(ctx context.Context, client *thump.Client, settings *result.Settings) error {
+	each := make([]result.Settings, len(s.queues))
+	err := load.Together(len(s.queues), func(i int) error {
+		each[i].Kind = settings.Kind
+		return s.queues[i].make(ctx, client, &each[i])
+	})
+	for i := range each {
+		if each[i].Durable != nil {
+			settings.Durable = each[i].Durable
+		}
+		if each[i].Kind == result.UnknownKind {
+			settings.Kind = result.UnknownKind
+		}
+	}
+	return err
 }
 
 // lookAtExchange reports whether the exchange exists. Between it and a queue that exists, too, there may
@@ -296,16 +313,14 @@ func (s *queueSet) route(ctx context.Context, client *thump.Client, exists bool)
 	if err != nil && (!exists || !onlyDiffers(err)) {
 		return err
 	}
-	for _, b := range s.Routes.Bindings {
+	return load.Together(len(s.Routes.Bindings), func(i int) error {
+		b := s.Routes.Bindings[i]
 		binding := thump.Binding{Source: s.Routes.Exchange, Queue: s.Names[b.Queue], RoutingKey: b.Key}
 		if s.Routes.Kind == load.Headers {
 			binding.Arguments = s.headers
 		}
-		if err := client.Bind(ctx, binding); err != nil {
-			return err
-		}
-	}
-	return nil
+		return client.Bind(ctx, binding)
+	})
 }
 
 // onlyDiffers reports whether an exchange that exists was refused for what is nothing to a run, such as
