@@ -3,6 +3,7 @@ package dump
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -93,7 +94,18 @@ func (d *Definition) set(is difference) {
 			d.Arguments.Del(is.setting)
 		} else {
 			d.Arguments.Set(is.setting, is.value)
+			giveUnit(&d.Arguments)
 		}
+	}
+}
+
+// giveUnit makes a stream's x-max-age what it can be declared with: RabbitMQ 4.3 tells it as
+// milliseconds, "86400000", and takes only the likes of "86400s" itself.
+func giveUnit(arguments *thump.Table) {
+	age, _ := arguments.Get("x-max-age")
+	text, _ := age.(string)
+	if ms, err := strconv.ParseUint(text, 10, 64); err == nil {
+		arguments.Set("x-max-age", fmt.Sprintf("%ds", ms/1000))
 	}
 }
 

@@ -29,6 +29,7 @@ func TestDescribe(t *testing.T) {
 				"x-dead-letter-exchange", "amq.fanout", "x-dead-letter-strategy", "at-least-once", "x-overflow", "reject-publish",
 				"x-delivery-limit", int64(7))},
 			{Kind: dump.Stream, Arguments: thump.NewTable("x-max-length-bytes", int64(1_000_000_000))},
+			{Kind: dump.Stream, Arguments: thump.NewTable("x-max-age", "86400s", "x-stream-max-segment-size-bytes", int64(1_000_000))},
 		} {
 			want.Name = queueName(t, client, fmt.Sprint(i))
 			declareQueue(t, client, want.Spec())

@@ -207,5 +207,6 @@ func unmarshalTable(text json.RawMessage) (thump.Table, error) {
 	if err := p.Parse(fmt.Appendf(nil, `{"headers":%s,"body":""}`, text), &r); err != nil {
 		return nil, fmt.Errorf("the arguments: %w", err)
 	}
+	giveUnit(&r.Properties.Headers) // which dumps once had as it was told
 	return r.Properties.Headers, nil
 }

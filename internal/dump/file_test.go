@@ -119,6 +119,19 @@ func TestOthersFiles(t *testing.T) {
 	}
 }
 
+// TestAgeWithoutUnit: a dump of RabbitMQ 4.3 once had a stream's age as that tells it, and can't be
+// declared with it.
+func TestAgeWithoutUnit(t *testing.T) {
+	t.Parallel()
+	r, err := dump.NewReader(strings.NewReader(`{"thump_dump":1,"queue":{"name":"s","kind":"stream","durable":true,"auto_delete":false,"arguments":{"x-max-age":"86400000"}}}` + "\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if age, _ := r.Header.Queue.Arguments.Get("x-max-age"); age != "86400s" {
+		t.Errorf("the age is %v", age)
+	}
+}
+
 // FuzzVerify: no file is too much.
 func FuzzVerify(f *testing.F) {
 	for _, compression := range []string{"", "zstd", "gzip"} {
