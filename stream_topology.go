@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/thumpmq/thump/internal/streamconn"
@@ -96,6 +97,23 @@ type StreamInfo struct {
 	// message of the newest chunk that a majority has.
 	FirstOffset uint64
 	LastChunk   uint64
+}
+
+// SuperStreamInfo is a super stream as the broker described it.
+type SuperStreamInfo struct {
+	Name       string
+	Partitions []Partition // in the order that Client.Partitions has
+}
+
+// Partition is one of the streams that a super stream consists of.
+type Partition struct {
+	Name string
+	// BindingKey is what the partition is bound with, where Known is set. No command tells
+	// that. But a partition that DeclareSuperStream or RabbitMQ's own tools have made is
+	// called name-key, and the broker can be asked whether that key leads to it, and to no
+	// other. One that has another name, or several bindings, is not Known.
+	BindingKey string
+	Known      bool
 }
 
 // DeclareStream makes a stream, or checks that the one of that name has these
@@ -203,20 +221,64 @@ func (c *Client) Partitions(ctx context.Context, superStream string) ([]string, 
 }
 
 func (c *Client) partitionsOf(ctx context.Context, superStream string) ([]string, error) {
+	streams, _, err := c.boundTo(ctx, superStream)
+	return streams, err
+}
+
+// boundTo returns the partitions of a super stream, and how many bindings each has.
+func (c *Client) boundTo(ctx context.Context, superStream string) (streams []string, bindings map[string]int, err error) {
 	if err := checkName("super stream", superStream); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	r, err := c.askStream(ctx, &streamproto.Partitions{SuperStream: superStream}, "asking for the partitions of super stream %q", superStream)
 	if err != nil {
-		return nil, c.mistaken(ctx, SuperStream(superStream), err)
+		return nil, nil, c.mistaken(ctx, SuperStream(superStream), err)
 	}
-	streams := distinct(r.(*streamproto.PartitionsResponse).Streams)
+	bound := r.(*streamproto.PartitionsResponse).Streams
+	bindings = make(map[string]int, len(bound))
+	for _, stream := range bound {
+		bindings[stream]++
+	}
+	streams = distinct(bound)
 	if n := len(streams); n == 0 {
-		return nil, fmt.Errorf("super stream %q has no partitions", superStream)
+		return nil, nil, fmt.Errorf("super stream %q has no partitions", superStream)
 	} else if n > partitionsMost { // each would get a connection
-		return nil, fmt.Errorf("super stream %q has %d partitions, more than the %d that RabbitMQ allows", superStream, n, partitionsMost)
+		return nil, nil, fmt.Errorf("super stream %q has %d partitions, more than the %d that RabbitMQ allows", superStream, n, partitionsMost)
 	}
-	return streams, nil
+	return streams, bindings, nil
+}
+
+// routeOf asks which partitions a routing key leads to (PROTOCOL.adoc Route).
+func (c *Client) routeOf(ctx context.Context, superStream, key string) ([]string, error) {
+	r, err := c.askStream(ctx, &streamproto.Route{RoutingKey: key, SuperStream: superStream}, "asking where the routing key %q leads", key)
+	if err != nil {
+		return nil, err
+	}
+	return distinct(r.(*streamproto.RouteResponse).Streams), nil
+}
+
+// InspectSuperStream describes a super stream. Its errors are those of Partitions. It asks the
+// broker a question for each partition.
+func (c *Client) InspectSuperStream(ctx context.Context, name string) (SuperStreamInfo, error) {
+	streams, bindings, err := c.boundTo(ctx, name)
+	if err != nil {
+		return SuperStreamInfo{}, withPrefix(err)
+	}
+	info := SuperStreamInfo{Name: name}
+	for _, stream := range streams {
+		p := Partition{Name: stream}
+		if key, named := strings.CutPrefix(stream, name+"-"); named && bindings[stream] == 1 {
+			to, err := c.routeOf(ctx, name, key)
+			if err != nil {
+				return SuperStreamInfo{}, withPrefix(err)
+			}
+			if slices.Equal(to, []string{stream}) {
+				p.BindingKey, p.Known = key, true
+			}
+		}
+		info.Partitions = append(info.Partitions, p)
+	}
+	return info, nil
 }
 
 // distinct returns the streams of a list, each where it is named first: the broker

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump/internal/outcome"
-	"github.com/thumpmq/thump/internal/streamproto"
 	"github.com/thumpmq/thump/internal/window"
 )
 
@@ -160,7 +159,7 @@ func (p *superPublisher) route(ctx context.Context, key string) (int, error) {
 }
 
 // ask returns the streams that a routing key leads to, from memory or from the
-// broker (PROTOCOL.adoc Route).
+// broker.
 func (p *superPublisher) ask(ctx context.Context, key string) ([]string, error) {
 	p.mu.Lock()
 	known, found := p.keys[key]
@@ -168,24 +167,22 @@ func (p *superPublisher) ask(ctx context.Context, key string) ([]string, error) 
 	if found && (len(known.to) > 0 || time.Since(known.asked) < noRouteFor) {
 		return known.to, nil
 	}
-	r, err := p.askAgain(ctx, key)
-	if err != nil {
-		return nil, err
+	to, err := p.askAgain(ctx, key)
+	if err == nil {
+		p.remember(key, to)
 	}
-	to := distinct(r.(*streamproto.RouteResponse).Streams)
-	p.remember(key, to)
-	return to, nil
+	return to, err
 }
 
 // askAgain asks the broker where a key leads, again and again while a partition has no
 // connection; and once more for one that does not know that yet.
-func (p *superPublisher) askAgain(ctx context.Context, key string) (streamproto.Response, error) {
+func (p *superPublisher) askAgain(ctx context.Context, key string) ([]string, error) {
 	recovery := p.client.cfg.Recovery
 	for first := true; ; first = false {
-		r, err := p.client.askStream(ctx, &streamproto.Route{RoutingKey: key, SuperStream: p.cfg.To.name}, "asking where the routing key %q leads", key)
+		to, err := p.client.routeOf(ctx, p.cfg.To.name, key)
 		switch {
 		case err == nil:
-			return r, nil
+			return to, nil
 		case recovery.Off || !Temporary(err) || !first && p.outage() == nil || p.err() != nil:
 			return nil, err
 		case !pause(ctx, recovery.Pause):

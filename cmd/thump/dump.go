@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -27,12 +28,13 @@ func dumpCommand(u *ui) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dump QUEUE|STREAM FILE",
 		Short: "Keep the messages of a queue or stream as a file, and take nothing away",
-		Long: `dump writes the messages that a queue or a stream holds when it begins to FILE, with
-what the queue was declared with, their number and a digest. thump restore puts them
+		Long: `dump writes the messages that a queue, a stream or a super stream holds when it begins to
+FILE, with what it was declared with, their number and a digest. thump restore puts them
 back. A FILE that ends in .zst or .gz is compressed. It appears under its name once it
 is whole; one that exists is replaced only with --force. "-" is standard output.
 
-A stream is read from --offset to its end, or to --until, which changes nothing.
+A stream is read from --offset to its end, or to --until, which changes nothing. So is each
+partition of a super stream, one after another.
 
 A queue's messages are taken unacked, written, and given back in order at the end; nobody
 else gets them meanwhile, and the broker keeps in memory that they are taken. Afterwards
@@ -51,6 +53,7 @@ stays, in FILE.part, and the same command goes on from there. docs/dump.md says 
 		Example: `  thump dump orders orders.dump.zst
   thump dump events events.dump.zst --offset 2026-11-23T00:00:00Z --until now
   thump dump events events.dump.zst --resume
+  thump dump --super-stream orders orders.dump.zst
   thump dump orders acme.dump --filter 'headers.tenant == "acme"'
   thump dump --verify orders.dump.zst`,
 		Args: func(_ *cobra.Command, args []string) error {
@@ -114,7 +117,7 @@ func save(ctx context.Context, cfg *dumpConfig, u *ui) (err error) {
 	if err != nil {
 		return u.orInterrupted(err)
 	}
-	if cfg.resume && definition.Kind != dump.Stream {
+	if cfg.resume && definition.Streams() == nil {
 		return usagef("--resume is for streams, and %q is a queue: all of it is read and given back at once", cfg.name)
 	}
 	if definition.Partial != "" {
@@ -167,7 +170,7 @@ func (cfg *dumpConfig) goOn(s *dump.Saving, part *partFile, u *ui) {
 
 // tell says what is in the dump. total is how many messages were there at the beginning.
 func (cfg *dumpConfig) tell(u *ui, d dump.Definition, end dump.Trailer, total uint64, toStdout bool) {
-	if d.Kind != dump.Stream && cfg.filter.filter == nil && end.Messages < total {
+	if d.Streams() == nil && cfg.filter.filter == nil && end.Messages < total {
 		u.notef("%s were there at the beginning: others have taken some meanwhile.\n", messages(total))
 	}
 	answer := u.printf
@@ -182,6 +185,8 @@ func kindText(d dump.Definition) string {
 	switch d.Kind {
 	case dump.Stream:
 		return "the stream"
+	case dump.SuperStream:
+		return "the super stream"
 	case "":
 		return "the queue"
 	default:
@@ -242,10 +247,14 @@ func withDump(name string, read func(io.Reader) error) error {
 
 // contentsText says what is in a dump.
 func contentsText(c dump.Contents) string {
-	text := fmt.Sprintf("%s of %s %q, %d bytes of bodies\nsha256 of the messages: %s\n",
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s of %s %q, %d bytes of bodies\nsha256 of the messages: %s\n",
 		messages(c.Messages), kindText(c.Header.Queue), c.Header.Queue.Name, c.BodyBytes, c.Digest)
-	if c.Unpublishable > 0 {
-		text += fmt.Sprintf("%d of them can't be put back into a queue, %d not into a stream; the first: %s\n", c.Unpublishable, c.UnpublishableToStream, c.Why)
+	for _, p := range c.Header.Queue.Partitions {
+		fmt.Fprintf(&text, "%s in the partition %q\n", messages(c.InPartition[p.Name]), p.Name)
 	}
-	return text
+	if c.Unpublishable > 0 {
+		fmt.Fprintf(&text, "%d of them can't be put back into a queue, %d not into a stream; the first: %s\n", c.Unpublishable, c.UnpublishableToStream, c.Why)
+	}
+	return text.String()
 }

@@ -170,67 +170,172 @@ func TestKilledRestore(t *testing.T) {
 	}
 }
 
-// TestDumpResumed kills and interrupts a dump of a stream, and cuts what it has left, as a crash
-// may: in the end the dump is that of one that nobody has disturbed.
+// TestDumpResumed kills and interrupts a dump of a stream, and of a super stream, and cuts what it has
+// left, as a crash may: in the end the dump is that of one that nobody has disturbed.
 func TestDumpResumed(t *testing.T) {
 	t.Parallel()
+	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
+		const count = 300_000
+		t.Run("stream", func(t *testing.T) {
+			stream := brokertest.QueueName(t)
+			client := dialStreams(t, b)
+			sendGenerated(t, b, count, "--stream", stream)
+			defer func() { _ = client.DeleteStream(context.WithoutCancel(t.Context()), stream) }()
+			checkResumed(t, b, count, stream)
+		})
+		t.Run("super-stream", func(t *testing.T) {
+			super := declareSuperStream(t, dialStreams(t, b), 3)
+			sendGenerated(t, b, count, "--super-stream", super.Name)
+			checkResumed(t, b, count, "--super-stream", super.Name)
+		})
+	})
+}
+
+// checkResumed disturbs the dump of so many messages of name, a stream, or a flag and a super stream.
+func checkResumed(t *testing.T, b brokertest.Broker, count int, name ...string) {
+	t.Helper()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random, folder := rand.New(rand.NewPCG(seed, 0)), t.TempDir()
+	want := digestOf(t, start(t, b.URL, append([]string{"dump", "--stream-url", b.StreamURL}, append(name, filepath.Join(folder, "whole.dump"))...)...), count)
+	file := filepath.Join(folder, "resumed.dump.zst")
+	args := append([]string{"dump"}, append(name, file, "--stream-url", b.StreamURL, "--resume")...)
+	for i := range 4 {
+		p := start(t, b.URL, args...)
+		time.Sleep(time.Duration(random.Int64N(int64(time.Second))))
+		if i%2 == 0 {
+			_ = p.cmd.Process.Kill() // it may be through
+		} else {
+			_ = p.cmd.Process.Signal(os.Interrupt)
+		}
+		if p.wait() == exitOK {
+			t.Log("it was through")
+			if err := os.Rename(file, file+".part"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if info, err := os.Stat(file + ".part"); err == nil && info.Size() > 0 {
+			if err := os.Truncate(file+".part", random.Int64N(info.Size()+1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	p := start(t, b.URL, args...)
+	if got := digestOf(t, p, count); got != want {
+		t.Errorf("the digest is %s, want %s", got, want)
+	}
+	left, err := filepath.Glob(file + ".part*")
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	t.Log(p.stderr.String())
+}
+
+// digestOf is the digest that a dump of so many messages says.
+func digestOf(t *testing.T, p *process, count int) string {
+	t.Helper()
+	if code := p.wait(); code != exitOK {
+		t.Fatalf("exit code %d\n%s", code, &p.stderr)
+	}
+	number, sum, _ := strings.Cut(p.stdout.String(), "\n")
+	if !strings.HasPrefix(number, fmt.Sprint(count, " messages")) {
+		t.Errorf("it says %q", number)
+	}
+	return sum
+}
+
+// dialStreams is dial for streams.
+func dialStreams(t *testing.T, b brokertest.Broker) *thump.Client {
+	t.Helper()
+	client, err := thump.Dial(t.Context(), thump.Config{URLs: []string{b.URL, b.StreamURL}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = client.Close(context.Background()) })
+	return client
+}
+
+func sendGenerated(t *testing.T, b brokertest.Broker, count int, to ...string) {
+	t.Helper()
+	p := start(t, b.URL, append([]string{"send", "--stream-url", b.StreamURL, "--generate", "--count", fmt.Sprint(count)}, to...)...)
+	if p.wait() != exitOK {
+		t.Fatalf("%s", &p.stderr)
+	}
+}
+
+// declareSuperStream makes a super stream on a broker of any version, and deletes it after the test.
+func declareSuperStream(t *testing.T, client *thump.Client, partitions int) dump.Definition {
+	t.Helper()
+	super := dump.Definition{Name: brokertest.QueueName(t), Kind: dump.SuperStream}
+	for i := range partitions {
+		key := fmt.Sprint(i)
+		super.Partitions = append(super.Partitions, dump.Partition{Partition: thump.Partition{Name: super.Name + "-" + key, BindingKey: key, Known: true}})
+	}
+	if err := super.Declare(t.Context(), client); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { deleteSuperStream(client, &super) })
+	return super
+}
+
+func deleteSuperStream(client *thump.Client, super *dump.Definition) {
+	for _, partition := range super.Streams() {
+		_ = client.DeleteStream(context.Background(), partition)
+	}
+	_ = client.DeleteExchange(context.Background(), super.Name, thump.DeleteOptions{})
+}
+
+// TestKilledSuperStream: dumps and restores of a super stream that are killed at random instants, and
+// interrupted, leave no file that could be taken for a dump, and double and lose nothing: what was
+// restored piece by piece has the digest of what was dumped.
+func TestKilledSuperStream(t *testing.T) {
+	t.Parallel()
+	const count = 100_000
 	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
 		seed := uint64(time.Now().UnixNano())
 		t.Logf("seed %d", seed)
 		random := rand.New(rand.NewPCG(seed, 0))
-		const count = 300_000
-		stream, folder := brokertest.QueueName(t), t.TempDir()
-		client, err := thump.Dial(t.Context(), thump.Config{URLs: []string{b.URL, b.StreamURL}})
-		if err != nil {
+		client := dialStreams(t, b)
+		super := declareSuperStream(t, client, 3)
+		sendGenerated(t, b, count, "--super-stream", super.Name)
+		file := filepath.Join(t.TempDir(), "dump")
+		disturb := func(most time.Duration, args ...string) {
+			for i := range 5 {
+				p := start(t, b.URL, args...)
+				time.Sleep(time.Duration(random.Int64N(int64(most))))
+				if i%2 == 0 {
+					_ = p.cmd.Process.Kill() // it may be through
+				} else {
+					_ = p.cmd.Process.Signal(os.Interrupt)
+				}
+				code := p.wait()
+				if i%2 == 1 && code != exitInterrupted && code != exitOK {
+					t.Errorf("interrupted, %v exits with %d\n%s", args, code, &p.stderr)
+				}
+			}
+		}
+		dumped := []string{"dump", super.Name, file, "--stream-url", b.StreamURL, "--force"}
+		disturb(500*time.Millisecond, dumped...)
+		if _, err := os.Stat(file); err == nil {
+			checkWhole(t, file, count) // it was just done
+		}
+		want := digestOf(t, start(t, b.URL, dumped...), count)
+
+		copied := super
+		if err := copied.Rename(super.Name + "-copy"); err != nil {
 			t.Fatal(err)
 		}
-		defer hangUp(t, client)
-		if p := start(t, b.URL, "send", "--stream", stream, "--stream-url", b.StreamURL, "--generate", "--count", fmt.Sprint(count)); p.wait() != exitOK {
-			t.Fatalf("%s", &p.stderr)
+		defer deleteSuperStream(client, &copied)
+		restored := []string{"restore", file, copied.Name, "--stream-url", b.StreamURL}
+		disturb(time.Second, restored...)
+		p := start(t, b.URL, restored...)
+		if code := p.wait(); code != exitOK {
+			t.Fatalf("exit code %d\n%s", code, &p.stderr)
 		}
-		defer func() { _ = client.DeleteStream(context.WithoutCancel(t.Context()), stream) }()
-		digest := func(p *process) string {
-			t.Helper()
-			if code := p.wait(); code != exitOK {
-				t.Fatalf("exit code %d\n%s", code, &p.stderr)
-			}
-			number, sum, _ := strings.Cut(p.stdout.String(), "\n")
-			if !strings.HasPrefix(number, fmt.Sprint(count, " messages")) {
-				t.Errorf("it says %q", number)
-			}
-			return sum
-		}
-		want := digest(start(t, b.URL, "dump", stream, filepath.Join(folder, "whole.dump"), "--stream-url", b.StreamURL))
-		file := filepath.Join(folder, "resumed.dump.zst")
-		args := []string{"dump", stream, file, "--stream-url", b.StreamURL, "--resume"}
-		for i := range 4 {
-			p := start(t, b.URL, args...)
-			time.Sleep(time.Duration(random.Int64N(int64(time.Second))))
-			if i%2 == 0 {
-				_ = p.cmd.Process.Kill() // it may be through
-			} else {
-				_ = p.cmd.Process.Signal(os.Interrupt)
-			}
-			if p.wait() == exitOK {
-				t.Log("it was through")
-				if err := os.Rename(file, file+".part"); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if info, err := os.Stat(file + ".part"); err == nil && info.Size() > 0 {
-				if err := os.Truncate(file+".part", random.Int64N(info.Size()+1)); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		p := start(t, b.URL, args...)
-		if got := digest(p); got != want {
+		t.Log(p.stdout.String(), p.stderr.String())
+		again := []string{"dump", copied.Name, file, "--stream-url", b.StreamURL, "--force"}
+		if got := digestOf(t, start(t, b.URL, again...), count); got != want {
 			t.Errorf("the digest is %s, want %s", got, want)
 		}
-		left, err := filepath.Glob(file + ".part*")
-		if err != nil || len(left) > 0 {
-			t.Errorf("left behind: %v, %v", left, err)
-		}
-		t.Log(p.stderr.String())
 	})
 }

@@ -19,8 +19,9 @@ type look struct {
 	command string
 	flags   *pflag.FlagSet
 
-	name     string // of a queue or a stream
+	name     string // of a queue, a stream or a super stream
 	isStream bool   // --stream says so
+	isSuper  bool   // --super-stream does
 	offset   offsetFlag
 	until    untilFlag
 	filter   filterFlag
@@ -33,6 +34,7 @@ type look struct {
 func (l *look) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.BoolVar(&l.isStream, "stream", false, "the name is a stream's: don't ask over AMQP what it is")
+	flags.BoolVar(&l.isSuper, "super-stream", false, "the name is a super stream's, even if there is a queue of that name")
 	flags.Var(&l.offset, "offset", "stream: begin with the first message, the last chunk, an offset, a time, or -1000 for the last thousand")
 	flags.Var(&l.until, "until", `stream: end with what was stored up to this time, or "now"`)
 	flags.Var(&l.filter, "filter", "only the messages that this expression is true of (docs/filter.md)")
@@ -52,11 +54,14 @@ func (l *look) check(cmd *cobra.Command, name string) error {
 	case len(name) > nameMax:
 		return usagef("the name is %d bytes long, RabbitMQ allows %d", len(name), nameMax)
 	}
-	var next error
-	if l.offset.text == "next" {
-		next = fmt.Errorf("--offset next is for what is to come, and %s reads what is there: use thump receive --stream", l.command)
+	var wrong error
+	switch {
+	case l.isStream && l.isSuper:
+		wrong = errors.New("--stream can't go with --super-stream: it is one or the other")
+	case l.offset.text == "next":
+		wrong = fmt.Errorf("--offset next is for what is to come, and %s reads what is there: use thump receive --stream", l.command)
 	}
-	return faults(l.connect.check(l.flags.Changed), l.recovery.check(l.flags.Changed), next)
+	return faults(l.connect.check(l.flags.Changed), l.recovery.check(l.flags.Changed), wrong)
 }
 
 // open connects. Whoever opens must close.
@@ -80,18 +85,21 @@ func closeLooked(ctx context.Context, u *ui, conn *connection, err error) error 
 
 // find finds out what the name is.
 func (l *look) find(ctx context.Context, client *thump.Client) (dump.Definition, error) {
-	if l.isStream {
+	switch {
+	case l.isStream:
 		if _, err := client.InspectStream(ctx, l.name); err != nil {
 			return dump.Definition{}, err
 		}
 		return dump.Definition{Name: l.name, Kind: dump.Stream, Partial: "it was named as a stream, and not asked for over AMQP"}, nil
+	case l.isSuper:
+		return dump.DescribeSuperStream(ctx, client, l.name)
 	}
 	d, err := dump.Describe(ctx, client, l.name)
-	if err != nil {
-		return d, l.explain(ctx, client, err)
+	if thump.IsNotFound(err) {
+		return l.findOther(ctx, client, err)
 	}
-	if d.Kind == dump.Stream {
-		return d, nil
+	if err != nil || d.Streams() != nil {
+		return d, err
 	}
 	for _, flag := range []string{"offset", "until", "last"} {
 		if f := l.flags.Lookup(flag); f != nil && f.Changed {
@@ -101,25 +109,22 @@ func (l *look) find(ctx context.Context, client *thump.Client) (dump.Definition,
 	return d, nil
 }
 
-// explain says more about a name that is no queue.
-func (l *look) explain(ctx context.Context, client *thump.Client, err error) error {
-	if !thump.IsNotFound(err) {
-		return err
+// findOther finds out what the name is that is no queue's.
+func (l *look) findOther(ctx context.Context, client *thump.Client, noQueue error) (dump.Definition, error) {
+	if isSuperStream(ctx, client, l.name) {
+		return dump.DescribeSuperStream(ctx, client, l.name)
 	}
 	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	if partitions, asked := client.Partitions(asking, l.name); asked == nil {
-		return fmt.Errorf("%q is a super stream: use %s with one of its partitions, such as %q", l.name, l.command, partitions[0])
-	}
 	if client.InspectExchange(asking, l.name) == nil {
-		return fmt.Errorf("%q is an exchange, and no queue has that name: %s is for queues and streams", l.name, l.command)
+		return dump.Definition{}, fmt.Errorf("%q is an exchange, and no queue has that name: %s is for queues and streams", l.name, l.command)
 	}
-	return err
+	return dump.Definition{}, noQueue
 }
 
 // disturbs tells what reading a queue changes.
 func (u *ui) disturbs(ctx context.Context, client *thump.Client, d dump.Definition) error {
-	if d.Kind == dump.Stream {
+	if d.Streams() != nil {
 		return nil
 	}
 	info, err := client.InspectQueue(ctx, d.Name)

@@ -75,12 +75,18 @@ func (cfg *config) refuseExchange(ctx context.Context, client *thump.Client, nam
 
 // refuseSuperStream refuses a name that a super stream has.
 func (cfg *config) refuseSuperStream(ctx context.Context, client *thump.Client, wanted string) error {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	if _, err := client.Partitions(ctx, cfg.name); err == nil {
+	if isSuperStream(ctx, client, cfg.name) {
 		return cfg.isAnother("super stream", wanted)
 	}
 	return nil
+}
+
+// isSuperStream reports whether a super stream has that name, as far as can be said soon.
+func isSuperStream(ctx context.Context, client *thump.Client, name string) bool {
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	_, err := client.Partitions(ctx, name)
+	return err == nil
 }
 
 // noStream is the error for a stream or super stream that does not exist: that what

@@ -9,6 +9,7 @@ import (
 
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/internal/dump"
+	"github.com/thumpmq/thump/internal/printable"
 	"github.com/thumpmq/thump/internal/record"
 )
 
@@ -31,9 +32,10 @@ func peekCommand(u *ui) *cobra.Command {
 		Short: "Look at the messages of a queue or stream, and leave them there",
 		Long: `peek shows the first messages of a queue or a stream, 10 unless -n or --all says
 otherwise, and leaves all of them where they are, in their order. It finds out by
-itself which of the two the name is.
+itself which of the two the name is, or whether it is a super stream's.
 
-A stream is read from --offset on, or its --last messages; that changes nothing.
+A stream is read from --offset on, or its --last messages; that changes nothing. So is each
+partition of a super stream, one after another: -n, --offset, --last and --full are for each.
 
 A queue's messages are taken unacked, up to as many as are asked for, shown, and given
 back when all are shown; nobody else gets them meanwhile. Afterwards they are marked as
@@ -55,6 +57,7 @@ records, one a line, with all there is: docs/format.md describes them.
   thump peek orders --full 3                  all of the third message
   thump peek orders --filter 'json.total > 100'
   thump peek events --last 5
+  thump peek --super-stream orders --last 5   of each partition
   thump peek events --offset 2026-11-23T10:00:00Z -n 20`,
 		Args: takesNames(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -112,8 +115,8 @@ func peek(ctx context.Context, cfg *peekConfig, u *ui) (err error) {
 	patient, given := u.patient(ctx)
 	defer given()
 	p := peeker{cfg: cfg, u: u, out: u.untilEnded(patient, u.stdout)}
-	if definition.Kind == dump.Stream {
-		err = p.stream(ctx, conn.client)
+	if streams := definition.Streams(); streams != nil {
+		err = p.streams(ctx, conn.client, streams)
 	} else {
 		err = p.queue(ctx, conn.client, definition)
 	}
@@ -133,7 +136,8 @@ type peeker struct {
 	out   io.Writer
 	seen  int64 // of a queue
 	shown uint64
-	back  int // the highest delivery count
+	here  uint64 // of them from this queue or stream
+	back  int    // the highest delivery count
 	line  []byte
 }
 
@@ -177,13 +181,27 @@ func (p *peeker) queue(ctx context.Context, client *thump.Client, d dump.Definit
 	return err
 }
 
-func (p *peeker) stream(ctx context.Context, client *thump.Client) error {
-	end, found, err := dump.StreamEnd(ctx, client, p.cfg.name)
-	if err != nil || !found {
+// streams shows messages of streams, one after another.
+func (p *peeker) streams(ctx context.Context, client *thump.Client, streams []string) error {
+	ends, err := dump.StreamEnds(ctx, client, streams, p.u.interrupted)
+	if err != nil {
 		return err
 	}
+	for i, stream := range streams {
+		if ends[i] == nil {
+			continue
+		}
+		if err := p.stream(ctx, client, stream, *ends[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *peeker) stream(ctx context.Context, client *thump.Client, stream string, end dump.End) error {
+	p.here = 0
 	r := dump.Reading{
-		Stream: p.cfg.name, From: p.cfg.offset.begin(), End: end, Until: p.cfg.until.time, Interrupted: p.u.interrupted,
+		Stream: stream, From: p.cfg.offset.begin(), End: end, Until: p.cfg.until.time, Interrupted: p.u.interrupted,
 		Each: p.look,
 	}
 	switch {
@@ -193,7 +211,7 @@ func (p *peeker) stream(ctx context.Context, client *thump.Client) error {
 	case p.cfg.last > 0:
 		r.From.Start = thump.FromOffset(end.Offset - min(end.Offset, uint64(p.cfg.last)-1))
 	}
-	_, err = dump.ReadStream(ctx, client, r)
+	_, err := dump.ReadStream(ctx, client, r)
 	return err
 }
 
@@ -207,7 +225,7 @@ func (p *peeker) look(batch *thump.Batch, d *thump.Delivery) error {
 	if err := p.show(batch, d); err != nil {
 		return err
 	}
-	if p.shown == p.most() {
+	if p.here == p.most() {
 		return dump.ErrEnough
 	}
 	return nil
@@ -218,6 +236,7 @@ func (p *peeker) show(batch *thump.Batch, d *thump.Delivery) error {
 	var r record.Record
 	r.Set(d, batch)
 	p.shown++
+	p.here++
 	if p.cfg.json {
 		p.line = record.Append(p.line[:0], &r)
 		_, err := p.out.Write(p.line)
@@ -226,6 +245,9 @@ func (p *peeker) show(batch *thump.Batch, d *thump.Delivery) error {
 	title := fmt.Sprintf("message %d", p.seen)
 	if r.Stream != "" {
 		title = fmt.Sprintf("offset %d", r.Offset)
+	}
+	if r.Stream != "" && r.Stream != p.cfg.name { // a partition
+		title += " of " + printable.Text(r.Stream)
 	}
 	p.line = p.line[:0]
 	if p.shown > 1 {

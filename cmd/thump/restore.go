@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,6 +40,12 @@ succeeds once the broker has confirmed every message.
 A queue or stream that is not there is made as the dump says, or of another --kind. One
 that holds messages is refused; --add puts the dump's after them.
 
+The dump of a super stream goes into a super stream, each message into the partition that it
+was in, in order. One that is there must have the same partitions. With --kind it goes into a
+queue or stream, one partition after another. Into a super stream goes no other dump: restore
+it to a queue or stream, and thump move that to the super stream, which gets each message by
+its routing key.
+
 The broker stamps what it stores: a stream's offsets and times are new. Where messages came
 through exchanges, they go through one that restore makes for the purpose and deletes
 afterwards, so that they keep their routing keys and reach this queue alone. A user id in a
@@ -49,7 +56,9 @@ and doubles nothing. Of a restore to a queue, what was confirmed stays there.
 ` + exitCodesHelp,
 		Example: `  thump restore orders.dump.zst
   thump restore orders.dump.zst orders-copy --kind quorum
-  thump restore events.dump.zst events-2 --url amqp://user:password@other-host`,
+  thump restore events.dump.zst events-2 --url amqp://user:password@other-host
+  thump restore super.dump.zst             with its partitions
+  thump restore super.dump.zst all --kind stream`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) < 1 || len(args) > 2 {
 				return usagef("thump restore takes a file and at most one queue or stream, and got %d arguments", len(args))
@@ -108,19 +117,23 @@ func restore(ctx context.Context, cfg *restoreConfig, u *ui) (err error) {
 	return cfg.putBack(ctx, conn.client, contents, to, u)
 }
 
-// prepare makes the queue or stream, or finds out what the one that is there is.
+// prepare makes the queue, stream or super stream, or finds out what the one that is there is.
 func (cfg *restoreConfig) prepare(ctx context.Context, client *thump.Client, contents dump.Contents, u *ui) (dump.Definition, error) {
-	to := contents.Header.Queue
-	if cfg.target != "" {
-		to.Name = cfg.target
+	of := contents.Header.Queue
+	if of.Kind == dump.SuperStream && cfg.kind.kind == "" {
+		return cfg.prepareSuperStream(ctx, client, contents, u)
 	}
+	to := of
+	to.Name, to.Partitions = cmp.Or(cfg.target, of.Name), nil
 	if cfg.kind.kind != "" {
 		to.Kind = thump.QueueKind(cfg.kind.kind)
 	}
 	there, err := dump.Describe(ctx, client, to.Name)
 	switch {
+	case thump.IsNotFound(err) && cfg.kind.kind == "" && client.InspectExchange(ctx, to.Name) == nil && isSuperStream(ctx, client, to.Name):
+		return to, fmt.Errorf("%q is a super stream, and the dump of %s %q does not say which partition a message is for: restore it to a queue or stream, and thump move that to %[1]q, which gets each message by its routing key", to.Name, kindText(of), of.Name)
 	case thump.IsNotFound(err):
-		return to, cfg.make(ctx, client, contents.Header.Queue, &to, u)
+		return to, cfg.make(ctx, client, of, &to, u)
 	case err != nil:
 		return there, err
 	case cfg.kind.kind != "" && there.Kind != to.Kind:
@@ -129,10 +142,38 @@ func (cfg *restoreConfig) prepare(ctx context.Context, client *thump.Client, con
 	return there, cfg.checkEmpty(ctx, client, contents, there, u)
 }
 
+// prepareSuperStream is prepare for the dump of a super stream that goes into one.
+func (cfg *restoreConfig) prepareSuperStream(ctx context.Context, client *thump.Client, contents dump.Contents, u *ui) (dump.Definition, error) {
+	to := contents.Header.Queue
+	if err := to.Rename(cmp.Or(cfg.target, to.Name)); err != nil {
+		return to, err
+	}
+	there, err := to.IsThere(ctx, client)
+	if err != nil {
+		return to, err
+	}
+	if !there && cfg.target != "" {
+		if _, err := client.InspectQueue(ctx, to.Name); err == nil {
+			return to, fmt.Errorf("%q is no super stream, as the dump is of: with --kind all messages go into that queue or stream, one partition after another", to.Name)
+		}
+	}
+	if err := cfg.checkEmpty(ctx, client, contents, to, u); err != nil || there {
+		return to, err
+	}
+	if err := to.Declare(ctx, client); err != nil {
+		return to, err
+	}
+	u.notef("Made %s %q.\n", kindText(to), to.Name)
+	return to, nil
+}
+
 // make makes the queue or stream.
 func (cfg *restoreConfig) make(ctx context.Context, client *thump.Client, of dump.Definition, to *dump.Definition, u *ui) error {
 	if to.Kind == "" {
 		return fmt.Errorf("the dump does not know what kind the queue %q had (%s): say --kind", of.Name, of.Partial)
+	}
+	if slices.ContainsFunc(of.Partitions, func(p dump.Partition) bool { return len(p.Arguments) > 0 }) {
+		u.notef("The limits of the partitions are left out: %s %q has none.\n", kindText(*to), to.Name)
 	}
 	if to.Kind != of.Kind {
 		to.Transient, to.AutoDelete = to.Transient && to.Kind == thump.Classic, to.AutoDelete && to.Kind != dump.Stream
@@ -140,35 +181,29 @@ func (cfg *restoreConfig) make(ctx context.Context, client *thump.Client, of dum
 			u.notef("Left out, because %s has no such arguments: %s\n", kindText(*to), strings.Join(left, ", "))
 		}
 	}
-	if _, err := client.DeclareQueue(ctx, to.Spec()); err != nil {
+	if err := to.Declare(ctx, client); err != nil {
 		return err
 	}
 	u.notef("Made %s %q.\n", kindText(*to), to.Name)
 	return nil
 }
 
-// checkEmpty refuses a queue or stream that holds messages, unless they may be added to.
+// checkEmpty refuses what holds messages, unless they may be added to.
 func (cfg *restoreConfig) checkEmpty(ctx context.Context, client *thump.Client, contents dump.Contents, there dump.Definition, u *ui) error {
 	held := ""
-	if there.Kind == dump.Stream {
-		end, found, err := dump.StreamEnd(ctx, client, there.Name)
-		if err != nil {
-			return err
-		}
-		begun, err := dump.Begun(ctx, client, there.Name, contents)
-		if err != nil {
-			return err
-		}
+	if streams := there.Streams(); streams != nil {
+		begun, end, err := inStreams(ctx, client, contents, streams)
 		switch {
+		case err != nil:
+			return err
 		case begun == contents.Messages && begun > 0:
-			u.notef("The stream has had all messages of this dump already: nothing is put into it again.\n")
+			u.notef("All messages of this dump were put into %s already: nothing is put into it again.\n", kindText(there))
 			return nil
 		case begun > 0:
-			u.notef("A restore of this dump was cut short after message %d: going on there.\n", begun)
+			u.notef("A restore of this dump was cut short after %s: going on there.\n", messages(begun))
 			return nil
-		case found:
-			held = fmt.Sprintf("the stream %q holds messages, up to offset %d", there.Name, end.Offset)
 		}
+		held = end
 	} else {
 		info, err := client.InspectQueue(ctx, there.Name)
 		if err != nil {
@@ -188,6 +223,33 @@ func (cfg *restoreConfig) checkEmpty(ctx context.Context, client *thump.Client, 
 	return nil
 }
 
+// inStreams looks what is in streams, of which some may be still to make: how many messages of the
+// dump they have had, and which of them, the first one, holds any.
+func inStreams(ctx context.Context, client *thump.Client, contents dump.Contents, streams []string) (begun uint64, held string, err error) {
+	var made []string
+	for _, stream := range streams {
+		n, err := dump.Begun(ctx, client, stream, contents)
+		if thump.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return 0, "", err
+		}
+		begun += n
+		made = append(made, stream)
+	}
+	if begun > 0 {
+		return begun, "", nil
+	}
+	ends, err := dump.StreamEnds(ctx, client, made, nil)
+	for i, end := range ends {
+		if end != nil {
+			return 0, fmt.Sprintf("the stream %q holds messages, up to offset %d", made[i], end.Offset), err
+		}
+	}
+	return 0, "", err
+}
+
 // putBack publishes the messages.
 func (cfg *restoreConfig) putBack(ctx context.Context, client *thump.Client, contents dump.Contents, to dump.Definition, u *ui) error {
 	progress := new(dump.Progress)
@@ -196,7 +258,7 @@ func (cfg *restoreConfig) putBack(ctx context.Context, client *thump.Client, con
 	var restored dump.Restored
 	err := withDump(cfg.file, func(in io.Reader) (err error) {
 		restored, err = dump.Restore(ctx, client, dump.Restoring{
-			From: in, Contents: contents, To: to.Name, Kind: to.Kind, SkipUnpublishable: cfg.skip,
+			From: in, Contents: contents, To: to, SkipUnpublishable: cfg.skip,
 			Progress: progress, Interrupted: u.interrupted,
 		})
 		return err

@@ -17,6 +17,7 @@ func superCases() []conformanceCase {
 		{"super/by-hash", partitions, testSuperHash},
 		{"super/by-key", partitions, testSuperByKey},
 		{"super/partitions-are-a-set", partitions, testPartitionsAreASet},
+		{"super/inspected", partitions, testSuperInspected},
 		{"super/by-key-bound-later", partitions, testBoundLater},
 		{"super/by-key-bound-twice", partitions, testBoundTwice},
 		{"super/order-within-a-key", partitions, testSuperOrder},
@@ -283,6 +284,37 @@ func testPartitionsAreASet(r *rig) {
 		if body := fmt.Sprint(i + 1); times[body] != 2 {
 			r.Fatalf("message %s came %d times from two publishers, expected 2", body, times[body])
 		}
+	}
+}
+
+// testSuperInspected describes a super stream: the binding keys are known that the names tell, and of
+// which each is the only one of its partition.
+func testSuperInspected(r *rig) {
+	super := r.superStream(4)
+	inspect := func(want ...thump.Partition) {
+		r.Helper()
+		got, err := r.client.InspectSuperStream(r.Context(), super)
+		r.noError(err)
+		if got.Name != super || !slices.Equal(got.Partitions, want) {
+			r.Fatalf("got %+v, expected %+v", got, want)
+		}
+	}
+	all := make([]thump.Partition, 4)
+	for i := range all {
+		all[i] = thump.Partition{Name: fmt.Sprint(super, "-", i), BindingKey: fmt.Sprint(i), Known: true}
+	}
+	inspect(all...)
+	r.bind(thump.Binding{Source: super, Queue: all[1].Name, RoutingKey: "more"})
+	r.bind(thump.Binding{Source: super, Queue: all[2].Name, RoutingKey: "3"}) // and so the key 3 leads to two
+	unnamed := r.stream(thump.StreamSpec{Name: unique("unnamed")})
+	r.bind(thump.Binding{Source: super, Queue: unnamed, RoutingKey: "4", Arguments: thump.Table{{Key: "x-stream-partition-order", Value: 4}}})
+	for i := 1; i < 4; i++ {
+		all[i].BindingKey, all[i].Known = "", false
+	}
+	inspect(append(all, thump.Partition{Name: unnamed})...)
+	_, err := r.client.InspectSuperStream(r.Context(), super+"-none")
+	if !thump.IsNotFound(err) {
+		r.Errorf("one that does not exist: %v", err)
 	}
 }
 

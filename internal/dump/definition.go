@@ -14,7 +14,7 @@ import (
 // Stream is the kind of a stream, beside thump.Classic and thump.Quorum.
 const Stream thump.QueueKind = "stream"
 
-// Definition is what a queue or a stream was declared with.
+// Definition is what a queue, a stream or a super stream was declared with.
 type Definition struct {
 	Name       string
 	Kind       thump.QueueKind // "" where it is not known
@@ -23,6 +23,8 @@ type Definition struct {
 	// Arguments are those that the broker compares when a queue is declared again, without
 	// x-queue-type.
 	Arguments thump.Table
+	// Partitions are those of a super stream, in their order.
+	Partitions []Partition
 	// Partial is why not all of it is known; "" where it is.
 	Partial string
 }

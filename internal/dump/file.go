@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/klauspost/compress/gzip"
@@ -33,7 +34,7 @@ type Trailer struct {
 	// SHA256 is of all lines before this one, with their line breaks, in hexadecimal digits.
 	// MessagesSHA256 is of the records alone, without what a broker stamps on a message that it
 	// stores: stream, offset and time. So it is the same for the same messages, wherever they
-	// are.
+	// are. Of a super stream it is also of which partition they are in, by its number.
 	SHA256         string `json:"sha256"`
 	MessagesSHA256 string `json:"messages_sha256"`
 }
@@ -50,7 +51,13 @@ type (
 		Durable    bool            `json:"durable"`
 		AutoDelete bool            `json:"auto_delete"`
 		Arguments  json.RawMessage `json:"arguments"`
+		Partitions []partition     `json:"partitions,omitempty"`
 		Partial    string          `json:"partial,omitempty"`
+	}
+	partition struct {
+		Name       string          `json:"name"`
+		BindingKey *string         `json:"binding_key,omitempty"` // nil where it is not known
+		Arguments  json.RawMessage `json:"arguments"`
 	}
 	trailerLine struct {
 		End *Trailer `json:"thump_dump_end"`
@@ -74,6 +81,7 @@ type Writer struct {
 	out    io.Writer
 	finish func() error // of the compression
 
+	header Header
 	line   []byte // of the last record
 	digest digest
 	end    Trailer
@@ -82,7 +90,7 @@ type Writer struct {
 // NewWriter writes the first line of a dump file to w, compressed as Compression says. What
 // it writes to w comes in large pieces.
 func NewWriter(w io.Writer, compression string, h Header) (*Writer, error) {
-	d := &Writer{digest: newDigest()}
+	d := &Writer{header: h, digest: newDigest()}
 	switch compression {
 	case "zstd":
 		z, err := zstd.NewWriter(w, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest))
@@ -97,14 +105,7 @@ func NewWriter(w io.Writer, compression string, h Header) (*Writer, error) {
 		b := newBuffer(w)
 		d.out, d.finish = b, b.Flush
 	}
-	arguments, err := marshalTable(h.Queue.Arguments)
-	if err != nil {
-		return nil, err
-	}
-	first, err := json.Marshal(headerLine{Version: fileVersion, Queue: &definition{
-		Name: h.Queue.Name, Kind: h.Queue.Kind, Durable: !h.Queue.Transient, AutoDelete: h.Queue.AutoDelete,
-		Arguments: arguments, Partial: h.Queue.Partial,
-	}})
+	first, err := marshalHeader(&h.Queue)
 	if err != nil {
 		return nil, err
 	}
@@ -114,10 +115,34 @@ func NewWriter(w io.Writer, compression string, h Header) (*Writer, error) {
 	return d, err
 }
 
+// marshalHeader is the first line, without its line break.
+func marshalHeader(d *Definition) ([]byte, error) {
+	arguments, err := marshalTable(d.Arguments)
+	if err != nil {
+		return nil, err
+	}
+	of := &definition{Name: d.Name, Kind: d.Kind, Durable: !d.Transient, AutoDelete: d.AutoDelete, Arguments: arguments, Partial: d.Partial}
+	for _, p := range d.Partitions {
+		if arguments, err = marshalTable(p.Arguments); err != nil {
+			return nil, err
+		}
+		line := partition{Name: p.Name, Arguments: arguments}
+		if p.Known {
+			line.BindingKey = &p.BindingKey
+		}
+		of.Partitions = append(of.Partitions, line)
+	}
+	return json.Marshal(headerLine{Version: fileVersion, Queue: of})
+}
+
 // Write writes a message as a record. What a queue says of its deliveries is left out:
 // whether and how often a message was delivered before.
 func (w *Writer) Write(batch *thump.Batch, d *thump.Delivery) error {
-	return w.writeLine(w.encode(batch, d))
+	stream := ""
+	if batch != nil {
+		stream = batch.Stream
+	}
+	return w.writeLine(w.encode(batch, d), stream)
 }
 
 // encode makes a record of a message, as a line.
@@ -131,8 +156,11 @@ func (w *Writer) encode(batch *thump.Batch, d *thump.Delivery) []byte {
 	return w.line
 }
 
-// writeLine writes the line of a record.
-func (w *Writer) writeLine(line []byte) error {
+// writeLine writes the line of a record, of a message that is in that stream.
+func (w *Writer) writeLine(line []byte, stream string) error {
+	if err := w.digest.turnTo(&w.header, stream); err != nil {
+		return err
+	}
 	w.digest.add(line)
 	w.end.Messages++
 	_, err := w.out.Write(line)
@@ -169,12 +197,30 @@ func stamps(line []byte) int {
 }
 
 // digest is the digests of a Trailer.
-type digest struct{ lines, messages hash.Hash }
+type digest struct {
+	lines, messages hash.Hash
+	partition       string // that the last record was of
+}
 
 func newDigest() digest { return digest{lines: sha256.New(), messages: sha256.New()} }
 
+// turnTo notes which partition of a super stream the next records are of. One that the dump does not
+// know is an error.
+func (d *digest) turnTo(h *Header, stream string) error {
+	if h.Queue.Kind != SuperStream || stream == d.partition && stream != "" {
+		return nil
+	}
+	at := slices.IndexFunc(h.Queue.Partitions, func(p Partition) bool { return p.Name == stream })
+	if at < 0 {
+		return fmt.Errorf("a message of the stream %q, which is none of the partitions that the first line names", stream)
+	}
+	d.partition = stream
+	d.messages.Write(fmt.Appendf(nil, "partition %d\n", at))
+	return nil
+}
+
 // add adds the line of a record.
-func (d digest) add(line []byte) {
+func (d *digest) add(line []byte) {
 	d.lines.Write(line)
 	if n := stamps(line); n > 0 {
 		d.messages.Write(line[:1])
@@ -183,7 +229,7 @@ func (d digest) add(line []byte) {
 	d.messages.Write(line)
 }
 
-func (d digest) sums() (lines, messages string) {
+func (d *digest) sums() (lines, messages string) {
 	return hex.EncodeToString(d.lines.Sum(nil)), hex.EncodeToString(d.messages.Sum(nil))
 }
 

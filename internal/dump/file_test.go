@@ -137,6 +137,7 @@ func FuzzVerify(f *testing.F) {
 	for _, compression := range []string{"", "zstd", "gzip"} {
 		f.Add(file(f, compression, 5))
 	}
+	f.Add(superFile(f, superDefinition()))
 	f.Fuzz(func(_ *testing.T, file []byte) { _, _ = verifyFile(file) })
 }
 

@@ -108,10 +108,37 @@ func parseHeader(line []byte) (Header, error) {
 	if err != nil {
 		return Header{}, err
 	}
+	partitions, err := parsePartitions(h.Queue)
 	return Header{Version: h.Version, Queue: Definition{
 		Name: h.Queue.Name, Kind: h.Queue.Kind, Transient: !h.Queue.Durable, AutoDelete: h.Queue.AutoDelete,
-		Arguments: arguments, Partial: h.Queue.Partial,
-	}}, nil
+		Arguments: arguments, Partitions: partitions, Partial: h.Queue.Partial,
+	}}, err
+}
+
+// parsePartitions are those of a super stream.
+func parsePartitions(of *definition) (partitions []Partition, err error) {
+	switch n := len(of.Partitions); {
+	case (of.Kind == SuperStream) != (n > 0):
+		return nil, errors.New("a super stream has partitions, and nothing else has")
+	case n > partitionsMost:
+		return nil, fmt.Errorf("it has %d partitions, and a super stream at most %d", n, partitionsMost)
+	}
+	named := make(map[string]bool)
+	for _, line := range of.Partitions {
+		p := Partition{Partition: thump.Partition{Name: line.Name}}
+		if line.Name == "" || named[line.Name] {
+			return nil, fmt.Errorf("a partition has no name, or that of another: %q", line.Name)
+		}
+		named[line.Name] = true
+		if line.BindingKey != nil {
+			p.BindingKey, p.Known = *line.BindingKey, true
+		}
+		if p.Arguments, err = unmarshalTable(line.Arguments); err != nil {
+			return nil, fmt.Errorf("partition %q: %w", line.Name, err)
+		}
+		partitions = append(partitions, p)
+	}
+	return partitions, nil
 }
 
 // strict parses a line of JSON that has no other keys.
@@ -186,6 +213,9 @@ func (r *Reader) ReadLine(line []byte) ([]byte, error) {
 // Parse reads the record of a line that ReadLine has returned, and counts it.
 func (r *Reader) Parse(p *record.Parser, line []byte, rec *record.Record) error {
 	if err := p.Parse(line, rec); err != nil {
+		return fmt.Errorf("line %d: %w", r.number, err)
+	}
+	if err := r.digest.turnTo(&r.Header, rec.Stream); err != nil {
 		return fmt.Errorf("line %d: %w", r.number, err)
 	}
 	r.digest.add(line)

@@ -30,9 +30,9 @@ type Restoring struct {
 	From     io.Reader
 	Contents Contents
 
-	// To is the name of a queue or stream that is there, and Kind what it is.
-	To   string
-	Kind thump.QueueKind
+	// To is a queue, stream or super stream that is there. Into a super stream goes only a dump of
+	// one with as many partitions.
+	To Definition
 
 	// SkipUnpublishable leaves out what can't be published; otherwise that is an error.
 	SkipUnpublishable bool
@@ -43,11 +43,11 @@ type Restoring struct {
 
 // Restored is what became of the messages of a dump.
 type Restored struct {
-	// Confirmed is how many the broker has confirmed, in order, from the first one on unless
-	// there was an error.
+	// Confirmed is how many the broker has confirmed, in order, from the first one on that was not
+	// There, unless there was an error.
 	Confirmed uint64
-	// There is how many a stream had already, from a restore of the same dump that was cut
-	// short.
+	// There is how many were in a stream or partition already, from a restore of the same dump that
+	// was cut short.
 	There uint64
 	// Skipped is how many were left out because they can't be published.
 	Skipped uint64
@@ -65,8 +65,9 @@ const confirmsMost = 3 * time.Second
 // confirmed. Otherwise the error says why not, and Restored how many were confirmed before.
 //
 // To a stream they go with the numbers of the messages as publishing ids, under a name made of
-// the dump's digest: a restore that was cut short and is done again doubles nothing. To a queue
-// they go through the default exchange or, where some came through another exchange, through
+// the dump's digest: a restore that was cut short and is done again doubles nothing. To a super stream
+// they go in the same way, each into the partition in the place of its own, with its number there. To
+// a queue they go through the default exchange or, where some came through another exchange, through
 // one of its own that leads to this queue alone, so that they keep their routing keys; it is
 // deleted afterwards.
 func Restore(ctx context.Context, client *thump.Client, r Restoring) (Restored, error) {
@@ -74,21 +75,19 @@ func Restore(ctx context.Context, client *thump.Client, r Restoring) (Restored, 
 	if err != nil {
 		return Restored{}, err
 	}
-	w := &restorer{Restoring: r, client: client, from: from}
+	w := &restorer{Restoring: r, client: client, from: from, streams: r.To.Streams() != nil, slots: make([]slot, publishMost)}
+	if err := w.setDestinations(); err != nil {
+		return Restored{}, err
+	}
 	cfg, done, err := w.target(ctx)
 	if err != nil {
 		return Restored{}, err
 	}
-	cfg.OnOutcomes = w.outcomes
-	if w.pub, err = client.Publisher(ctx, cfg); err != nil {
-		return Restored{}, errors.Join(err, done(ctx))
-	}
-	if r.Kind == Stream {
-		w.there = w.pub.LastPublishingID()
-	}
+	w.cfg = cfg
+	w.cfg.OnOutcomes = w.outcomes
 	err = w.publish(ctx)
 	result := Restored{
-		Confirmed: w.confirmed.Load(), There: w.there, Skipped: w.skipped, Resent: w.resent.Load(), Unknown: w.unknown.Load(),
+		Confirmed: w.confirmed.Load(), There: w.there.Load(), Skipped: w.skipped, Resent: w.resent.Load(), Unknown: w.unknown.Load(),
 	}
 	if got := result.Confirmed + result.There + result.Skipped; err == nil && got != r.Contents.Messages {
 		err = fmt.Errorf("%d of %d messages are accounted for", got, r.Contents.Messages)
@@ -107,8 +106,7 @@ func (w *restorer) publish(ctx context.Context) error {
 	}
 	confirming, ended := unlessInterrupted(ctx, w.Interrupted, confirmsMost)
 	defer ended()
-	closing := w.pub.Close(confirming)
-	<-w.pub.Done() // where the context has ended, Close waits for no callback
+	closing := w.closePublisher(confirming)
 	bad := w.bad.Load()
 	switch {
 	case isClosed(w.Interrupted) && (bad == nil || bad.Status == thump.Unknown) && (err != nil || closing != nil):
@@ -127,15 +125,28 @@ type restorer struct {
 	Restoring
 	client *thump.Client
 	from   *Reader
-	pub    *thump.Publisher
+
+	streams    bool // messages go to a stream or super stream
+	whole      *destination
+	partitions map[string]*destination // in place of whole: of a super stream, by those of the dump
+	cfg        thump.PublisherConfig
+	current    *destination     // that pub is of
+	pub        *thump.Publisher // nil before the first message
 
 	slots   []slot
 	msgs    []thump.Message
-	there   uint64
 	skipped uint64
 
-	confirmed, resent, unknown atomic.Uint64
-	bad                        atomic.Pointer[thump.Outcome] // the first one that was not confirmed
+	there, confirmed, resent, unknown atomic.Uint64
+	bad                               atomic.Pointer[thump.Outcome] // the first one that was not confirmed
+}
+
+// destination is what messages are put into: a queue, a stream, or one of the partitions.
+type destination struct {
+	name  string
+	read  uint64 // how many messages of the dump are for it, so far
+	asked bool   // there is known
+	there uint64 // how many of them it had, where it is a stream
 }
 
 // slot is one message that is about to be published, and the memory that it is in.
@@ -143,21 +154,48 @@ type slot struct {
 	line   []byte
 	parser record.Parser
 	rec    record.Record
+
+	to     *destination
+	place  uint64 // its number among those for that destination
+	number uint64 // in the dump
+}
+
+// setDestinations notes what messages are put into.
+func (w *restorer) setDestinations() error {
+	if w.To.Kind != SuperStream {
+		w.whole = &destination{name: w.To.Name}
+		return nil
+	}
+	of, to := w.from.Header.Queue.Streams(), w.To.Streams()
+	if w.from.Header.Queue.Kind != SuperStream || len(of) != len(to) {
+		return fmt.Errorf("the dump is of %q, and the super stream %q has other partitions", w.from.Header.Queue.Name, w.To.Name)
+	}
+	w.partitions = make(map[string]*destination, len(of))
+	for i, name := range of {
+		w.partitions[name] = &destination{name: to[i]}
+	}
+	return nil
+}
+
+// destination is what a message of that stream is put into.
+func (w *restorer) destination(stream string) *destination {
+	if w.whole != nil {
+		return w.whole
+	}
+	return w.partitions[stream] // the Reader lets no other one pass
 }
 
 // errRefused ends the publishing: the broker has refused a message.
 var errRefused = errors.New("refused")
 
-// target is where to publish. done removes what was made for it.
+// target is how to publish, and, but for streams, where to. done removes what was made for it.
 func (w *restorer) target(ctx context.Context) (cfg thump.PublisherConfig, done func(context.Context) error, err error) {
 	nothing := func(context.Context) error { return nil }
 	switch {
-	case w.Kind == Stream:
-		return thump.PublisherConfig{
-			To: thump.Stream(w.To), Stream: thump.StreamPublishing{Name: publisherName(w.Contents)},
-		}, nothing, nil
+	case w.streams:
+		return thump.PublisherConfig{Stream: thump.StreamPublishing{Name: publisherName(w.Contents)}}, nothing, nil // each stream in its turn
 	case w.Contents.Routed == 0:
-		return thump.PublisherConfig{To: thump.Queue(w.To), AnyUserID: true, SameDeliveryMode: true}, nothing, nil
+		return thump.PublisherConfig{To: thump.Queue(w.To.Name), AnyUserID: true, SameDeliveryMode: true}, nothing, nil
 	}
 	// A name of its own: what a restore that was killed has left leads to another queue.
 	exchange := thump.ExchangeSpec{Name: "thump-restore-" + rand.Text(), Kind: "fanout", AutoDelete: true}
@@ -169,7 +207,7 @@ func (w *restorer) target(ctx context.Context) (cfg thump.PublisherConfig, done 
 		defer cancel()
 		return w.client.DeleteExchange(ctx, exchange.Name, thump.DeleteOptions{})
 	}
-	if err := w.client.Bind(ctx, thump.Binding{Source: exchange.Name, Queue: w.To}); err != nil {
+	if err := w.client.Bind(ctx, thump.Binding{Source: exchange.Name, Queue: w.To.Name}); err != nil {
 		return cfg, nil, errors.Join(err, done(ctx))
 	}
 	return thump.PublisherConfig{To: thump.Exchange(exchange.Name, ""), AnyUserID: true, SameDeliveryMode: true}, done, nil
@@ -177,20 +215,22 @@ func (w *restorer) target(ctx context.Context) (cfg thump.PublisherConfig, done 
 
 // publishAll publishes all that is to be published, some at a time.
 func (w *restorer) publishAll(ctx context.Context) error {
-	w.slots, w.msgs = make([]slot, publishMost), make([]thump.Message, 0, publishMost)
 	for {
 		if isClosed(w.Interrupted) {
 			return ErrInterrupted
 		}
-		reading := w.fill()
-		if len(w.msgs) > 0 {
-			if n, err := w.pub.Publish(ctx, w.msgs...); err != nil {
-				return fmt.Errorf("message %d of the dump: %w", w.msgs[min(n, len(w.msgs)-1)].Ref, err)
+		read, reading := w.fill()
+		for left := w.slots[:read]; len(left) > 0; {
+			n := 1
+			for n < len(left) && left[n].to == left[0].to {
+				n++
 			}
+			if err := w.publishTo(ctx, left[0].to, left[:n]); err != nil {
+				return err
+			}
+			left = left[n:]
 		}
 		switch {
-		case w.bad.Load() != nil:
-			return errRefused
 		case errors.Is(reading, io.EOF), errors.Is(reading, ErrCutShort) && w.from.read == w.Contents.Messages:
 			return nil
 		case reading != nil:
@@ -199,49 +239,110 @@ func (w *restorer) publishAll(ctx context.Context) error {
 	}
 }
 
-// fill makes the next messages to publish. Its error says that there are no more.
-func (w *restorer) fill() error {
-	w.msgs = w.msgs[:0]
-	for i, bytes := 0, 0; i < len(w.slots) && bytes < publishBytes; {
-		s := &w.slots[i]
+// fill reads the next messages. Its error says that there are no more than those.
+func (w *restorer) fill() (read int, err error) {
+	for bytes := 0; read < len(w.slots) && bytes < publishBytes; read++ {
+		s := &w.slots[read]
 		if cap(s.line) > slotKept {
 			*s = slot{}
 		}
-		var err error
 		if s.line, err = w.from.ReadLine(s.line[:0]); err != nil {
-			return err
+			return read, err
 		}
 		if err := w.from.Parse(&s.parser, s.line, &s.rec); err != nil {
-			return err
+			return read, err
 		}
-		number := w.from.Messages()
-		if number > w.Contents.Messages {
-			return errors.New("it has more messages")
+		if s.number = w.from.Messages(); s.number > w.Contents.Messages {
+			return read, errors.New("it has more messages")
 		}
-		if number <= w.there {
+		s.to = w.destination(s.rec.Stream)
+		s.to.read++
+		s.place = s.to.read
+		bytes += len(s.line)
+	}
+	return read, nil
+}
+
+// publishTo publishes those messages that the destination does not have yet.
+func (w *restorer) publishTo(ctx context.Context, to *destination, slots []slot) error {
+	if err := w.turnTo(ctx, to); err != nil {
+		return err
+	}
+	w.msgs = w.msgs[:0]
+	var bad error
+	for i := range slots {
+		s := &slots[i]
+		if s.place <= to.there {
 			continue
 		}
-		if err := publishable(&s.rec, w.Kind == Stream); err != nil {
+		if why := publishable(&s.rec, w.streams); why != nil {
 			if !w.SkipUnpublishable {
-				return fmt.Errorf("message %d can't be published: %w", number, err)
+				bad = fmt.Errorf("message %d can't be published: %w", s.number, why)
+				break // those before it can
 			}
 			w.skipped++
 			continue
 		}
-		w.msgs = append(w.msgs, w.message(&s.rec, number))
-		bytes += len(s.line)
-		i++
+		w.msgs = append(w.msgs, w.message(s))
+	}
+	if len(w.msgs) > 0 {
+		if n, err := w.pub.Publish(ctx, w.msgs...); err != nil {
+			return fmt.Errorf("message %d of the dump: %w", w.msgs[min(n, len(w.msgs)-1)].Ref, err)
+		}
+	}
+	if w.bad.Load() != nil {
+		return errRefused
+	}
+	return bad
+}
+
+// turnTo makes the publisher of a destination, once all that went to the one before is confirmed.
+func (w *restorer) turnTo(ctx context.Context, to *destination) error {
+	if w.current == to {
+		return nil
+	}
+	if w.pub != nil {
+		if err := w.pub.Flush(ctx); err != nil {
+			return err
+		}
+		if err := w.closePublisher(ctx); err != nil {
+			return err
+		}
+	}
+	cfg := w.cfg
+	if w.streams {
+		cfg.To = thump.Stream(to.name)
+	}
+	pub, err := w.client.Publisher(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	w.pub, w.current = pub, to
+	if w.streams && !to.asked {
+		to.asked, to.there = true, pub.LastPublishingID()
+		w.there.Add(to.there)
 	}
 	return nil
 }
 
-// message is a record as it is published.
-func (w *restorer) message(rec *record.Record, number uint64) thump.Message {
-	if w.Kind == Stream {
-		return w.streamMessage(rec, number)
+// closePublisher waits for the confirms of what was published last.
+func (w *restorer) closePublisher(ctx context.Context) error {
+	if w.pub == nil {
+		return nil
 	}
-	m := rec.Message()
-	m.Ref, m.Exchange = number, ""
+	err := w.pub.Close(ctx)
+	<-w.pub.Done() // where the context has ended, Close waits for no callback
+	w.pub, w.current = nil, nil
+	return err
+}
+
+// message is a record as it is published.
+func (w *restorer) message(s *slot) thump.Message {
+	if w.streams {
+		return w.streamMessage(s)
+	}
+	m := s.rec.Message()
+	m.Ref, m.Exchange = s.number, ""
 	if w.Contents.Routed == 0 {
 		m.RoutingKey = "" // the default exchange takes it for the queue's name
 	}
@@ -249,12 +350,13 @@ func (w *restorer) message(rec *record.Record, number uint64) thump.Message {
 }
 
 // streamMessage is a record as it is published to a stream.
-func (w *restorer) streamMessage(rec *record.Record, number uint64) thump.Message {
+func (w *restorer) streamMessage(s *slot) thump.Message {
+	rec := &s.rec
 	if rec.Sections == nil && rec.Properties.Format != thump.FormatRaw && version.AtLeast(w.client.Server().Version, 3, 13) { // before, they can't be kept
 		stamp(rec)
 	}
 	m := rec.StreamMessage()
-	m.Ref, m.PublishingID = number, number
+	m.Ref, m.PublishingID = s.number, s.place
 	m.Exchange, m.RoutingKey = "", ""
 	return m
 }
@@ -284,11 +386,11 @@ func (w *restorer) outcomes(outcomes []thump.Outcome) {
 			continue
 		}
 		confirmed++
-		if o.Resent && w.Kind != Stream {
+		if o.Resent && !w.streams {
 			w.resent.Add(1)
 		}
 	}
-	w.Progress.Messages.Store(w.confirmed.Add(confirmed) + w.there)
+	w.Progress.Messages.Store(w.confirmed.Add(confirmed) + w.there.Load())
 }
 
 // publisherName is the name under which the messages of a dump go to a stream.

@@ -5,14 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/internal/record"
 )
 
-// resumption is what there is of a dump of a stream that was cut short.
+// resumption is what there is of a dump of a stream, or a super stream, that was cut short.
 type resumption struct {
 	messages uint64
+	stream   string // that the last message is in
 	offset   uint64 // of the last message
 	line     []byte // its record
 	checked  bool   // it was looked whether the stream has that message
@@ -27,8 +29,10 @@ func (s *Saving) resume(w *Writer) (*resumption, error) {
 	case err != nil:
 		return nil, err
 	}
-	if of := r.Header.Queue; of.Kind != Stream || of.Name != s.From.Name {
+	if of := &r.Header.Queue; of.Kind != s.From.Kind || of.Name != s.From.Name {
 		return nil, fmt.Errorf("it is the beginning of a dump of %q, not of the stream %q", of.Name, s.From.Name)
+	} else if !slices.Equal(of.Streams(), s.From.Streams()) {
+		return nil, fmt.Errorf("it is the beginning of a dump of the partitions %.300q, and %q has %.300q by now", of.Streams(), of.Name, s.From.Streams())
 	}
 	from := new(resumption)
 	var line []byte
@@ -48,11 +52,14 @@ func (s *Saving) resume(w *Writer) (*resumption, error) {
 		if err := r.Parse(&p, line, &rec); err != nil {
 			return nil, err
 		}
-		if err := w.writeLine(line); err != nil {
+		if !slices.Contains(s.From.Streams(), rec.Stream) {
+			return nil, fmt.Errorf("it has a message of %q, which is not in a dump of %q", rec.Stream, s.From.Name)
+		}
+		if err := w.writeLine(line, rec.Stream); err != nil {
 			return nil, errWriting{err}
 		}
 		from.messages++
-		from.offset, from.line = rec.Offset, append(from.line[:0], line...)
+		from.stream, from.offset, from.line = rec.Stream, rec.Offset, append(from.line[:0], line...)
 	}
 }
 
@@ -70,9 +77,9 @@ func (r *resumption) check(w *Writer, batch *thump.Batch, d *thump.Delivery) (sa
 	r.checked = true
 	switch {
 	case d.Offset != r.offset:
-		return false, fmt.Errorf("the dump ends with offset %d, and the stream has nothing before %d any more", r.offset, d.Offset)
+		return false, fmt.Errorf("the dump ends with offset %d, and the stream %q has nothing before %d any more", r.offset, r.stream, d.Offset)
 	case !bytes.Equal(w.encode(batch, d), r.line):
-		return false, fmt.Errorf("the dump ends with offset %d, where the stream has another message: it is not the stream that it was", r.offset)
+		return false, fmt.Errorf("the dump ends with offset %d, where the stream %q has another message: it is not the stream that it was", r.offset, r.stream)
 	}
 	return true, nil
 }

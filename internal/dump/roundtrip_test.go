@@ -69,7 +69,7 @@ func again(t *testing.T, client *thump.Client, name string, first []byte, count 
 	definition := contents.Header.Queue
 	declareQueue(t, client, definition.Spec())
 	restored, err := dump.Restore(t.Context(), client, dump.Restoring{
-		From: bytes.NewReader(first), Contents: contents, To: name, Kind: definition.Kind, Progress: new(dump.Progress),
+		From: bytes.NewReader(first), Contents: contents, To: definition, Progress: new(dump.Progress),
 	})
 	if err != nil || restored.Confirmed != count {
 		t.Fatalf("%+v, %v", restored, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/thumpmq/thump"
@@ -16,16 +17,18 @@ type Saving struct {
 	Out         io.Writer
 	Compression string // see Compression
 
-	// For a stream: where to begin, and what to end with. See Reading.
+	// For a stream, or each partition of a super stream: where to begin, and what to end with. See
+	// Reading.
 	Begin Begin
 	Until time.Time
 
 	// Skip, where set, says which messages are left out.
 	Skip func(*thump.Delivery) (bool, error)
 
-	// Old, where set, is what there is of a dump of the same stream that was cut short: it is
-	// copied, which Copied is then told, and the stream is read on from there. With an error Out
-	// then has all that was read, and can be the next Old.
+	// Old, where set, is what there is of a dump of the same stream or super stream that was cut
+	// short: it is copied, which Copied is then told, and the stream is read on from there. Of a
+	// super stream, that is in the partition that the dump had come to. With an error Out then has
+	// all that was read, and can be the next Old.
 	Old    io.Reader
 	Copied func(messages uint64) error
 	// Resumable says that there may be a next time.
@@ -35,16 +38,16 @@ type Saving struct {
 	Interrupted <-chan struct{}
 }
 
-// Save writes the messages of a queue or a stream as a dump file, those that are there when it
-// begins, and takes nothing away: see Browse and ReadStream. With an error the file is not
-// whole, and without its last line.
+// Save writes the messages of a queue, a stream or a super stream as a dump file, those that are
+// there when it begins, and takes nothing away: see Browse and ReadStream. The partitions of a super
+// stream are read one after another. With an error the file is not whole, and without its last line.
 func Save(ctx context.Context, client *thump.Client, s Saving) (Trailer, error) {
 	w, err := NewWriter(s.Out, s.Compression, Header{Queue: s.From})
 	if err != nil {
 		return Trailer{}, err
 	}
-	if s.From.Kind == Stream {
-		err = s.saveStream(ctx, client, w)
+	if streams := s.From.Streams(); streams != nil {
+		err = s.saveStreams(ctx, client, w, streams)
 	} else {
 		err = s.saveQueue(ctx, client, w)
 	}
@@ -70,8 +73,9 @@ func (s *Saving) saveQueue(ctx context.Context, client *thump.Client, w *Writer)
 	return err
 }
 
-func (s *Saving) saveStream(ctx context.Context, client *thump.Client, w *Writer) error {
-	from, begin := &resumption{checked: true}, s.Begin
+// saveStreams writes the messages of streams, one after another, each up to where it ends now.
+func (s *Saving) saveStreams(ctx context.Context, client *thump.Client, w *Writer, streams []string) error {
+	from := new(resumption)
 	if s.Old != nil {
 		var err error
 		if from, err = s.resume(w); err != nil {
@@ -82,27 +86,64 @@ func (s *Saving) saveStream(ctx context.Context, client *thump.Client, w *Writer
 		}
 	}
 	if from.messages > 0 {
-		begin = from.begin()
-	} else {
-		from.checked = true // there is nothing to look for
+		streams = streams[slices.Index(streams, from.stream):] // those before are through
 	}
-	end, found, err := StreamEnd(ctx, client, s.From.Name)
-	switch {
-	case err != nil:
+	ends, err := StreamEnds(ctx, client, streams, s.Interrupted)
+	if err != nil {
 		return err
-	case from.messages > 0 && (!found || end.before(&begin)):
-		return fmt.Errorf("the dump ends with offset %d, and the stream before it: it is not the stream that it was", from.offset)
-	case !found:
+	}
+	parts := make([]part, len(streams))
+	for i, stream := range streams {
+		parts[i] = part{stream: stream, begin: s.Begin, end: ends[i], from: &resumption{checked: true}} // there is nothing to look for
+	}
+	if from.messages > 0 {
+		parts[0].begin, parts[0].from = from.begin(), from
+	}
+	for i := range parts {
+		s.Progress.Total.Add(parts[i].most())
+	}
+	for i := range parts {
+		if err := s.savePart(ctx, client, w, &parts[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// part is what to save of a stream.
+type part struct {
+	stream string
+	begin  Begin
+	end    *End // nil where the stream has no message
+	from   *resumption
+}
+
+// most is how many messages there can be, as far as the offsets say it.
+func (p *part) most() uint64 {
+	if p.end == nil || p.end.before(&p.begin) {
+		return 0
+	}
+	return p.end.Offset + 1 - p.begin.Offset
+}
+
+// savePart writes the messages of a part.
+func (s *Saving) savePart(ctx context.Context, client *thump.Client, w *Writer, p *part) error {
+	switch {
+	case p.from.messages > 0 && (p.end == nil || p.end.before(&p.begin)):
+		return fmt.Errorf("the dump ends with offset %d, and the stream %q before it: it is not the stream that it was", p.from.offset, p.stream)
+	case p.end == nil:
 		return nil
 	}
-	_, err = ReadStream(ctx, client, Reading{
-		Stream: s.From.Name, From: begin, End: end, Until: s.Until, Interrupted: s.Interrupted,
+	counted := false
+	_, err := ReadStream(ctx, client, Reading{
+		Stream: p.stream, From: p.begin, End: *p.end, Until: s.Until, Interrupted: s.Interrupted,
 		Each: func(batch *thump.Batch, d *thump.Delivery) error {
-			if same, err := from.check(w, batch, d); same || err != nil {
+			if same, err := p.from.check(w, batch, d); same || err != nil {
 				return err
 			}
-			if s.Progress.Total.Load() == 0 {
-				s.Progress.Total.Store(end.Offset - d.Offset + 1)
+			if !counted { // now it is known where the stream begins
+				counted = true
+				s.Progress.Total.Add(p.end.Offset + 1 - d.Offset - p.most())
 			}
 			return s.write(w, batch, d)
 		},

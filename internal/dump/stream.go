@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/thumpmq/thump"
@@ -18,6 +19,9 @@ const (
 	// lastChunkTimeout is how long the newest chunk may take to come. A stream may hold
 	// nothing but offsets of consumers, and RabbitMQ 3.10 can't say that it is empty.
 	lastChunkTimeout = 10 * time.Second
+
+	// endsAtOnce is how many streams are asked for their ends at a time.
+	endsAtOnce = 16
 )
 
 // Begin is where in a stream to begin.
@@ -90,6 +94,31 @@ func StreamEnd(ctx context.Context, client *thump.Client, stream string) (end En
 		waiting, cancel = context.WithTimeout(ctx, idlePause)
 		defer cancel()
 	}
+}
+
+// StreamEnds is StreamEnd of several streams, as near to one instant as may be; nil where there is no
+// message. It ends with ErrInterrupted once interrupted, which may be nil, is closed.
+func StreamEnds(ctx context.Context, client *thump.Client, streams []string, interrupted <-chan struct{}) ([]*End, error) {
+	ctx, cancel := unlessInterrupted(ctx, interrupted, 0)
+	defer cancel()
+	ends, errs := make([]*End, len(streams)), make([]error, len(streams))
+	var asking sync.WaitGroup
+	turns := make(chan struct{}, endsAtOnce)
+	for i, stream := range streams {
+		turns <- struct{}{}
+		asking.Go(func() {
+			defer func() { <-turns }()
+			end, found, err := StreamEnd(ctx, client, stream)
+			if errs[i] = err; found {
+				ends[i] = &end
+			}
+		})
+	}
+	asking.Wait()
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return ends, errors.Join(errs...)
 }
 
 // ReadStream reads a part of a stream, which changes nothing there, and returns how many

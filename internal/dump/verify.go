@@ -21,6 +21,8 @@ type Contents struct {
 	Header Header
 	// Messages is their number, and BodyBytes the size of their bodies.
 	Messages, BodyBytes uint64
+	// InPartition is how many messages each partition of a super stream has, by its name.
+	InPartition map[string]uint64
 	// Digest is that of Trailer.MessagesSHA256.
 	Digest string
 	// Routed is how many messages came through another exchange than the default one, or
@@ -40,7 +42,7 @@ func Verify(in io.Reader, p *Progress, interrupted <-chan struct{}) (Contents, e
 	if err != nil {
 		return Contents{}, err
 	}
-	c := Contents{Header: r.Header}
+	c := Contents{Header: r.Header, InPartition: make(map[string]uint64)}
 	var rec record.Record
 	for {
 		if isClosed(interrupted) {
@@ -65,6 +67,9 @@ func Verify(in io.Reader, p *Progress, interrupted <-chan struct{}) (Contents, e
 
 func (c *Contents) add(rec *record.Record) {
 	c.BodyBytes += uint64(len(rec.Body))
+	if c.Header.Queue.Kind == SuperStream {
+		c.InPartition[rec.Stream]++
+	}
 	if rec.Exchange != "" || names(rec.Properties.Headers, "CC") || names(rec.Properties.Headers, "BCC") {
 		c.Routed++
 	}
