@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -83,6 +84,7 @@ type intake struct {
 
 // taker is one consumer of an intake.
 type taker struct {
+	how     thump.ConsumerConfig
 	con     *thump.Consumer
 	autoAck bool // deliveries need no ack
 	newSink func(stream string) sink
@@ -134,37 +136,9 @@ func (t *taker) giveRest(ctx context.Context) {
 func openIntake(ctx context.Context, client *thump.Client, cfg intakeConfig) (*intake, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	in := &intake{cfg: cfg, cancel: cancel, failed: make(chan struct{}), ended: make(chan struct{}), limit: newLimit(cfg.work.Rate, cfg.progress)}
-	tickets := in.newTickets()
-	for i := range cfg.consumers + cfg.aside {
-		how := cfg.consumer(i, cfg.consumers)
-		how.ReuseBuffers = true // a sink keeps no body
-		switch {
-		case how.Poll: // one message at a time, anyway
-		case cfg.work.Most > 0:
-			how.MaxBatch = 1 // each is acked when its work is done
-		case in.limit != nil:
-			how.MaxBatch = in.limit.together()
-		}
-		con, err := client.Consumer(ctx, how)
-		if err != nil {
-			in.fail(err)
-			return nil, in.close(ctx, closeTimeout)
-		}
-		if i > 0 && cfg.each {
-			tickets = in.newTickets()
-		}
-		t := &taker{
-			con: con, autoAck: how.AutoAck, newSink: func(stream string) sink { return cfg.sink(i, stream) }, sinks: make(map[string]sink),
-			tickets: tickets, read: make(map[string]uint64), stop: make(chan struct{}),
-			selection: cfg.selection, prefetch: how.Prefetch, aside: i >= cfg.consumers,
-		}
-		if cfg.work.any() && !t.aside {
-			t.worker = &worker{Work: &cfg.work, progress: cfg.progress, stop: t.stop}
-		}
-		if how.Poll {
-			t.poller, t.prefetch = &poller{cfg.pollInterval, cfg.progress}, math.MaxInt // what it holds limits nothing
-		}
-		in.takers = append(in.takers, t)
+	in.connect(ctx, client)
+	if stopped(in.failed) {
+		return nil, in.close(ctx, closeTimeout)
 	}
 	cfg.progress.consumersOpened()
 	for _, t := range in.takers {
@@ -179,6 +153,52 @@ func openIntake(ctx context.Context, client *thump.Client, cfg intakeConfig) (*i
 		close(in.ended)
 	}()
 	return in, nil
+}
+
+// connect connects the consumers, some at a time, until one fails.
+func (in *intake) connect(ctx context.Context, client *thump.Client) {
+	takers := make([]*taker, in.cfg.consumers+in.cfg.aside)
+	tickets := in.newTickets()
+	for i := range takers {
+		if i > 0 && in.cfg.each {
+			tickets = in.newTickets()
+		}
+		takers[i] = in.newTaker(i, tickets)
+	}
+	_ = Together(len(takers), func(i int) (err error) {
+		if !stopped(in.failed) {
+			takers[i].con, err = client.Consumer(ctx, takers[i].how)
+			in.fail(err)
+		}
+		return err
+	})
+	in.takers = slices.DeleteFunc(takers, func(t *taker) bool { return t.con == nil })
+}
+
+// newTaker makes the taker of consumer i, which is not connected yet.
+func (in *intake) newTaker(i int, tickets *atomic.Int64) *taker {
+	cfg := &in.cfg
+	how := cfg.consumer(i, cfg.consumers)
+	how.ReuseBuffers = true // a sink keeps no body
+	switch {
+	case how.Poll: // one message at a time, anyway
+	case cfg.work.Most > 0:
+		how.MaxBatch = 1 // each is acked when its work is done
+	case in.limit != nil:
+		how.MaxBatch = in.limit.together()
+	}
+	t := &taker{
+		how: how, autoAck: how.AutoAck, newSink: func(stream string) sink { return cfg.sink(i, stream) }, sinks: make(map[string]sink),
+		tickets: tickets, read: make(map[string]uint64), stop: make(chan struct{}),
+		selection: cfg.selection, prefetch: how.Prefetch, aside: i >= cfg.consumers,
+	}
+	if cfg.work.any() && !t.aside {
+		t.worker = &worker{Work: &cfg.work, progress: cfg.progress, stop: t.stop}
+	}
+	if how.Poll {
+		t.poller, t.prefetch = &poller{cfg.pollInterval, cfg.progress}, math.MaxInt // what it holds limits nothing
+	}
+	return t
 }
 
 func (in *intake) newTickets() *atomic.Int64 {

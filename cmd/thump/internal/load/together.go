@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// questionsTogether is how many queues a run asks about, or declares, at a time. Each question waits for
-// the network several times.
+// questionsTogether is how many queues a run asks about, or declares, at a time, and how many consumers
+// it connects. Each waits for the network several times.
 const questionsTogether = 16
 
 // Together calls ask for 0 to n-1, some at a time, and returns what went wrong.
