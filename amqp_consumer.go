@@ -196,6 +196,9 @@ func (c *amqpConsumer) comeBack(link *consumeLink) {
 	}
 	if !c.recoverer.on() || c.life.Err() != nil {
 		c.finish(why)
+		if link.ch.Stale() != nil { // else what was handed out may still be settled
+			link.conn.leave(c.life, link.ch)
+		}
 		return
 	}
 	out := newOutage(why, link.unsettled.count())

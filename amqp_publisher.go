@@ -166,6 +166,7 @@ func (p *amqpPublisher) lose(link *publishLink, why error) {
 		}
 		if p.link.CompareAndSwap(link, nil) {
 			p.finish(why)
+			p.leave(link)
 		}
 		return
 	}
@@ -184,6 +185,15 @@ func (p *amqpPublisher) lose(link *publishLink, why error) {
 	if !p.coming && !p.closed {
 		p.coming = true
 		p.back.Go(p.comeBack)
+	}
+}
+
+// leave gives back the connection of a channel that has ended for good, unless close does it.
+func (p *amqpPublisher) leave(link *publishLink) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.back.Go(func() { link.conn.leave(p.life, link.ch) })
 	}
 }
 
@@ -429,8 +439,8 @@ func (p *amqpPublisher) close(ctx context.Context) {
 	p.mu.Unlock()
 	p.end()
 	p.back.Wait()
-	if link := p.link.Load(); link != nil {
-		link.conn.leave(ctx, link.ch) // which ends the publisher
+	if _, last, _ := p.state(); last != nil {
+		last.conn.leave(ctx, last.ch) // which ends the publisher
 	}
 	p.finish(ErrClosed)
 }

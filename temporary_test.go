@@ -254,6 +254,18 @@ func TestTemporaryOfBrokers(t *testing.T) {
 			s.Send(1, &amqpproto.ChannelClose{ReplyCode: 404, ReplyText: "NOT_FOUND - no exchange"})
 			s.Discard()
 		}), lose, false, "404"},
+		{"a consumer's channel closed for good", false, nil, func(s *fakebroker.Session) {
+			s.Login()
+			s.OpenConsumer()
+			s.Send(1, &amqpproto.ChannelClose{ReplyCode: 404, ReplyText: "NOT_FOUND - no queue"})
+			s.Discard()
+		}, func(ctx context.Context, c *Client) error {
+			con, err := c.Consumer(ctx, ConsumerConfig{From: Queue("q")})
+			if err != nil {
+				return err
+			}
+			return errorOf(con.Receive(ctx)) // and no Close: it has said why
+		}, false, "404"},
 		{"a broken protocol", false, nil, ends(func(s *fakebroker.Session) {
 			s.SendBytes([]byte{9, 9, 9, 9, 9, 9, 9, 9})
 			s.Discard()
@@ -280,7 +292,7 @@ func TestTemporaryOfBrokers(t *testing.T) {
 					scripts[0] = test.first
 				}
 				b := fakebroker.Pipe(t, 64<<10, scripts...)
-				c, err := Dial(t.Context(), Config{URLs: []string{url}, DialContext: b.DialContext})
+				c, err := Dial(t.Context(), Config{URLs: []string{url}, DialContext: b.DialContext, Recovery: Recovery{Off: true}})
 				if test.act != nil {
 					if err != nil {
 						t.Fatal(err)

@@ -180,18 +180,22 @@ func (rec *receiver) wait(ctx context.Context, in *intake, seen, stop <-chan str
 		}
 		return time.Since(latest) >= rec.cfg.Idle
 	}
-	var flushed <-chan struct{}
+	var flushing <-chan struct{}
+	var flushed time.Time // zero: not since something came
 	for {
 		select {
 		case <-idle:
-			if silent() && flushed == nil {
-				flushed = in.flush(ctx) // what is on its way comes before the answer
-			}
-		case <-flushed:
-			if silent() {
+			switch {
+			case !silent():
+				flushed = time.Time{}
+			case flushing != nil:
+			case flushed.IsZero():
+				flushing = in.flush(ctx) // what is on its way comes before the answer
+			case time.Since(flushed) >= rec.cfg.Idle/4: // so long for the consumers to take it
 				return
 			}
-			flushed = nil
+		case <-flushing:
+			flushing, flushed = nil, time.Now()
 		case <-seen:
 			return
 		case <-in.ended:
