@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -317,6 +318,11 @@ func TestInterruptStopsThePrivateBroker(t *testing.T) {
 // TestTerminated: the signals with which systems end a process end every command within
 // 8 s, in order, with the exit code that a shell gives them.
 func TestTerminated(t *testing.T) {
+	// Under nohup the commands would ignore SIGHUP, as this process does then. What is notified of
+	// is not inherited.
+	hangUps := make(chan os.Signal, 1)
+	signal.Notify(hangUps, syscall.SIGHUP)
+	defer signal.Stop(hangUps)
 	b := brokertest.All(t)[0]
 	works := func(p *process) { p.awaitProgress("Received", 50000) }
 	starts := func(p *process) { p.await("Starting RabbitMQ") }
