@@ -39,7 +39,11 @@ var (
 )
 
 func TestOutages(t *testing.T) {
-	eachSeed(t, *outagesFor, *outagesSeed, func(r *rig, seed uint64) { newOutages(r, seed).run() })
+	eachSeed(t, *outagesFor, *outagesSeed, func(r *rig, seed uint64) {
+		o := newOutages(r, seed)
+		o.polls = true
+		o.run()
+	})
 }
 
 // outages is one random program. Message number n has the body "n" and the Ref n.
@@ -52,6 +56,7 @@ type outages struct {
 	named   bool   // a stream's consumer is
 	breaker *breaker
 	client  *thump.Client
+	polls   bool // the consumer of a queue may poll: not where there are more messages than that takes in time
 	refuses bool // the broker may reject what it is sent: a queue has no leader for a while
 
 	over                  chan struct{} // closed when nothing more is to be published
@@ -191,7 +196,7 @@ func (o *outages) consumer() *thump.Consumer {
 	cfg := thump.ConsumerConfig{From: o.to(o.place), MaxBatch: 1 + o.random.IntN(200)}
 	if !o.engine.streams() {
 		cfg.Prefetch = 1 + o.random.IntN(1000)
-		if o.random.IntN(4) == 0 {
+		if o.polls && o.random.IntN(4) == 0 {
 			cfg = thump.ConsumerConfig{From: cfg.From, Poll: true}
 		}
 	} else if o.random.IntN(2) == 0 {
