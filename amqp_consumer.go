@@ -192,7 +192,7 @@ func (c *amqpConsumer) watchLink() {
 func (c *amqpConsumer) comeBack(link *consumeLink) {
 	why := toPublic(link.inbox.Err())
 	if c.cfg.Poll {
-		why = c.mayWait(why) // others hear of a queue that has gone as they open the next link
+		why = c.mayWait(why) // any other consumer learns that its queue is gone when it opens the next link
 	}
 	if !c.recoverer.on() || c.life.Err() != nil {
 		c.finish(why)

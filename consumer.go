@@ -257,8 +257,8 @@ func (c *Consumer) Batches(ctx context.Context) iter.Seq2[*Batch, error] {
 	}
 }
 
-// Receive waits for the next batch; with Poll for the broker's answer. With ReuseBuffers the previous one is no longer
-// valid. While a loop over Batches is at work, and inside that loop, Receive waits until
+// Receive waits for the next batch; with Poll for the broker's answer. With ReuseBuffers the
+// previous one is no longer valid. While a loop over Batches is at work, and inside that loop, Receive waits until
 // the loop or ctx ends. When nothing is handed out any more, the error says why: see the
 // table at Consumer.
 func (c *Consumer) Receive(ctx context.Context) (*Batch, error) {

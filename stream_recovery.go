@@ -275,15 +275,14 @@ func extentOf(ctx context.Context, conn *streamconn.Conn, stream string) (stream
 // became the leader may have what nobody else has.
 func (s *streamConsumer) doubts(l *link, why error) bool {
 	s.mu.Lock()
-	certain := l.leader
-	if !certain {
-		l.position.doubted, l.position.from = true, math.MaxUint64 // nothing more of this is wanted
+	if l.leader {
+		s.mu.Unlock()
+		return false
 	}
+	l.position.doubted, l.position.from = true, math.MaxUint64 // nothing more of this is wanted
 	s.mu.Unlock()
-	if !certain {
-		l.conn.Fail(fmt.Errorf("this replica has another chunk than was read before, so the leader is asked: %v", why)) //nolint:errorlint // it is not certain
-	}
-	return !certain
+	l.conn.Fail(fmt.Errorf("this replica has another chunk than was read before, so the leader is asked: %v", why)) //nolint:errorlint // it is not certain
+	return true
 }
 
 // check compares what comes over another link with the newest chunk that was read before,

@@ -128,7 +128,7 @@ type restorer struct {
 
 	streams    bool // messages go to a stream or super stream
 	whole      *destination
-	partitions map[string]*destination // in place of whole: of a super stream, by those of the dump
+	partitions map[string]*destination // by partition of the dump; then whole is nil
 	cfg        thump.PublisherConfig
 	current    *destination     // that pub is of
 	pub        *thump.Publisher // nil before the first message
