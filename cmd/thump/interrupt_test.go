@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -229,6 +230,30 @@ func TestInterruptEndsAllKinds(t *testing.T) {
 		t.Errorf("it printed\n%s", output)
 	}
 	checkQueueGone(t, b, queue+"-classic")
+}
+
+// TestInterruptedBeforeItIsKnownWhatTheNameIs: that no queue has the name is then no answer. The
+// streams' address does not answer.
+func TestInterruptedBeforeItIsKnownWhatTheNameIs(t *testing.T) {
+	t.Parallel()
+	b := brokertest.All(t)[0]
+	silent, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = silent.Close() }()
+	for _, command := range [][]string{{"peek", "nothing"}, {"dump", "nothing", filepath.Join(t.TempDir(), "dump")}} {
+		p := start(t, b.URL, append(command, "--stream-url", "rabbitmq-stream://"+silent.Addr().String())...)
+		asked, err := silent.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.interrupt()
+		if code := p.wait(); code != exitInterrupted {
+			t.Errorf("interrupted, %v exits with %d\n%s", command, code, &p.stderr)
+		}
+		_ = asked.Close()
+	}
 }
 
 func TestInterruptTwiceEndsAtOnce(t *testing.T) {

@@ -119,6 +119,9 @@ func (l *look) findOther(ctx context.Context, client *thump.Client, noQueue erro
 	if client.InspectExchange(asking, l.name) == nil {
 		return dump.Definition{}, fmt.Errorf("%q is an exchange, and no queue has that name: %s is for queues and streams", l.name, l.command)
 	}
+	if ctx.Err() != nil { // it was not found out
+		return dump.Definition{}, ctx.Err()
+	}
 	return dump.Definition{}, noQueue
 }
 

@@ -98,7 +98,16 @@ func TestWarmUpThatOutlastsTheSending(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out.Verdict != result.OK || out.ReceiveRatePerSecond == nil || *out.ReceiveRatePerSecond < 400 || *out.ReceiveRatePerSecond > 600 {
-		t.Errorf("got %+v", out.Run)
+	if out.Verdict != result.OK {
+		t.Fatalf("got %+v", out.Run)
+	}
+	w := cfg.Progress.warm.Load()
+	if w == nil || w.received == 0 || w.received == *out.Received {
+		t.Fatalf("when the warm-up was over: %+v", w)
+	}
+	// No less than if the last had come at the end of the run.
+	least := float64(*out.Received-w.received) / time.Since(w.at).Seconds()
+	if rate := out.ReceiveRatePerSecond; rate == nil || *rate < least {
+		t.Errorf("%v a second after the warm-up, at least %v", rate, least)
 	}
 }
