@@ -63,6 +63,9 @@ func (s *storm) run() {
 	time.Sleep(s.upTo(time.Second))
 	resent := 0
 	for _, o := range s.programs {
+		o.stop()
+	}
+	for _, o := range s.programs {
 		o.end()
 		resent += o.resent
 	}

@@ -68,6 +68,9 @@ func (c *cluster) run() {
 		c.goesOn(kind)
 	}
 	for _, o := range c.programs {
+		o.stop()
+	}
+	for _, o := range c.programs {
 		o.end()
 	}
 	if c.Failed() {

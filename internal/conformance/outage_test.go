@@ -40,9 +40,7 @@ var (
 
 func TestOutages(t *testing.T) {
 	eachSeed(t, *outagesFor, *outagesSeed, func(r *rig, seed uint64) {
-		o := newOutages(r, seed)
-		o.polls = true
-		o.run()
+		newOutages(r, seed).run()
 	})
 }
 
@@ -56,7 +54,7 @@ type outages struct {
 	named   bool   // a stream's consumer is
 	breaker *breaker
 	client  *thump.Client
-	polls   bool // the consumer of a queue may poll: not where there are more messages than that takes in time
+	polls   bool // a queue's consumer does
 	refuses bool // the broker may reject what it is sent: a queue has no leader for a while
 
 	over                  chan struct{} // closed when nothing more is to be published
@@ -96,6 +94,7 @@ func (o *outages) run() {
 	}
 	o.breaker.cut() // the others may have met the client's own connection alone
 	time.Sleep(100 * time.Millisecond)
+	o.stop()
 	o.end()
 	if o.Failed() {
 		o.Logf("to run it again: go test ./internal/conformance -run 'TestOutages/rabbitmq-%s/%s' -outage %d", o.broker.Name, o.engine.name, o.seed)
@@ -146,9 +145,11 @@ func (o *outages) happened(e thump.Event) {
 	}
 }
 
-// end ends it and says what has become of the messages.
+// stop has nothing more published.
+func (o *outages) stop() { close(o.over) }
+
+// end waits for everything and says what has become of the messages.
 func (o *outages) end() {
-	close(o.over)
 	o.publishing.Wait()
 	o.mu.Lock()
 	o.complete = true
@@ -196,7 +197,7 @@ func (o *outages) consumer() *thump.Consumer {
 	cfg := thump.ConsumerConfig{From: o.to(o.place), MaxBatch: 1 + o.random.IntN(200)}
 	if !o.engine.streams() {
 		cfg.Prefetch = 1 + o.random.IntN(1000)
-		if o.polls && o.random.IntN(4) == 0 {
+		if o.polls = o.random.IntN(4) == 0; o.polls {
 			cfg = thump.ConsumerConfig{From: cfg.From, Poll: true}
 		}
 	} else if o.random.IntN(2) == 0 {
@@ -219,6 +220,10 @@ func (o *outages) publish(p *thump.Publisher) {
 			}
 			return
 		default:
+		}
+		if o.polls && o.waiting() > 500 { // it takes one at a time: of a quorum queue some hundred a second
+			time.Sleep(pace)
+			continue
 		}
 		msgs := o.messages(1 + random.IntN(100))
 		if _, err := p.Publish(o.Context(), msgs...); err != nil {
@@ -284,8 +289,16 @@ func (o *outages) consume(c *thump.Consumer) {
 // waits reports whether something is still to come.
 func (o *outages) waits() bool {
 	o.mu.Lock()
+	complete := o.complete
+	o.mu.Unlock()
+	return !complete || o.waiting() > 0
+}
+
+// waiting is how many messages are still to come.
+func (o *outages) waiting() int {
+	o.mu.Lock()
 	defer o.mu.Unlock()
-	return !o.complete || o.handled+o.refused < len(o.outcomes)
+	return len(o.outcomes) - o.handled - o.refused
 }
 
 // arrived notes what has come. In a stream the offsets rise, but for what a named consumer
