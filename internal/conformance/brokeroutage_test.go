@@ -1,7 +1,6 @@
 package conformance
 
 import (
-	"math/rand/v2"
 	"net/url"
 	"testing"
 	"time"
@@ -17,7 +16,7 @@ func TestBrokerOutages(t *testing.T) {
 	t.Parallel()
 	eachPrivate(t, broker.Options{}, func(r *rig, node *broker.Node) {
 		seeds(r.T, *outagesFor, *outagesSeed, func(t *testing.T, seed uint64) {
-			s := &storm{T: t, node: node, seed: seed, random: rand.New(rand.NewPCG(seed, 12))}
+			s := &storm{workload: newWorkload(t, seed), node: node}
 			for i, e := range engines() {
 				s.programs = append(s.programs, newOutages(newRig(t, r.broker, e), seed+uint64(i)))
 			}
@@ -29,18 +28,12 @@ func TestBrokerOutages(t *testing.T) {
 
 // storm is random faults of one broker.
 type storm struct {
-	*testing.T
-	node     *broker.Node
-	seed     uint64
-	random   *rand.Rand
-	programs []*outages
+	*workload
+	node *broker.Node
 }
 
 func (s *storm) run() {
-	time.Sleep(2 * time.Second) // what is younger may not survive a kill
-	for _, o := range s.programs {
-		o.begin()
-	}
+	s.begin()
 	faults := map[string]func(){
 		"killed": s.kill, "stopped": s.stop, "closed": s.closeConnections,
 		"memory alarm": func() { s.alarm("memory") }, "disk alarm": func() { s.alarm("disk") },
@@ -53,32 +46,14 @@ func (s *storm) run() {
 	s.random.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
 	for _, kind := range kinds {
 		time.Sleep(s.upTo(time.Second))
-		s.programs[s.random.IntN(len(s.programs))].breaker.fault(s.random)
+		s.any().breaker.fault(s.random)
 		time.Sleep(s.upTo(500 * time.Millisecond))
-		faults[kind]()
-		for _, o := range s.programs {
-			o.breaker.count(kind)
-		}
+		s.fault(kind, faults[kind])
 	}
 	time.Sleep(s.upTo(time.Second))
-	resent := 0
-	for _, o := range s.programs {
-		o.stop()
-	}
-	for _, o := range s.programs {
-		o.end()
-		resent += o.resent
-	}
-	if resent == 0 {
+	if s.end() == 0 {
 		s.Errorf("seed %d: nothing was sent again", s.seed)
 	}
-	if s.Failed() {
-		s.Logf("to run it again: go test ./internal/conformance -run 'TestBrokerOutages/rabbitmq-%s' -outage %d", s.programs[0].broker.Name, s.seed)
-	}
-}
-
-func (s *storm) upTo(most time.Duration) time.Duration {
-	return time.Duration(s.random.Int64N(int64(most)))
 }
 
 // sum is that of what f says of each program.
@@ -145,16 +120,11 @@ func (s *storm) stop() {
 
 // alarm has the node block those who publish, as it does when its memory or disk is full.
 func (s *storm) alarm(resource string) {
-	eval := func(expression string) {
-		if output, err := s.node.Ctl(s.Context(), "eval", expression); err != nil {
-			s.Fatalf("rabbitmqctl eval %s: %v: %s", expression, err, output)
-		}
-	}
 	before := s.sum(blocked)
-	eval("rabbit_alarm:set_alarm({{resource_limit, " + resource + ", node()}, []}).")
+	s.eval(s.node, "rabbit_alarm:set_alarm({{resource_limit, "+resource+", node()}, []}).")
 	s.await("events that say blocked", blocked, before+1)
 	time.Sleep(s.upTo(time.Second))
-	eval("rabbit_alarm:clear_alarm({resource_limit, " + resource + ", node()}).")
+	s.eval(s.node, "rabbit_alarm:clear_alarm({resource_limit, "+resource+", node()}).")
 }
 
 // closeConnections closes all connections, as an operator can.
@@ -166,11 +136,4 @@ func (s *storm) closeConnections() {
 		s.programs[0].manage("DELETE", "connections/username/"+u.User.Username(), nil) // it lists a new one only after a moment
 	}
 	s.await("connections that an operator has closed", closed, before+1)
-}
-
-func (s *storm) noError(err error) {
-	s.Helper()
-	if err != nil {
-		s.Fatalf("seed %d: %v", s.seed, err)
-	}
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 	"net/url"
 	"testing"
 	"time"
@@ -25,7 +24,7 @@ func TestClusterOutages(t *testing.T) {
 	b := all[len(all)-1]
 	nodes := brokertest.NewCluster(t, b, 3)
 	seeds(t, *outagesFor, *outagesSeed, func(t *testing.T, seed uint64) {
-		c := &cluster{T: t, Cluster: nodes, seed: seed, random: rand.New(rand.NewPCG(seed, 13))}
+		c := &cluster{workload: newWorkload(t, seed), Cluster: nodes}
 		b.ManagementURL = nodes.ManagementURL(t, 0)
 		for i, e := range engines() {
 			if e.name == "amqp-classic" { // it has one replica
@@ -41,18 +40,12 @@ func TestClusterOutages(t *testing.T) {
 
 // cluster is random faults of one cluster.
 type cluster struct {
-	*testing.T
+	*workload
 	*brokertest.Cluster
-	seed     uint64
-	random   *rand.Rand
-	programs []*outages
 }
 
 func (c *cluster) run() {
-	time.Sleep(2 * time.Second) // what is younger may not survive a kill
-	for _, o := range c.programs {
-		o.begin()
-	}
+	c.begin()
 	faults := map[string]func(){
 		"leader moved": c.moveLeader, "leader killed": c.killLeader,
 		"node killed": c.killNode, "node stopped": c.stopNode, "no majority": c.loseMajority,
@@ -61,25 +54,10 @@ func (c *cluster) run() {
 	c.random.Shuffle(len(kinds), func(i, j int) { kinds[i], kinds[j] = kinds[j], kinds[i] })
 	for _, kind := range kinds {
 		time.Sleep(c.upTo(time.Second))
-		faults[kind]()
-		for _, o := range c.programs {
-			o.breaker.count(kind)
-		}
+		c.fault(kind, faults[kind])
 		c.goesOn(kind)
 	}
-	for _, o := range c.programs {
-		o.stop()
-	}
-	for _, o := range c.programs {
-		o.end()
-	}
-	if c.Failed() {
-		c.Logf("to run it again: go test ./internal/conformance -run TestClusterOutages -outage %d", c.seed)
-	}
-}
-
-func (c *cluster) upTo(most time.Duration) time.Duration {
-	return time.Duration(c.random.Int64N(int64(most)))
+	c.end()
 }
 
 // goesOn waits until every program has confirmed and received more.
@@ -101,14 +79,14 @@ func (c *cluster) goesOn(after string) {
 // moveLeader makes another node the leader of something: of a queue in order, of a stream by
 // the end of its leader's process.
 func (c *cluster) moveLeader() {
-	o := c.programs[c.random.IntN(len(c.programs))]
+	o := c.any()
 	name, before := o.leading(), c.leader(o)
 	lookup := fmt.Sprintf(`{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<%q>>)), `, name)
 	if o.engine.streams() {
-		c.eval(before, lookup+"exit(amqqueue:get_pid(Q), kill).")
+		c.eval(c.Node(before), lookup+"exit(amqqueue:get_pid(Q), kill).")
 		return
 	}
-	c.eval(before, lookup+fmt.Sprintf("rabbit_quorum_queue:transfer_leadership(Q, '%s').", c.Name((before+1)%3)))
+	c.eval(c.Node(before), lookup+fmt.Sprintf("rabbit_quorum_queue:transfer_leadership(Q, '%s').", c.Name((before+1)%3)))
 	for start := time.Now(); c.leader(o) == before; time.Sleep(100 * time.Millisecond) {
 		if time.Since(start) > patience {
 			c.Fatalf("seed %d: the leader of %s stays on node %d", c.seed, name, before)
@@ -118,15 +96,13 @@ func (c *cluster) moveLeader() {
 
 // killLeader kills the node that leads something.
 func (c *cluster) killLeader() {
-	c.kill(c.leader(c.programs[c.random.IntN(len(c.programs))]))
+	c.kill(c.leader(c.any()))
 }
 
 func (c *cluster) killNode() { c.kill(c.random.IntN(3)) }
 
 func (c *cluster) kill(i int) {
-	if err := c.Node(i).Kill(); err != nil {
-		c.Fatal(err)
-	}
+	c.noError(c.Node(i).Kill())
 	time.Sleep(c.upTo(5 * time.Second))
 	c.Restart(c.T, i)
 }
@@ -152,17 +128,9 @@ func (c *cluster) loseMajority() {
 	c.resume((left + 2) % 3)
 }
 
-func (c *cluster) pause(i int) {
-	if err := c.Node(i).Pause(c.Context()); err != nil {
-		c.Fatal(err)
-	}
-}
+func (c *cluster) pause(i int) { c.noError(c.Node(i).Pause(c.Context())) }
 
-func (c *cluster) resume(i int) {
-	if err := c.Node(i).Resume(c.Context()); err != nil {
-		c.Fatal(err)
-	}
-}
+func (c *cluster) resume(i int) { c.noError(c.Node(i).Resume(c.Context())) }
 
 // leader is the number of the node that leads a program's place.
 func (c *cluster) leader(o *outages) int {
@@ -170,22 +138,13 @@ func (c *cluster) leader(o *outages) int {
 	for start := time.Now(); ; time.Sleep(100 * time.Millisecond) {
 		var queue struct{ Leader, Node string } // a stream of RabbitMQ 3.10 has no leader there now and then
 		answer := o.manage("GET", "queues/%2F/"+url.PathEscape(o.leading()), nil)
-		if err := json.Unmarshal(answer, &queue); err != nil {
-			c.Fatal(err)
-		}
+		c.noError(json.Unmarshal(answer, &queue))
 		if i := c.Called(cmp.Or(queue.Leader, queue.Node)); i >= 0 {
 			return i
 		}
 		if time.Since(start) > patience {
 			c.Fatalf("seed %d: %s has no leader: %s", c.seed, o.leading(), answer)
 		}
-	}
-}
-
-func (c *cluster) eval(node int, expression string) {
-	c.Helper()
-	if output, err := c.Node(node).Ctl(c.Context(), "eval", expression); err != nil {
-		c.Fatalf("rabbitmqctl eval %s: %v: %s", expression, err, output)
 	}
 }
 
