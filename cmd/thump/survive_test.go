@@ -95,20 +95,24 @@ func TestGivesUp(t *testing.T) {
 	}
 }
 
+// unanswered is how long an interrupted command may take to end that gets no answer: long, since the
+// machine is busy, and short beside --give-up.
+const unanswered = 20 * time.Second
+
 // TestInterruptedWithoutAnAnswer interrupts commands whose broker is gone, hangs, or blocks
 // publishing: once, and they end in order, soon.
 func TestInterruptedWithoutAnAnswer(t *testing.T) {
 	b := brokertest.All(t)[0]
 	node := b.Private(t, broker.Options{})
 	works := func(p *process) { p.awaitProgress("Received", lineEvery) }
-	check := func(t *testing.T, p *process, within time.Duration) {
+	check := func(t *testing.T, p *process) {
 		t.Helper()
 		p.interrupt()
 		begin := time.Now()
 		if code := p.wait(); code != exitInterrupted {
 			t.Errorf("exit code %d, want %d\n%s", code, exitInterrupted, &p.stderr)
 		}
-		if took := time.Since(begin); took > within {
+		if took := time.Since(begin); took > unanswered {
 			t.Errorf("it took %v", took)
 		}
 		if !strings.Contains(p.stdout.String(), "\ninterrupted: ") && !strings.Contains(p.stdout.String(), "Received a total of") {
@@ -121,7 +125,7 @@ func TestInterruptedWithoutAnAnswer(t *testing.T) {
 			works(p)
 			ctl(t, node, "set_vm_memory_high_watermark", "0.00001")
 			p.await("The broker blocks publishing")
-			check(t, p, 5*time.Second)
+			check(t, p)
 			ctl(t, node, "set_vm_memory_high_watermark", "0.6")
 		}
 	})
@@ -140,7 +144,7 @@ func TestInterruptedWithoutAnAnswer(t *testing.T) {
 		if code := p.wait(); code != exitInterrupted {
 			t.Errorf("exit code %d, want %d\n%s", code, exitInterrupted, &p.stderr)
 		}
-		if took := time.Since(begin); took > endTimeout {
+		if took := time.Since(begin); took > unanswered {
 			t.Errorf("it took %v", took)
 		}
 		if said := p.stderr.String(); !strings.Contains(said, "0 of 50000 messages are confirmed") || !strings.Contains(said, "more may be there") {
@@ -154,7 +158,7 @@ func TestInterruptedWithoutAnAnswer(t *testing.T) {
 		if err := node.Pause(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		check(t, p, endTimeout)
+		check(t, p)
 		if err := node.Resume(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -172,7 +176,7 @@ func TestInterruptedWithoutAnAnswer(t *testing.T) {
 		}
 		for _, p := range ps {
 			p.await("The connection was lost")
-			check(t, p, endTimeout)
+			check(t, p)
 		}
 	})
 }
