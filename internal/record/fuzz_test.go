@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"reflect"
 	"testing"
@@ -21,9 +22,16 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{ "body" : "\ud83d\ude00\udcff\/" , "headers" : { "a" : { "float" : "0x7f800001" } , "a" : [ -0.0 , 1e5 ] } }`))
 	f.Add([]byte(`{"offset":1,"body":""}`))
 	mutate.Fuzz(f, func(t *testing.T, line []byte) {
-		var p Parser
+		var p, used Parser
 		var r, back Record
-		if err := p.Parse(line, &r); err != nil {
+		err := p.Parse(line, &r)
+		_ = used.Parse([]byte(`{"body":"","offset":1,"stream":""}`), &back)
+		for range 2 { // the second time with the keys where they are expected
+			if errUsed := used.Parse(line, &back); fmt.Sprint(errUsed) != fmt.Sprint(err) || err == nil && !same(reflect.ValueOf(r), reflect.ValueOf(back)) {
+				t.Fatalf("%q: %+v, %v, and by a parser that was used before: %+v, %v", line, r, err, back, errUsed)
+			}
+		}
+		if err != nil {
 			wrong, ok := errors.AsType[*SyntaxError](err)
 			if !ok {
 				t.Fatalf("%q: %v", line, err)

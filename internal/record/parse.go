@@ -17,7 +17,8 @@ import (
 type Parser struct {
 	s      scanner
 	texts  texts
-	values int // headers, and what is in them, of this record
+	values int     // headers, and what is in them, of this record
+	order  []named // the keys of the last records, by their place: most records have the same
 }
 
 // Parse reads the line into r, whatever is in r. What r has then is valid until the line is
@@ -41,7 +42,8 @@ func (p *Parser) parse(line []byte, r *Record) error {
 	p.s = scanner{line: line, decoded: p.s.decoded}
 	p.values = 0
 	var seen uint32
-	p.s.list('{', '}', func() { p.field(r, &seen) })
+	place := 0
+	p.s.list('{', '}', func() { p.field(r, &seen, place); place++ })
 	p.s.end()
 	bodies := seen & (1<<fields[keyBody].number | 1<<fields[keyBodyBase64].number)
 	switch {
@@ -61,6 +63,12 @@ func (p *Parser) parse(line []byte, r *Record) error {
 type field struct {
 	number int // of its bit in what was seen
 	read   func(*Parser, *Record)
+}
+
+// named is a field with its key.
+type named struct {
+	key string
+	field
 }
 
 // fields are the keys of a record.
@@ -98,12 +106,12 @@ var fields = map[string]field{
 	keyBodyBase64:    {23, func(p *Parser, r *Record) { r.Body = p.base64() }},
 }
 
-// field reads a key and its value.
-func (p *Parser) field(r *Record, seen *uint32) {
+// field reads a key, which is so many after the first one, and its value.
+func (p *Parser) field(r *Record, seen *uint32, place int) {
 	p.s.peek()
 	start := p.s.at
 	key := p.s.text()
-	f, known := fields[string(key)]
+	f, known := p.named(key, place)
 	switch {
 	case p.s.err != nil:
 		return
@@ -117,6 +125,21 @@ func (p *Parser) field(r *Record, seen *uint32) {
 	*seen |= 1 << f.number
 	p.s.expect(':', " after a key")
 	f.read(p, r)
+}
+
+// named is the field of that name. It looks first at what the place had in the record before.
+func (p *Parser) named(key []byte, place int) (f field, known bool) {
+	if place < len(p.order) && p.order[place].key == string(key) {
+		return p.order[place].field, true
+	}
+	if f, known = fields[string(key)]; !known || place > len(fields) {
+		return f, known
+	}
+	for place >= len(p.order) {
+		p.order = append(p.order, named{})
+	}
+	p.order[place] = named{p.texts.get(key), f}
+	return f, true
 }
 
 // shortened is a text of a file as an error shows it.

@@ -106,8 +106,13 @@ func (s *scanner) text() []byte {
 		return nil
 	}
 	start := s.at + 1
+	var all byte // the bits of all characters: of most texts these say that it is ASCII, and so UTF-8
 	for i := start; i < len(s.line); i++ {
-		switch c := s.line[i]; {
+		c := s.line[i]
+		switch {
+		case c == '"' && all < utf8.RuneSelf:
+			s.at = i + 1
+			return s.line[start:i]
 		case c == '"':
 			s.at = i + 1
 			return s.utf8(s.line[start:i], start)
@@ -117,6 +122,7 @@ func (s *scanner) text() []byte {
 			s.fail(i, "a string has the control character %#02x in it, which JSON writes as an escape", c)
 			return nil
 		}
+		all |= c
 	}
 	s.fail(start-1, "the string that begins here has no end")
 	return nil
