@@ -295,7 +295,7 @@ func testPollAutoAck(r *rig) {
 	r.eventually(queue, n)
 	random := rand.New(rand.NewPCG(5, 6))
 	got := map[string]int{}
-	for len(got) < n {
+	for begin := time.Now(); len(got) < n && time.Since(begin) < patience; {
 		c := r.consumer(thump.ConsumerConfig{From: thump.Queue(queue), Poll: true, AutoAck: true})
 		time.AfterFunc(time.Duration(random.IntN(50))*time.Millisecond, c.Stop)
 		for {
@@ -317,11 +317,6 @@ func testPollAutoAck(r *rig) {
 			}
 		}
 		r.noError(c.Close(r.Context()))
-		info, err := r.client.InspectQueue(r.Context(), queue)
-		r.noError(err)
-		if info.Messages == 0 {
-			break
-		}
 	}
 	for body, times := range got {
 		if times > 1 {
