@@ -40,9 +40,7 @@ var (
 )
 
 func TestOutages(t *testing.T) {
-	eachSeed(t, *outagesFor, *outagesSeed, func(r *rig, seed uint64) {
-		newOutages(r, seed).run()
-	})
+	eachSeed(t, *outagesFor, *outagesSeed, func(r *rig, seed uint64) { newOutages(r, seed).run() })
 }
 
 // outages is one random program. Message number n has the body "n" and the Ref n.
@@ -198,7 +196,7 @@ func (o *outages) consumer() *thump.Consumer {
 	cfg := thump.ConsumerConfig{From: o.to(o.place), MaxBatch: 1 + o.random.IntN(200)}
 	if !o.engine.streams() {
 		cfg.Prefetch = 1 + o.random.IntN(1000)
-		// In a cluster whose leaders change, one program of 17 that polled was left with a message
+		// In a cluster whose leaders change, one program of 21 that polled was left with a message
 		// that was confirmed and did not come. Why is not known.
 		if o.polls = o.random.IntN(4) == 0 && !o.refuses; o.polls {
 			cfg = thump.ConsumerConfig{From: cfg.From, Poll: true}

@@ -110,11 +110,11 @@ func (s *scanner) text() []byte {
 	for i := start; i < len(s.line); i++ {
 		c := s.line[i]
 		switch {
-		case c == '"' && all < utf8.RuneSelf:
-			s.at = i + 1
-			return s.line[start:i]
 		case c == '"':
 			s.at = i + 1
+			if all < utf8.RuneSelf {
+				return s.line[start:i]
+			}
 			return s.utf8(s.line[start:i], start)
 		case c == '\\':
 			return s.escaped(start, i)
