@@ -88,11 +88,7 @@ func TestReceiveKilled(t *testing.T) {
 				t.Fatal(err)
 			}
 			p.wait()
-			info, err := client.InspectQueue(t.Context(), queue)
-			if err != nil {
-				t.Fatal(err)
-			}
-			left = info.Messages
+			left = leftUnconsumed(t, client, queue)
 		}
 		t.Logf("%d messages were left after %d kills", left, kills)
 		if p := start(t, b.URL, append(args, "--idle", "5s")...); p.wait() != exitOK {
@@ -188,6 +184,24 @@ func TestReceiveToWhatEnds(t *testing.T) {
 		}
 		checkReceived(t, text)
 	})
+}
+
+// leftUnconsumed waits until the queue has no consumer, and returns how many messages it holds:
+// one that ended at once gives back what it had when the broker notices.
+func leftUnconsumed(t *testing.T, client *thump.Client, queue string) int {
+	t.Helper()
+	for begin := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		info, err := client.InspectQueue(t.Context(), queue)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Consumers == 0 {
+			return info.Messages
+		}
+		if time.Since(begin) > patience {
+			t.Fatalf("the queue still has %d consumers", info.Consumers)
+		}
+	}
 }
 
 // awaitLeft waits until the queue holds at least that many messages.
