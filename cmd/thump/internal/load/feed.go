@@ -53,6 +53,9 @@ func (p *publisher) feed(ctx context.Context) error {
 			}
 			switch {
 			case ctx.Err() != nil:
+				if p.pace != nil {
+					p.pace.notSent(p.published)
+				}
 				return nil
 			case p.pub.Err() != nil:
 				return err

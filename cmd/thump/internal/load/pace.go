@@ -75,6 +75,9 @@ func (p *pacer) await(ctx context.Context, n, most uint64) (ready uint64) {
 	return ready
 }
 
+// notSent says that message n is not sent. If it was due, it is late until now.
+func (p *pacer) notSent(n uint64) { p.late = max(p.late, time.Since(p.begin)-p.due(n)) }
+
 // end says that the publisher has nothing to send, until await says otherwise.
 func (p *pacer) end() { p.next[p.publisher].Store(noneDue) }
 
@@ -82,7 +85,8 @@ func (p *pacer) end() { p.next[p.publisher].Store(noneDue) }
 // on an error.
 func (p *publisher) publishPaced(ctx context.Context) error {
 	b := p.newBatch()
-	for n := uint64(0); n < p.own.Len() && ctx.Err() == nil; {
+	n := uint64(0)
+	for n < p.own.Len() && ctx.Err() == nil {
 		ready := p.pace.await(ctx, n, min(uint64(len(b.messages)), p.own.Len()-n))
 		messages := b.fill(p.own.First+n, ready)
 		for i := 0; b.stamps != nil && i < len(messages); i++ {
@@ -94,6 +98,9 @@ func (p *publisher) publishPaced(ctx context.Context) error {
 		if err != nil && ctx.Err() == nil {
 			return err
 		}
+	}
+	if n < p.own.Len() {
+		p.pace.notSent(n)
 	}
 	return nil
 }

@@ -78,9 +78,9 @@ func schedule(r *result.Run) []string {
 	if s.Rate == "" || r.LateSeconds == nil {
 		return nil
 	}
-	text := fmt.Sprintf("Asked for: %s. No message left more than %s after it was due", pacing(s), took(*r.LateSeconds))
+	text := fmt.Sprintf("Asked for: %s. No message was more than %s late", pacing(s), took(*r.LateSeconds))
 	if r.ConfirmLatency != nil && r.ConfirmLatency.FromIntended {
-		text += "; latencies count from then"
+		text += "; latencies count from when each was due"
 	}
 	lines := []string{text + "."}
 	if n := result.Value(r.NotSent); n > 0 {
