@@ -9,7 +9,7 @@ FUZZTIME = 10s
 DURATION = 10m
 # Tests mostly wait for RabbitMQ. So more of them run at once than there are processors,
 # and the packages that take minutes begin first: the others fit in beside them.
-TEST = go test -count=1 -parallel 6 -timeout 40m
+TEST = go test -count=1 -parallel 4 -timeout 40m
 PACKAGES = ./internal/conformance ./cmd/thump ./internal/broker ./cmd/thump/internal/load work
 
 .PHONY: build run test race fuzz soak bench lint check-release check-platforms tools

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/thumpmq/thump/internal/amqpconn"
 	"github.com/thumpmq/thump/internal/amqpproto"
 )
 
-// QueueInfo is a queue as the broker described it.
+// QueueInfo is a queue as the broker described it. A quorum queue whose leader is down, or does
+// not answer for two seconds, is described as one without messages and consumers.
 type QueueInfo struct {
 	Name      string
 	Messages  int // ready; those delivered and not settled are not counted
@@ -58,14 +60,38 @@ func (c *Client) InspectQueue(ctx context.Context, name string) (QueueInfo, erro
 	return info, withPrefix(err)
 }
 
+// A quorum queue whose leader does not answer the broker within statTimeout is described as one
+// without messages and consumers (stat/2 of rabbit_quorum_queue.erl). On a busy machine that is
+// often so. An answer that may be such a one is not believed before it was given statTries times.
+const (
+	statTimeout = 250 * time.Millisecond
+	statTries   = 8
+)
+
 // declareQueue sends a declare and reads what it says about the queue.
 func (c *Client) declareQueue(ctx context.Context, doing string, m *amqpproto.QueueDeclare) (QueueInfo, error) {
-	r, err := c.ask(ctx, m, "%s queue %q", doing, m.Queue)
+	name := m.Queue
+	var info QueueInfo
+	err := c.onChannel(ctx, func(ch *amqpconn.Channel) error {
+		for range statTries {
+			began := time.Now()
+			r, err := ch.Call(ctx, m)
+			if err != nil {
+				return err
+			}
+			ok := r.(*amqpproto.QueueDeclareOk)
+			info = QueueInfo{Name: ok.Queue, Messages: int(ok.MessageCount), Consumers: int(ok.ConsumerCount)}
+			if info.Messages > 0 || info.Consumers > 0 || time.Since(began) < statTimeout {
+				return nil
+			}
+			m = &amqpproto.QueueDeclare{Queue: info.Name, Passive: true}
+		}
+		return nil
+	})
 	if err != nil {
-		return QueueInfo{}, err
+		return QueueInfo{}, fmt.Errorf("%s queue %q: %w", doing, name, toPublic(err))
 	}
-	ok := r.(*amqpproto.QueueDeclareOk)
-	return QueueInfo{Name: ok.Queue, Messages: int(ok.MessageCount), Consumers: int(ok.ConsumerCount)}, nil
+	return info, nil
 }
 
 // PurgeQueue drops the queue's ready messages and returns their number. For a queue that

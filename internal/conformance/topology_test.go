@@ -3,9 +3,11 @@ package conformance
 import (
 	"fmt"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/internal/brokertest"
 )
 
 // Queues, exchanges and bindings: declare, inspect, delete; and what the broker
@@ -323,4 +325,43 @@ func testOverride(r *rig) {
 		r.Errorf("got %q, expected %q", got, want)
 	}
 	r.take(first, 1)
+}
+
+// TestLeaderThatDoesNotAnswer: of a quorum queue whose leader does not answer it in time, the
+// broker says that it has no messages. The client does not believe that at once.
+func TestLeaderThatDoesNotAnswer(t *testing.T) {
+	t.Parallel()
+	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
+		t.Parallel()
+		r := newRig(t, b, engine{name: "amqp-quorum", kind: thump.Quorum, target: thump.Queue})
+		queue := r.queue()
+		r.send(queue, numbered(3)...)
+		r.eventually(queue, 3)
+		node, ended := r.broker.Node(r.T), make(chan error, 1)
+		go func() {
+			_, err := node.Ctl(r.T.Context(), "eval", fmt.Sprintf(`
+				{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"%s">>)),
+				{Leader, _} = amqqueue:get_pid(Q),
+				ok = sys:suspend(Leader), timer:sleep(1000), ok = sys:resume(Leader).`, queue))
+			ended <- err
+		}()
+		var longest time.Duration
+		for over := false; !over; {
+			select {
+			case err := <-ended:
+				r.noError(err)
+				over = true
+			default:
+			}
+			began := time.Now()
+			if info, err := r.client.InspectQueue(r.Context(), queue); err != nil || info.Messages != 3 {
+				r.Fatalf("got %+v, %v", info, err)
+			}
+			longest = max(longest, time.Since(began))
+			time.Sleep(10 * time.Millisecond)
+		}
+		if longest < 500*time.Millisecond {
+			r.Errorf("no answer took longer than %v: the leader answered all the time", longest)
+		}
+	})
 }
