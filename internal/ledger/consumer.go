@@ -226,6 +226,10 @@ func (c *Consumer) Commit() (unique uint64) {
 	return t.Unique
 }
 
+// Bad is how many deliveries since the latest Commit were no message of the plan as it was
+// published: corrupted or unexpected ones.
+func (c *Consumer) Bad() uint64 { return c.bad.Corrupted + c.bad.Unexpected }
+
 // Arrivals are the messages that the latest Commit has recorded as the first of their kind to
 // come, to any consumer of the ledger, in no particular order. The slice is valid until the
 // next Commit.

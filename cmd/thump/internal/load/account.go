@@ -66,7 +66,7 @@ func (r *runner) recordLost(ctx context.Context, out *result.Run, interrupted bo
 		if !r.left.known {
 			return
 		}
-		out.Lost = new(missing - min(missing, r.left.messages))
+		out.Lost = new(missing - min(missing, r.own(r.left)))
 	default:
 		return
 	}

@@ -46,20 +46,28 @@ type ledgerSink struct {
 	latencies *latencies
 }
 
-func (s *ledgerSink) record(deliveries []thump.Delivery, now time.Time) {
+func (s *ledgerSink) record(deliveries []thump.Delivery, now time.Time) (foreign bool) {
 	for i := range deliveries {
 		d := &deliveries[i]
 		s.consumer.Add(d.Body, d.Redelivered)
 	}
-	s.commit(now)
+	return s.commit(now)
 }
 
-func (s *ledgerSink) commit(now time.Time) {
+func (s *ledgerSink) commit(now time.Time) (foreign bool) {
+	foreign = s.consumer.Bad() > 0
 	s.consumer.Commit()
 	for _, a := range s.consumer.Arrivals() {
 		s.stopwatch.stop(a.Publisher, a.First, a.Last, now)
 	}
 	s.stopwatch.record(s.latencies)
+	return foreign
+}
+
+// isForeign reports whether a delivery is not the run's, or not as the run has published it.
+func (r *runner) isForeign(d thump.Delivery) bool {
+	_, class := r.sent.format.Parse(d.Body)
+	return class != ledger.Ours
 }
 
 // streamSink is a ledgerSink for one stream. What has come from an offset before is the
@@ -69,17 +77,16 @@ type streamSink struct {
 	next uint64 // the offset after the last that has come
 }
 
-func (s *streamSink) record(deliveries []thump.Delivery, now time.Time) {
+func (s *streamSink) record(deliveries []thump.Delivery, now time.Time) (foreign bool) {
 	for i := range deliveries {
 		d := &deliveries[i]
 		if d.Offset >= s.next {
-			s.ledgerSink.record(deliveries[i:], now)
 			s.next = deliveries[len(deliveries)-1].Offset + 1
-			return
+			return s.ledgerSink.record(deliveries[i:], now)
 		}
 		s.consumer.Add(d.Body, true)
 	}
-	s.commit(now)
+	return s.commit(now)
 }
 
 // unconfirmed notes messages that were published and not confirmed.

@@ -22,7 +22,7 @@ func (r *runner) expiredSink() sink {
 	return &expiredSink{r.books[0].Consumer(), r.sent.times.stopwatch(), r.cfg.Progress}
 }
 
-func (s *expiredSink) record(deliveries []thump.Delivery, _ time.Time) {
+func (s *expiredSink) record(deliveries []thump.Delivery, _ time.Time) (foreign bool) {
 	for i := range deliveries {
 		const inNoOrder = true
 		s.consumer.Add(deliveries[i].Body, inNoOrder)
@@ -32,6 +32,7 @@ func (s *expiredSink) record(deliveries []thump.Delivery, _ time.Time) {
 		s.stopwatch.pass(a.Publisher, a.First, a.Last, 1)
 		s.progress.expired.Add(a.Last - a.First + 1)
 	}
+	return false
 }
 
 // consumer is how consumer i of several consumes: after the others comes the one of what has expired.

@@ -15,8 +15,8 @@ import (
 // sink records deliveries: a ledger's consumer, or a tally's.
 type sink interface {
 	// record is called before the deliveries are acked, which came at that time. It must not
-	// keep the bodies.
-	record(deliveries []thump.Delivery, now time.Time)
+	// keep the bodies. It says whether some of them are foreign.
+	record(deliveries []thump.Delivery, now time.Time) (foreign bool)
 }
 
 // intakeConfig says how to consume.
@@ -40,7 +40,10 @@ type intakeConfig struct {
 	patient  bool   // close waits for the output for as long as that takes
 	// selection says which messages are wanted; nil for all.
 	selection *Selection
-	work      Work
+	// foreign says which deliveries of a queue are not acked, of those whose sink says that there
+	// are some. They go back when the consumers close.
+	foreign func(thump.Delivery) bool
+	work    Work
 	// pollInterval is Place's.
 	pollInterval time.Duration
 
@@ -265,6 +268,14 @@ func (in *intake) times() (first, last time.Time) {
 	return in.first, in.last
 }
 
+// held is how many deliveries the consumers have not settled, which go back.
+func (in *intake) held() (n uint64) {
+	for _, t := range in.takers {
+		n += uint64(t.held)
+	}
+	return n
+}
+
 // flush flushes the consumers, for as long as it may take to close them, and closes what it
 // returns after that.
 func (in *intake) flush(ctx context.Context) <-chan struct{} {
@@ -346,8 +357,14 @@ func (in *intake) consume(ctx context.Context, t *taker) error {
 				return err
 			}
 		}
-		t.sink(batch.Stream).record(kept, now)
+		foreign := t.sink(batch.Stream).record(kept, now)
 		in.count(t, batch.Stream, taken, len(kept), now)
+		if foreign && batch.Stream == "" && !t.autoAck {
+			acked = slices.DeleteFunc(slices.Clone(acked), in.cfg.foreign)
+			if t.worker != nil {
+				t.worker.spare(in.cfg.foreign)
+			}
+		}
 		if t.worker != nil {
 			if err := t.worker.reject(); err != nil {
 				return err

@@ -243,7 +243,7 @@ type tallySink struct {
 	redelivered *atomic.Uint64
 }
 
-func (s *tallySink) record(deliveries []thump.Delivery, _ time.Time) {
+func (s *tallySink) record(deliveries []thump.Delivery, _ time.Time) (foreign bool) {
 	var redelivered uint64
 	for i := range deliveries {
 		s.consumer.Add(deliveries[i].Body)
@@ -255,4 +255,5 @@ func (s *tallySink) record(deliveries []thump.Delivery, _ time.Time) {
 	if redelivered > 0 {
 		s.redelivered.Add(redelivered)
 	}
+	return false
 }

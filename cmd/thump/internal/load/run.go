@@ -74,7 +74,8 @@ func (cfg *RunConfig) Describe(s *result.Settings) {
 // returns at once.
 //
 // A queue must exist, be empty, and be used by nobody else. A stream must exist, and
-// nobody else may publish to it.
+// nobody else may publish to it. What comes out of a queue and is not as the run published it
+// goes back when the consumers close, except with AutoAck.
 //
 // The error is why the run could not continue. It is in the verdict too.
 func Run(ctx context.Context, client *thump.Client, cfg RunConfig, r *result.Run, stop <-chan struct{}) error {
@@ -103,6 +104,7 @@ type runner struct {
 
 	first, last time.Time // when the first and the last delivery came, or zero
 	left        remainder // what the source holds, after the latest look
+	foreign     uint64    // messages of it that the latest round gave back, at most
 	finished    bool      // everything is accounted for
 	err         error     // why the receiving failed
 }
@@ -210,6 +212,7 @@ func (r *runner) receiveRounds(ctx context.Context, hold chan struct{}) {
 		}
 		r.awaitDeliveries(ctx, in, complete)
 		r.fail(in.close(ctx, r.closeTimeout()))
+		r.foreign = in.held()
 		r.noteTimes(in)
 		if r.lookAfterRound(ctx) {
 			return
@@ -228,7 +231,7 @@ func (r *runner) receiveRounds(ctx context.Context, hold chan struct{}) {
 func (r *runner) openIntake(ctx context.Context, hold <-chan struct{}) (in *intake, err error) {
 	open := func(context.Context) error { // they live longer than the question
 		in, err = openIntake(ctx, r.client, intakeConfig{
-			consumers: r.cfg.Consumers, aside: r.aside(), consumer: r.consumer, sink: r.sink, hold: hold, work: r.cfg.Work, recovers: !r.cfg.Recovery.Off,
+			consumers: r.cfg.Consumers, aside: r.aside(), consumer: r.consumer, sink: r.sink, foreign: r.isForeign, hold: hold, work: r.cfg.Work, recovers: !r.cfg.Recovery.Off,
 			pollInterval: r.cfg.To.pollInterval(),
 			progress:     r.cfg.Progress, expectedSeen: r.expectedSeen, expected: &r.expected,
 		})
@@ -375,7 +378,7 @@ func (r *runner) lookAfterRound(ctx context.Context) (over bool) {
 	}
 	begin := time.Now()
 	left, err := r.remaining(ctx)
-	for changes := true; err == nil && r.err == nil && left.known && left.messages < r.books.missing() && changes; {
+	for changes := true; err == nil && r.err == nil && left.known && r.own(left) < r.books.missing() && changes; {
 		select {
 		case <-time.After(lookAgain):
 		case <-ctx.Done():
@@ -396,9 +399,12 @@ func (r *runner) lookAfterRound(ctx context.Context) (over bool) {
 		r.fail(fmt.Errorf("%d other consumers take messages from the queue", left.consumers))
 		return true
 	}
-	r.finished = left.messages == 0
+	r.finished = r.own(left) == 0
 	return r.finished
 }
+
+// own is how many messages of what is left may be this run's.
+func (r *runner) own(left remainder) uint64 { return left.messages - min(left.messages, r.foreign) }
 
 // ghosts reports whether the consumers that the queue has may be those of this run, on
 // connections that were lost and of which the broker does not know that yet. Then the

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -218,25 +220,89 @@ func TestRunSeesStolenMessages(t *testing.T) {
 	}
 }
 
+// TestRunSeesForeignMessages: what others publish into the queue meanwhile is counted, and goes back.
 func TestRunSeesForeignMessages(t *testing.T) {
-	b := brokertest.All(t)[0]
-	q := open(t, b, thump.QueueSpec{})
-	cfg := q.config(30000)
-	var other sync.WaitGroup
-	other.Go(func() {
-		for cfg.Progress.Received() < 1000 && t.Context().Err() == nil {
-			time.Sleep(time.Millisecond)
+	t.Parallel()
+	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
+		for name, how := range map[string]struct {
+			count uint64
+			set   func(*RunConfig)
+		}{
+			"acks":       {20_000, func(*RunConfig) {}},
+			"sequential": {1000, func(cfg *RunConfig) { cfg.Sequential = true }},
+			"works":      {1000, func(cfg *RunConfig) { cfg.Work = Work{Requeue: 0.2, Reject: 0.5, Most: 100 * time.Microsecond} }},
+			"polls": {300, func(cfg *RunConfig) {
+				cfg.To = Queue{Name: cfg.To.(Queue).Name, Poll: true, PollInterval: 5 * time.Millisecond}
+			}},
+		} {
+			for _, kind := range []thump.QueueKind{thump.Classic, thump.Quorum} {
+				t.Run(name+"/"+string(kind), func(t *testing.T) {
+					t.Parallel()
+					q := open(t, b, thump.QueueSpec{Kind: kind})
+					cfg := q.config(how.count)
+					cfg.Consumers = 2
+					how.set(&cfg)
+					beyond := fmt.Sprint("Message ", how.count+1)
+					var other sync.WaitGroup
+					other.Go(func() {
+						for cfg.Progress.Published() < 100 && t.Context().Err() == nil {
+							time.Sleep(time.Millisecond)
+						}
+						q.publish(t, "Message 1", "hello", "Message 1x", beyond, "")
+					})
+					out, err := run(t.Context(), t, q.client, cfg, nil)
+					other.Wait()
+					if err != nil {
+						t.Fatal(err)
+					}
+					if got := out.Totals; got.Unique != how.count || got.Duplicated != 1 || got.Corrupted < 1 || got.Unexpected < 3 || result.Value(out.Lost) != 0 || out.Verdict != result.Violated {
+						t.Errorf("got %+v, want %d messages once, and none lost", got, how.count)
+					}
+					q.awaitMessages(t, 4)
+					if left := q.bodies(t); !slices.Equal(left, slices.Sorted(slices.Values([]string{"", "hello", "Message 1x", beyond}))) {
+						t.Errorf("the queue holds %q", left)
+					}
+				})
+			}
 		}
-		q.publish(t, "Message 1", "hello", "Message 1x", "Message 30001", "")
 	})
+}
+
+// TestRunAmongForeignMessages: as many as a consumer may hold end the run, and all of them go back.
+func TestRunAmongForeignMessages(t *testing.T) {
+	t.Parallel()
+	q := open(t, brokertest.All(t)[0], thump.QueueSpec{})
+	cfg := q.config(1000)
+	cfg.To = Queue{Name: q.queue, Prefetch: 5}
+	q.publish(t, slices.Repeat([]string{"hello"}, 100)...)
 	out, err := run(t.Context(), t, q.client, cfg, nil)
-	other.Wait()
-	if err != nil {
-		t.Fatal(err)
+	if err == nil || !strings.Contains(err.Error(), "5 messages are held that are not wanted") || out.Verdict != result.Violated {
+		t.Errorf("got %v, %+v", err, out.Run)
 	}
-	want := ledger.Totals{Received: 30005, Unique: 30000, Duplicated: 1, Corrupted: 1, Unexpected: 3}
-	if out.Totals != want || result.Value(out.Lost) != 0 {
-		t.Errorf("got %+v, want %+v and none lost", out.Totals, want)
+	foreign := 0
+	for _, body := range q.bodies(t) {
+		if body == "hello" {
+			foreign++
+		}
+	}
+	if foreign != 100 {
+		t.Errorf("%d of 100 foreign messages are there", foreign)
+	}
+}
+
+// bodies takes what the queue holds, and returns it in alphabetical order.
+func (b bench) bodies(t *testing.T) (all []string) {
+	t.Helper()
+	for {
+		d, ok, err := b.client.Get(t.Context(), b.queue)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !ok {
+			slices.Sort(all)
+			return all
+		}
+		all = append(all, string(d.Body))
 	}
 }
 

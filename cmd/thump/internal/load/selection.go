@@ -85,7 +85,7 @@ func (t *taker) keep(batch *thump.Batch, acked int) error {
 	}
 	t.held += len(batch.Deliveries) - acked
 	t.giveBack(batch)
-	if t.selection == nil || !t.selection.Hold || t.held < t.prefetch || t.hasEnough() {
+	if t.held < t.prefetch || t.hasEnough() {
 		return nil
 	}
 	return fmt.Errorf("%d messages are held that are not wanted, as many as may be, so that nothing more comes; they go back to the queue", t.held)

@@ -31,7 +31,7 @@ type stampSink struct {
 	took    []took
 }
 
-func (s *stampSink) record(deliveries []thump.Delivery, now time.Time) {
+func (s *stampSink) record(deliveries []thump.Delivery, now time.Time) (foreign bool) {
 	s.tallySink.record(deliveries, now)
 	var untimed, early uint64
 	due := false
@@ -60,6 +60,7 @@ func (s *stampSink) record(deliveries []thump.Delivery, now time.Time) {
 	s.receiver.cfg.Progress.receiveLatency.record(s.took)
 	s.took = s.took[:0]
 	s.receiver.stamped.note(untimed, early, due, s.clock)
+	return false
 }
 
 // between is the time between two moments in microseconds since 1970, the first of which

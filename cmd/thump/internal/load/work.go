@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/thumpmq/thump"
@@ -85,6 +86,11 @@ func (w *worker) spend(ctx context.Context) {
 		return
 	}
 	rest(ctx, w.stop, d)
+}
+
+// spare rejects none of these.
+func (w *worker) spare(these func(thump.Delivery) bool) {
+	w.rejected = slices.DeleteFunc(w.rejected, func(d *thump.Delivery) bool { return these(*d) })
 }
 
 // reject rejects what is to be rejected of what handle has returned last, once it is recorded.
