@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strconv"
 )
 
@@ -15,17 +16,8 @@ func (p ports) all() []int {
 
 // free reports whether every port is set and none is in use.
 func (p ports) free() bool {
-	for _, port := range p.all() {
-		if port == 0 {
-			return false
-		}
-		listener, err := listen(port)
-		if err != nil {
-			return false
-		}
-		listener.Close()
-	}
-	return true
+	all := p.all()
+	return !slices.Contains(all, 0) && checkFree(all) == nil
 }
 
 // pickPorts finds free ports for a node.
@@ -47,25 +39,36 @@ func FreePort() (int, error) {
 	return picked[0], nil
 }
 
-// freePorts finds n free ports. Another process may take one before the caller does. It
-// looks below the range from which systems take the ports of outgoing connections,
-// because a node that is restarted needs its own ports again.
+// freePorts finds n free ports in a row. Another process may take one before the caller does.
+// It looks below the range from which systems take the ports of outgoing connections,
+// because a node that is restarted needs its own ports again. Nodes have the same row or
+// none in common: so one that is down seldom loses a port to another.
 func freePorts(n int) ([]int, error) {
 	const first, last, attempts = 10000, 32000, 1000
-	var picked []int
 	var err error
 	for range attempts {
-		port := first + rand.IntN(last-first)
-		var listener net.Listener
-		if listener, err = listen(port); err != nil {
-			continue
+		picked := make([]int, n)
+		start := first + n*rand.IntN((last-first)/n)
+		for i := range picked {
+			picked[i] = start + i
 		}
-		defer listener.Close() // kept until all are picked, so that they differ
-		if picked = append(picked, port); len(picked) == n {
+		if err = checkFree(picked); err == nil {
 			return picked, nil
 		}
 	}
 	return nil, fmt.Errorf("broker: looking for free ports on %s: %w", loopback, err)
+}
+
+// checkFree returns why one of the ports can't be listened on.
+func checkFree(all []int) error {
+	for _, port := range all {
+		listener, err := listen(port)
+		if err != nil {
+			return err
+		}
+		listener.Close()
+	}
+	return nil
 }
 
 func listen(port int) (net.Listener, error) {
