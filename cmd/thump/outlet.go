@@ -39,7 +39,7 @@ type outlet struct {
 	compress record.Writer
 	format   record.Format
 	record   record.Record
-	buffer   []byte
+	buffer   []byte // what the file does not have yet
 	dirty    bool   // something was written that is not safe
 	written  int64  // bytes of this file, after compression
 	safe     int64  // bytes that the disk has
@@ -182,7 +182,8 @@ func syncFolder(name string) error {
 	return nil
 }
 
-// Write writes deliveries to the file.
+// Write writes deliveries: to a terminal at once, to a file when many have come together. Sync
+// writes the rest.
 func (o *outlet) Write(batch *thump.Batch, deliveries []thump.Delivery) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -207,7 +208,11 @@ func (o *outlet) Write(batch *thump.Batch, deliveries []thump.Delivery) error {
 			}
 		}
 	}
-	return o.flush()
+	if o.terminal != nil {
+		return o.flush()
+	}
+	o.dirty = o.dirty || len(o.buffer) > 0
+	return nil
 }
 
 // append appends a delivery to the buffer as the format has it.
@@ -231,7 +236,7 @@ func (o *outlet) full() bool {
 // flush writes what is in the buffer.
 func (o *outlet) flush() error {
 	if len(o.buffer) == 0 {
-		return nil
+		return o.failed
 	}
 	o.dirty = true
 	var err error
@@ -286,13 +291,16 @@ func (o *outlet) synced(file *os.File, written int64, err error) error {
 	return o.failed
 }
 
-// flushAll gives the file what the compression still holds. It returns the file, and how much is
-// in it, where that is not on the disk; else nil.
+// flushAll gives the file what the buffer and the compression still hold. It returns the file, and
+// how much is in it, where that is not on the disk; else nil.
 func (o *outlet) flushAll() (file *os.File, written int64, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.failed != nil || !o.dirty || o.terminal != nil {
 		return nil, 0, o.failed
+	}
+	if err := o.flush(); err != nil {
+		return nil, 0, err
 	}
 	if err := o.fail(o.compress.Flush()); err != nil {
 		return nil, 0, err
@@ -316,7 +324,10 @@ func (o *outlet) nextFile() error {
 
 // end ends the file: it has what its compression writes at the end, is on the disk, and closed.
 func (o *outlet) end() error {
-	err := o.compress.Close()
+	err := o.flush()
+	if err == nil {
+		err = o.compress.Close()
+	}
 	if err == nil {
 		err = syncFile(o.file)
 	}

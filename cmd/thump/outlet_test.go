@@ -35,7 +35,7 @@ func TestOutletSyncs(t *testing.T) {
 					t.Error(err)
 				}
 				o.mu.Lock()
-				file, written := o.file, o.written
+				file, written := o.file, o.written+int64(len(o.buffer))
 				o.mu.Unlock()
 				if err := o.Sync(); err != nil {
 					t.Error(err)

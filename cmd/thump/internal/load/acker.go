@@ -5,28 +5,41 @@ import (
 	"time"
 )
 
-// syncPause is how long at least it is from one sync to the next. What is written meanwhile
-// is acked together.
-const syncPause = 5 * time.Millisecond
+// From one sync to the next it is syncPause at least, or, for a queue, syncShare times as long as
+// the sync took, up to syncPauseMost: RabbitMQ may write to the same disk, and waits meanwhile. What
+// is written in the pause is acked together.
+const (
+	syncPause     = 5 * time.Millisecond
+	syncShare     = 20
+	syncPauseMost = 100 * time.Millisecond
+)
 
 // acker acks what a taker has given to the output, once that is safe there. It does so beside
 // the taker, which writes on between two syncs: the next one is for all that was written since.
 type acker struct {
 	in *intake
 	t  *taker
+	// many is how many waiting deliveries end a pause: so many that the broker could come to the
+	// end of the prefetch. 0 for a stream, where nothing ends it.
+	many int
 
 	wake    chan struct{} // holds a token while something waits
+	hurry   chan struct{} // holds a token when many wait
 	ending  sync.Once
 	closing chan struct{}
 	closed  chan struct{}
 
 	mu      sync.Mutex
 	waiting []written
+	count   int   // deliveries of waiting
 	err     error // why nothing is acked any more
 }
 
 func newAcker(in *intake, t *taker) *acker {
-	a := &acker{in: in, t: t, wake: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{})}
+	a := &acker{
+		in: in, t: t, many: t.prefetch / 4,
+		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}),
+	}
 	go a.run()
 	return a
 }
@@ -36,11 +49,20 @@ func (a *acker) add(w written) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.waiting = append(a.waiting, w)
-	select {
-	case a.wake <- struct{}{}:
-	default:
+	a.count += w.count
+	put(a.wake)
+	if a.many > 0 && a.count >= a.many {
+		put(a.hurry)
 	}
 	return a.err
+}
+
+// put puts a token where none is.
+func put(tokens chan struct{}) {
+	select {
+	case tokens <- struct{}{}:
+	default:
+	}
 }
 
 // close acks what waits, and ends the acker. It may be called again.
@@ -59,19 +81,33 @@ func (a *acker) run() {
 			a.ackAll()
 			return
 		}
+		begin := time.Now()
 		a.ackAll()
 		select {
-		case <-time.After(syncPause):
+		case <-time.After(a.pause(time.Since(begin))):
+		case <-a.hurry:
 		case <-a.closing:
 		}
 	}
+}
+
+// pause is how long it is to the next sync, after one that took so long.
+func (a *acker) pause(took time.Duration) time.Duration {
+	if a.many == 0 {
+		return syncPause
+	}
+	return min(max(syncPause, syncShare*took), syncPauseMost)
 }
 
 // ackAll acks what waits, once it is safe.
 func (a *acker) ackAll() {
 	a.mu.Lock()
 	waiting, err := a.waiting, a.err
-	a.waiting = nil
+	a.waiting, a.count = nil, 0
+	select {
+	case <-a.hurry:
+	default:
+	}
 	a.mu.Unlock()
 	if len(waiting) == 0 || err != nil {
 		return

@@ -61,13 +61,13 @@ func (t *taker) hasEnough() bool { return t.tickets != nil && t.tickets.Load() <
 // which can be settled when they are no longer valid.
 func handled(batch *thump.Batch, acked []thump.Delivery) written {
 	if len(acked) == len(batch.Deliveries) {
-		return written{batch: batch, whole: true}
+		return written{batch: batch, count: len(acked), whole: true}
 	}
 	acked = slices.Clone(acked)
 	for i := range acked {
 		acked[i].Body = nil // which may be large
 	}
-	return written{batch: batch, deliveries: acked}
+	return written{batch: batch, count: len(acked), deliveries: acked}
 }
 
 // giveBack notes that what is unsettled of a batch goes back at the end.
