@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// From one sync to the next it is syncPause at least, or, for a queue, syncShare times as long as
+// From one sync to the next it is syncPause at least, or, for a queue, syncFactor times as long as
 // the sync took, up to syncPauseMost: RabbitMQ may write to the same disk, and waits meanwhile. What
 // is written in the pause is acked together.
 const (
 	syncPause     = 5 * time.Millisecond
-	syncShare     = 20
+	syncFactor    = 20
 	syncPauseMost = 100 * time.Millisecond
 )
 
@@ -37,7 +37,7 @@ type acker struct {
 
 func newAcker(in *intake, t *taker) *acker {
 	a := &acker{
-		in: in, t: t, many: t.prefetch / 4,
+		in: in, t: t, many: min(t.prefetch, max(1, t.prefetch/4)),
 		wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), closing: make(chan struct{}), closed: make(chan struct{}),
 	}
 	go a.run()
@@ -96,7 +96,7 @@ func (a *acker) pause(took time.Duration) time.Duration {
 	if a.many == 0 {
 		return syncPause
 	}
-	return min(max(syncPause, syncShare*took), syncPauseMost)
+	return min(max(syncPause, syncFactor*took), syncPauseMost)
 }
 
 // ackAll acks what waits, once it is safe.

@@ -63,7 +63,7 @@ type intakeConfig struct {
 // wants. It can be acked when its deliveries are no longer valid.
 type written struct {
 	batch      *thump.Batch
-	count      int
+	count      int // of its deliveries
 	whole      bool
 	deliveries []thump.Delivery // of a part
 }
