@@ -121,7 +121,7 @@ func testRedriveMany(t *testing.T, b brokertest.Broker, kind thump.QueueKind, ea
 	if code := p.wait(); code != exitFailed { // some were left
 		t.Fatalf("exit code %d\n%s%s", code, &p.stdout, &p.stderr)
 	}
-	t.Logf("redriving took %v", time.Since(began).Round(time.Millisecond))
+	t.Logf("redriving took %v\n%s%s", time.Since(began).Round(time.Millisecond), &p.stdout, &p.stderr)
 	awaitMessages(t, client, dead, each)
 	for name, q := range queues {
 		if q.exchange == gone {
