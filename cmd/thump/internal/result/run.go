@@ -19,10 +19,10 @@ type Run struct {
 	// Skipped is how many messages of files could not be read or sent, and were passed over.
 	Skipped *uint64 `json:"skipped"`
 
-	// LateSeconds is how far the sending was behind the rate that was asked for, at worst, with
-	// what was due and never sent; NotSent how many messages those were when it was given up.
-	// Both are nil where no rate was asked for, and NotSent is where others say what is sent, as
-	// a file.
+	// LateSeconds is how late a message was at most, by the rate that was asked for. One that
+	// was never sent counts as late until the sending ended. NotSent is how many messages were
+	// due and never sent. Both are nil where no rate was asked for, and NotSent is where others
+	// say what is sent, as a file.
 	LateSeconds *float64 `json:"late_seconds"`
 	NotSent     *uint64  `json:"not_sent"`
 
