@@ -102,11 +102,28 @@ func testExclusiveQueue(r *rig) {
 	if c.Queue() == first || first == "" {
 		r.Errorf("the queue was %q, and is %q", first, c.Queue())
 	}
+	r.untilGone(first)
 	r.noError(p.Send(r.Context(), numbered(3)...))
 	r.receive(c, 3, (*thump.Batch).Ack)
 	r.noError(c.Close(r.Context()))
 	if _, err := r.client.InspectQueue(r.Context(), c.Queue()); !thump.IsNotFound(err) {
 		r.Errorf("the queue after Close: %v", err)
+	}
+}
+
+// untilGone waits until the broker has deleted a queue that was exclusive to a connection which
+// was lost. Until then the queue has its bindings, and what it is given is nacked once it goes.
+func (r *rig) untilGone(queue string) {
+	for {
+		_, err := r.client.InspectQueue(r.Context(), queue)
+		if thump.IsNotFound(err) {
+			return
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-r.Context().Done():
+			r.Fatalf("%s is still there: %v", queue, err)
+		}
 	}
 }
 
