@@ -125,7 +125,13 @@ func (p *process) signal(s os.Signal) {
 // wait returns the exit code.
 func (p *process) wait() int {
 	p.t.Helper()
-	kill := time.AfterFunc(5*time.Minute, func() { _ = p.cmd.Process.Kill() })
+	return p.waitFor(5 * time.Minute)
+}
+
+// waitFor is wait for what may take that long.
+func (p *process) waitFor(most time.Duration) int {
+	p.t.Helper()
+	kill := time.AfterFunc(most, func() { _ = p.cmd.Process.Kill() })
 	defer kill.Stop()
 	<-p.read
 	_ = p.cmd.Wait() // the exit code says it

@@ -4,8 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
@@ -19,6 +19,7 @@ const envDeadLetters = "THUMP_TEST_DEAD_LETTERS"
 
 // deadly is a queue that messages die in.
 type deadly struct {
+	name     string // without that of the run
 	reason   string
 	exchange string // that they come through
 	spec     thump.QueueSpec
@@ -65,41 +66,41 @@ func testRedriveMany(t *testing.T, b brokertest.Broker, kind thump.QueueKind, ea
 		return name
 	}
 	orders, events, gone := exchange("orders"), exchange("events"), exchange("gone")
-	queues := map[string]deadly{
-		"rejected": {reason: "rejected", exchange: orders, spec: thump.QueueSpec{Kind: thump.Classic}, kill: rejectAll},
-		"late":     {reason: "expired", exchange: orders, spec: thump.QueueSpec{Kind: thump.Quorum}, message: thump.Properties{Expiration: thump.ExpireAtOnce}},
-		"old":      {reason: "expired", exchange: gone, spec: thump.QueueSpec{Kind: thump.Classic, MessageTTL: time.Millisecond}},
-		"full":     {reason: "maxlen", exchange: events, spec: thump.QueueSpec{Kind: thump.Classic, MaxLength: 1}},
-		"tried":    {reason: "delivery_limit", exchange: events, spec: thump.QueueSpec{Kind: thump.Quorum, DeliveryLimit: 1}, kill: failAll},
+	queues := []deadly{ // what is to stay is before all that is acked
+		{name: "old", reason: "expired", exchange: gone, spec: thump.QueueSpec{Kind: thump.Classic, MessageTTL: time.Millisecond}},
+		{name: "rejected", reason: "rejected", exchange: orders, spec: thump.QueueSpec{Kind: thump.Classic}, kill: rejectAll},
+		{name: "late", reason: "expired", exchange: orders, spec: thump.QueueSpec{Kind: thump.Quorum}, message: thump.Properties{Expiration: thump.ExpireAtOnce}},
+		{name: "full", reason: "maxlen", exchange: events, spec: thump.QueueSpec{Kind: thump.Classic, MaxLength: 1}},
+		{name: "tried", reason: "delivery_limit", exchange: events, spec: thump.QueueSpec{Kind: thump.Quorum, DeliveryLimit: 1}, kill: failAll},
 	}
 	number := 0
-	for name, q := range queues {
-		queue := run + "-" + name
+	for i, q := range queues {
+		queue := run + "-" + q.name
 		spec := q.spec
 		spec.Name, spec.DeadLetterRoutingKey = queue, dead
 		declare(spec)
-		if err := client.Bind(t.Context(), thump.Binding{Source: q.exchange, Queue: queue, RoutingKey: name + ".*"}); err != nil {
+		if err := client.Bind(t.Context(), thump.Binding{Source: q.exchange, Queue: queue, RoutingKey: q.name + ".*"}); err != nil {
 			t.Fatal(err)
 		}
 		n := each
 		if q.reason == "maxlen" {
 			n += int(q.spec.MaxLength)
 		}
-		publishDying(t, client, thump.Exchange(q.exchange, name+".new"), &number, n, q.message)
+		publishDying(t, client, thump.Exchange(q.exchange, q.name+".new"), &number, n, q.message)
 		if q.kill != nil {
 			q.kill(t, client, queue, n)
 		}
+		awaitMessages(t, client, dead, (i+1)*each)
 	}
-	awaitMessages(t, client, dead, len(queues)*each)
 
 	// What killed them is over: each queue is there again, without what it was.
-	for name, q := range queues {
-		queue := run + "-" + name
+	for _, q := range queues {
+		queue := run + "-" + q.name
 		if _, err := client.DeleteQueue(t.Context(), queue, thump.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
 		declare(thump.QueueSpec{Name: queue, Kind: thump.Classic})
-		if err := client.Bind(t.Context(), thump.Binding{Source: q.exchange, Queue: queue, RoutingKey: name + ".*"}); err != nil {
+		if err := client.Bind(t.Context(), thump.Binding{Source: q.exchange, Queue: queue, RoutingKey: q.name + ".*"}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -118,17 +119,17 @@ func testRedriveMany(t *testing.T, b brokertest.Broker, kind thump.QueueKind, ea
 
 	began = time.Now()
 	p = start(t, b.URL, "redrive", dead)
-	if code := p.wait(); code != exitFailed { // some were left
+	if code := p.waitFor(5*time.Minute + time.Duration(each*each)*10*time.Microsecond); code != exitFailed { // some were left
 		t.Fatalf("exit code %d\n%s%s", code, &p.stdout, &p.stderr)
 	}
 	t.Logf("redriving took %v\n%s%s", time.Since(began).Round(time.Millisecond), &p.stdout, &p.stderr)
 	awaitMessages(t, client, dead, each)
-	for name, q := range queues {
+	for _, q := range queues {
 		if q.exchange == gone {
-			awaitMessages(t, client, run+"-"+name, 0)
+			awaitMessages(t, client, run+"-"+q.name, 0)
 			continue
 		}
-		checkBack(t, client, run+"-"+name, name, q, each)
+		checkBack(t, client, run+"-"+q.name, q, each)
 	}
 }
 
@@ -186,7 +187,7 @@ func settleAll(t *testing.T, client *thump.Client, queue string, n int, settle f
 }
 
 // checkSurvey compares what a dry run says with what is in the queue.
-func checkSurvey(t *testing.T, text []byte, run string, queues map[string]deadly, gone string, each int) {
+func checkSurvey(t *testing.T, text []byte, run string, queues []deadly, gone string, each int) {
 	t.Helper()
 	var survey surveyRecord
 	if err := json.Unmarshal(text, &survey); err != nil {
@@ -196,9 +197,13 @@ func checkSurvey(t *testing.T, text []byte, run string, queues map[string]deadly
 		t.Errorf("the dry run knows %d messages in %d groups", survey.Messages, len(survey.Groups))
 	}
 	for _, g := range survey.Groups {
-		name := strings.TrimPrefix(g.Queue, run+"-")
-		q := queues[name]
-		want := move.Origin{Reason: q.reason, Queue: run + "-" + name, Exchange: q.exchange, Key: name + ".new"}
+		i := slices.IndexFunc(queues, func(q deadly) bool { return g.Queue == run+"-"+q.name })
+		if i < 0 {
+			t.Errorf("the dry run knows of %+v", g)
+			continue
+		}
+		q := queues[i]
+		want := move.Origin{Reason: q.reason, Queue: g.Queue, Exchange: q.exchange, Key: q.name + ".new"}
 		if g.Origin != want || g.Count != uint64(each) || (g.Stays != "") != (q.exchange == gone) || time.Since(g.Oldest) > time.Hour {
 			t.Errorf("the dry run says %+v, want %d of %+v", g, each, want)
 		}
@@ -206,7 +211,7 @@ func checkSurvey(t *testing.T, text []byte, run string, queues map[string]deadly
 }
 
 // checkBack takes what came back to a queue: each message once, as it was published.
-func checkBack(t *testing.T, client *thump.Client, queue, name string, q deadly, each int) {
+func checkBack(t *testing.T, client *thump.Client, queue string, q deadly, each int) {
 	t.Helper()
 	con, err := client.Consumer(t.Context(), thump.ConsumerConfig{From: thump.Queue(queue)})
 	if err != nil {
@@ -223,7 +228,7 @@ func checkBack(t *testing.T, client *thump.Client, queue, name string, q deadly,
 		for i := range batch.Deliveries {
 			d := &batch.Deliveries[i]
 			number, _ := d.Header("number").(int32)
-			if seen[number] || string(d.Body) != fmt.Sprintf("dies %d", number) || d.MessageID() != fmt.Sprint(number) || d.Exchange != q.exchange || d.RoutingKey != name+".new" ||
+			if seen[number] || string(d.Body) != fmt.Sprintf("dies %d", number) || d.MessageID() != fmt.Sprint(number) || d.Exchange != q.exchange || d.RoutingKey != q.name+".new" ||
 				d.Header("tenant") != "acme" || d.Header(move.HeaderRedrives) != int64(1) || d.Deaths() != nil {
 				t.Fatalf("in %s there is %q, seen before: %v: exchange %q, key %q, deaths %v", queue, d.Body, seen[number], d.Exchange, d.RoutingKey, d.Deaths())
 			}

@@ -190,6 +190,8 @@ type mover struct {
 	begun        time.Time
 	paced        float64 // messages since then
 
+	pace pace // for the settler
+
 	wake    chan struct{} // tells the settler that there is something to do
 	settler sync.WaitGroup
 	end     chan struct{} // ends the settler
@@ -253,7 +255,7 @@ func newMover(ctx context.Context, job Job) (*mover, error) {
 	}
 	m.pub = pub
 	m.job.Progress.pub.Store(pub)
-	m.settler.Go(m.settle)
+	m.settler.Go(func() { m.settle(ctx) })
 	return m, nil
 }
 

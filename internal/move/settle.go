@@ -32,7 +32,7 @@ func (m *mover) tellSettler() {
 }
 
 // settle acks what is confirmed, until the mover is closed.
-func (m *mover) settle() {
+func (m *mover) settle(ctx context.Context) {
 	ended := m.pub.Done()
 	retry := time.NewTimer(time.Hour)
 	defer retry.Stop()
@@ -46,13 +46,13 @@ func (m *mover) settle() {
 		case <-m.end:
 			return
 		}
-		m.pass()
+		m.pass(ctx)
 		retry.Reset(m.publishAgain())
 	}
 }
 
 // pass settles whatever can be.
-func (m *mover) pass() {
+func (m *mover) pass(ctx context.Context) {
 	m.mu.Lock()
 	marks := m.apply()
 	var ready []*flight
@@ -70,7 +70,7 @@ func (m *mover) pass() {
 	}
 	for i, f := range ready {
 		if err == nil {
-			m.ack(f, last && i == len(ready)-1)
+			m.ack(ctx, f, last && i == len(ready)-1)
 		} else {
 			m.giveBack(f)
 		}
@@ -233,7 +233,7 @@ func (m *mover) leave(f *flight, i int, why string) {
 
 // ack acks what is confirmed of a flight of which everything has its fate. last says that
 // nothing behind it was taken.
-func (m *mover) ack(f *flight, last bool) {
+func (m *mover) ack(ctx context.Context, f *flight, last bool) {
 	n, whole := 0, len(f.fates) == len(f.batch.Deliveries)
 	newest := -1
 	for i, fate := range f.fates {
@@ -244,20 +244,22 @@ func (m *mover) ack(f *flight, last bool) {
 			whole = false
 		}
 	}
+	pace := m.paceOfAcks()
 	var err error
 	switch {
 	case n == 0:
 	case last && m.holds(f, newest) && m.job.Shared: // others would get it
 		if err = m.journal.finish(); err == nil {
-			err = f.ackEach(newest + 1)
+			err = f.ackEach(ctx, newest+1, pace)
 		}
 	case last && m.holds(f, newest):
 		n--
-		err = f.ackEach(newest)
-	case whole:
+		err = f.ackEach(ctx, newest, pace)
+	case whole && !pace.slow(n):
 		err = f.batch.Ack()
+		pace.acked(ctx, n)
 	default:
-		err = f.ackEach(newest + 1)
+		err = f.ackEach(ctx, newest+1, pace)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -285,12 +287,13 @@ func (m *mover) giveBack(f *flight) {
 }
 
 // ackEach acks those that are confirmed, up to message end.
-func (f *flight) ackEach(end int) error {
+func (f *flight) ackEach(ctx context.Context, end int, p *pace) error {
 	for i, fate := range f.fates[:end] {
 		if fate == arrived || fate == known {
 			if err := f.batch.Deliveries[i].Ack(); err != nil {
 				return err
 			}
+			p.acked(ctx, 1)
 		}
 	}
 	return nil
