@@ -22,7 +22,7 @@ const (
 	// Blocked says that the broker blocks a connection, because of a memory or disk alarm:
 	// Err has its reason.
 	Blocked
-	// Unblocked says that it does so no more.
+	// Unblocked says that it does so no more, or that the connection has ended.
 	Unblocked
 )
 

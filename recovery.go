@@ -164,7 +164,7 @@ func (r *recoverer) run(ctx context.Context, o *outage, open func(ctx context.Co
 		cut := limited.Err() != nil
 		o.failed(err, cut)
 		if !cut && !Temporary(err) {
-			return r.giveUp(o, fmt.Errorf("%w; before that the connection was lost (%w)", reason{err}, reason{o.why}))
+			return r.giveUp(o, fmt.Errorf("%w; before that: %w", reason{err}, reason{o.why}))
 		}
 		before := listens
 		if listens = !unreached(err); listens && !before {

@@ -6,6 +6,7 @@ package amqpconn
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/thumpmq/thump/internal/amqpproto"
@@ -17,9 +18,10 @@ type Config struct {
 	transport.Config
 	ChannelMax uint16 // the most channels we use
 
-	// OnBlocked hears of connection.blocked with the broker's reason, and of
-	// connection.unblocked with "". It runs on the reading goroutine and must
-	// not wait. Nil means nobody listens.
+	// OnBlocked hears of connection.blocked with the broker's reason, and with "" of
+	// connection.unblocked, or that the connection has ended while it was blocked. It is
+	// called by one goroutine at a time, mostly the reading one, and must not wait. Nil
+	// means nobody listens.
 	OnBlocked func(reason string)
 }
 
@@ -37,7 +39,9 @@ type Conn struct {
 	server    Server
 	user      string
 	onBlocked func(string)
-	session   *Channel // channel 0
+	telling   sync.Mutex // onBlocked is being called
+	told      string     // to onBlocked; telling guards it
+	session   *Channel   // channel 0
 
 	// slots holds a token for each channel but that one, so that whoever needs one
 	// when all are in use waits for the first that is free. A token goes back when

@@ -91,8 +91,13 @@ func (p *protocol) Goodbye(why error) {
 
 // Ended ends every channel, and with it its call, window and inboxes.
 func (p *protocol) Ended(why error) {
-	for _, ch := range p.conn.channels {
+	c := p.conn
+	for _, ch := range c.channels {
 		ch.end(why)
+	}
+	if c.blocked != "" {
+		c.blocked = ""
+		go c.tellBlocked() // the lock is held
 	}
 }
 
@@ -234,10 +239,24 @@ func (c *Conn) sessionMethod(m amqpproto.Method) error {
 
 func (c *Conn) setBlocked(reason string) {
 	c.Lock()
-	c.blocked = reason
+	if c.ErrLocked() == nil {
+		c.blocked = reason
+	}
 	c.RoomChanged()
 	c.Unlock()
-	if c.onBlocked != nil {
+	c.tellBlocked()
+}
+
+// tellBlocked tells onBlocked how it stands now, if that is news to it. So the last that it hears
+// is true, also where the connection ends while the reader tells that it is blocked.
+func (c *Conn) tellBlocked() {
+	if c.onBlocked == nil {
+		return
+	}
+	c.telling.Lock()
+	defer c.telling.Unlock()
+	if reason := c.Blocked(); reason != c.told {
+		c.told = reason
 		c.onBlocked(reason)
 	}
 }

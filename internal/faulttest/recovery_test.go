@@ -251,7 +251,7 @@ func TestFaultRefusedForGood(t *testing.T) {
 		client, p := dialPublisher(t, thump.Config{URLs: []string{b.URL()}, DialContext: b.DialContext, OnEvent: events.add}, thump.PublisherConfig{To: thump.Queue("q")})
 		close(now)
 		<-p.Done()
-		for _, part := range []string{"ACCESS_REFUSED", "before that the connection was lost"} {
+		for _, part := range []string{"ACCESS_REFUSED", "before that: "} {
 			if !strings.Contains(p.Err().Error(), part) {
 				t.Errorf("the error does not say %q: %v", part, p.Err())
 			}
@@ -361,6 +361,43 @@ func TestFaultBlockedIsTold(t *testing.T) {
 		}
 		if err := client.Close(t.Context()); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestFaultBlockedUntilTheEnd: a connection that ends while it is blocked is no longer blocked,
+// whether it is lost or closed, and whoever counts blocked connections is told so.
+func TestFaultBlockedUntilTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		blocked := func(s *fakebroker.Session) {
+			s.Login()
+			s.OpenPublisher()
+			s.Send(0, &amqpproto.ConnectionBlocked{Reason: "low on memory"})
+		}
+		b := fakebroker.Pipe(t, 64<<10, serveAMQP, func(s *fakebroker.Session) {
+			blocked(s)
+			time.Sleep(time.Second) // and the connection is lost
+		}, func(s *fakebroker.Session) {
+			blocked(s)
+			s.Serve(nil)
+		})
+		var called eventList
+		client, p := dialPublisher(t, thump.Config{URLs: []string{b.URL()}, DialContext: b.DialContext, OnEvent: called.add}, thump.PublisherConfig{To: thump.Queue("q")})
+		time.Sleep(time.Minute)
+		if reason := p.Blocked(); reason != "low on memory" {
+			t.Errorf("blocked: %q", reason)
+		}
+		if err := client.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if p.Blocked() != "" {
+			t.Errorf("still blocked: %q", p.Blocked())
+		}
+		got := strings.Fields(called.kinds())
+		slices.Sort(got)
+		if want := strings.Fields("blocked blocked disconnected recovered unblocked unblocked"); !slices.Equal(got, want) {
+			t.Errorf("events: %s", called.kinds())
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"errors"
 	"strings"
 	"sync"
 	"time"
@@ -16,6 +17,7 @@ type outages struct {
 	publishers, consumers int // that have no connection now
 	since                 time.Time
 	why                   error
+	cancels               bool   // the broker has cancelled those who have none, because of their queue
 	lost                  func() // is told that a consumer lost its connection, and has one again
 
 	count          uint64
@@ -39,7 +41,10 @@ func (p *Progress) Tell(e thump.Event) {
 		*without++
 	case e.Kind == thump.Recovered && *without > 0:
 		*without--
+		o.cancels = false
 		o.endAt(e.At)
+	case e.Kind == thump.GaveUp && o.cancels && thump.IsNotFound(e.Err):
+		o.forget()
 	default: // after GaveUp there is no connection any more
 		return
 	}
@@ -59,13 +64,22 @@ func (p *Progress) done() uint64 {
 }
 
 func (o *outages) begin(e thump.Event, done uint64) {
+	broker, said := errors.AsType[*thump.BrokerError](e.Err)
+	cancelled := said && broker.Protocol == thump.AMQP091 && broker.Code == 0
 	if o.publishers+o.consumers > 0 {
+		o.cancels = o.cancels && cancelled
 		return
 	}
-	o.since, o.why = e.At, e.Err
+	o.since, o.why, o.cancels = e.At, e.Err, cancelled
 	if o.count++; o.count == 1 {
 		o.at = done
 	}
+}
+
+// forget says that the outage was none: no connection was lost, and nobody waits for one.
+func (o *outages) forget() {
+	o.publishers, o.consumers, o.cancels = 0, 0, false
+	o.count--
 }
 
 // endAt ends the outage if everybody has a connection.

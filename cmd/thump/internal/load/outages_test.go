@@ -211,3 +211,37 @@ func TestOutages(t *testing.T) {
 		t.Errorf("got %+v, %d losses", r, losses)
 	}
 }
+
+// TestCancelledIsNoOutage: a consumer whose queue was deleted has lost no connection. If it was
+// declared again, the consumer was without one all the same, until it came back.
+func TestCancelledIsNoOutage(t *testing.T) {
+	cancelled := &thump.BrokerError{Text: "its queue was deleted"}
+	gone := &thump.BrokerError{Code: 404}
+	refused := &thump.BrokerError{Code: 403}
+	for name, test := range map[string]struct {
+		why, end error // end: why it gave up; nil if it came back
+		count    uint64
+		away     bool
+	}{
+		"the queue is gone":                  {cancelled, gone, 0, false},
+		"the queue was declared again":       {cancelled, nil, 1, false},
+		"not allowed any more":               {cancelled, refused, 1, true},
+		"lost, and the queue is gone then":   {errors.New("reset"), gone, 1, true},
+		"lost, and there again some time on": {errors.New("reset"), nil, 1, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var p Progress
+			p.Tell(thump.Event{Kind: thump.Disconnected, At: time.Now(), Of: "consumer of x", Err: test.why})
+			if test.end == nil {
+				p.Tell(thump.Event{Kind: thump.Recovered, At: time.Now(), Of: "consumer of x"})
+			} else {
+				p.Tell(thump.Event{Kind: thump.GaveUp, At: time.Now(), Of: "consumer of x", Err: test.end})
+			}
+			var r result.Run
+			p.recordOutages(&r)
+			if *r.Outages != test.count || r.AwayAtEnd != test.away || p.away() != test.away {
+				t.Errorf("%d outages, away at the end: %v", *r.Outages, r.AwayAtEnd)
+			}
+		})
+	}
+}
