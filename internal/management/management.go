@@ -234,10 +234,34 @@ func (c *Client) Routes(ctx context.Context, vhost, exchange string) ([]Route, e
 	return all, nil
 }
 
+// Where the API fails, it is asked again so often, after a pause: RabbitMQ answers 500 where a
+// queue goes away while it describes it, for one.
+const (
+	triesMost  = 5
+	triesPause = 200 * time.Millisecond
+)
+
 // get reads the answer to a question into answer, and returns how many bytes it had.
 func (c *Client) get(ctx context.Context, answer any, question string) (size int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
+	for try := 1; ; try++ {
+		if size, err = c.try(ctx, answer, question); !errors.Is(err, errFailed) || try == triesMost {
+			return size, err
+		}
+		select {
+		case <-time.After(triesPause):
+		case <-ctx.Done():
+			return 0, err
+		}
+	}
+}
+
+// errFailed is in the error of a question that the API has failed to answer.
+var errFailed = errors.New("the management API has failed")
+
+// try asks once.
+func (c *Client) try(ctx context.Context, answer any, question string) (size int, err error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.base+question, nil)
 	if err != nil {
 		return 0, err
@@ -281,6 +305,8 @@ func (c *Client) refused(response *http.Response, body []byte) error {
 		return fmt.Errorf("the user %q may not use the management API at %s: it needs the right password, the tag \"management\" or another with more rights, and a permission for the vhost", c.user, c.base)
 	case response.StatusCode == http.StatusNotFound && understood:
 		return ErrNotFound
+	case response.StatusCode >= http.StatusInternalServerError:
+		return fmt.Errorf("%w: %s answers %s: %s", errFailed, c.base, printable.Text(response.Status), printable.Text(answer.Reason))
 	case !understood:
 		return fmt.Errorf("%w: %s answers %s", ErrAbsent, c.base, printable.Text(response.Status))
 	}

@@ -171,6 +171,28 @@ func TestStrangers(t *testing.T) {
 	}
 }
 
+// TestFailures: an API that fails now and then is asked again, and one that always does not for ever.
+func TestFailures(t *testing.T) {
+	for failures, want := range map[int]int{triesMost - 1: triesMost, 1000: triesMost} {
+		asked := 0
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			if asked++; asked <= failures {
+				w.WriteHeader(http.StatusInternalServerError)
+				return
+			}
+			_, _ = w.Write([]byte(`{"page_count": 1, "items": [{"name": "q"}]}`))
+		}))
+		list, err := client(t, server.URL, "", "").Queues(t.Context(), "/", "")
+		server.Close()
+		if failed := errors.Is(err, errFailed); asked != want || failed != (failures >= want) || !failed && len(list) != 1 {
+			t.Errorf("it was to fail %d times, and was asked %d times: %d queues, %v", failures, asked, len(list), err)
+		}
+		if errors.Is(err, ErrAbsent) {
+			t.Errorf("what fails is there: %v", err)
+		}
+	}
+}
+
 func TestNew(t *testing.T) {
 	for _, text := range []string{"", "host:15672", "ftp://host", "http://", "http://host?x=1", "http://user:canary@\x00"} {
 		if _, err := New(Config{URL: text}); err == nil || strings.Contains(err.Error(), "canary") {
