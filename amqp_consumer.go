@@ -47,6 +47,9 @@ type consumeLink struct {
 	ch        *amqpconn.Channel
 	inbox     *amqpconn.Inbox
 	unsettled unsettled
+
+	missed  int  // deliveries that were not settled on the last link: the queue should have them
+	emptied bool // and has nothing
 }
 
 // amqpConsumer makes a consumeEngine, which calls onEnd as that says.
@@ -88,6 +91,9 @@ func (c *amqpConsumer) open(ctx context.Context) error {
 		return err
 	}
 	link := &consumeLink{cfg: c.cfg, queue: c.cfg.From.name, conn: conn}
+	if last := c.current(); last != nil && (c.declares == nil || !c.declares.exclusive) {
+		link.missed = last.unsettled.count()
+	}
 	link.unsettled.of, link.unsettled.send, link.unsettled.autoAck = c.cfg.From.String(), link.settle, c.cfg.AutoAck
 	if err = link.consume(ctx, c.declares, c.arguments); err == nil && !c.use(link) {
 		err = ErrClosed
@@ -99,10 +105,16 @@ func (c *amqpConsumer) open(ctx context.Context) error {
 	return nil
 }
 
-// openAgain is open, where a queue that is not there may be to be waited for. Nothing is
-// sent again.
+// openAgain is open, where a queue that is not there may be to be waited for, and one without
+// what it should have is told of. Nothing is sent again.
 func (c *amqpConsumer) openAgain(ctx context.Context) (resent int, err error) {
-	return 0, c.mayWait(c.open(ctx))
+	if err := c.open(ctx); err != nil {
+		return 0, c.mayWait(err)
+	}
+	if link := c.current(); link.emptied {
+		c.client.tell(Event{Kind: Emptied, Of: c.recoverer.of, InFlight: link.missed})
+	}
+	return 0, nil
 }
 
 // mayWait makes err one that may pass, where it is that the queue is not there, and that is
@@ -124,6 +136,13 @@ func (l *consumeLink) consume(ctx context.Context, declares *declaration, argume
 		if l.queue, err = declares.on(ctx, l.ch); err != nil {
 			return err
 		}
+	}
+	if l.missed > 0 { // before the broker sends what it has
+		info, err := declareOn(ctx, l.ch, &amqpproto.QueueDeclare{Queue: l.queue, Passive: true})
+		if err != nil {
+			return err
+		}
+		l.emptied = info.Messages == 0 && info.Consumers == 0
 	}
 	if l.cfg.Poll {
 		l.inbox, err = l.poll(ctx, declares != nil)

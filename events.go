@@ -24,6 +24,11 @@ const (
 	Blocked
 	// Unblocked says that it does so no more, or that the connection has ended.
 	Unblocked
+	// Emptied says that the queue that a consumer comes back to has no message, and no other
+	// consumer, though InFlight deliveries were not settled when the connection was lost. They
+	// are not in it any more: somebody took or purged them meanwhile, they have expired, or
+	// the queue was lost, or deleted, and declared again. The consumer goes on.
+	Emptied
 )
 
 // String returns the kind in lower case: "disconnected", "gave up".
@@ -39,6 +44,8 @@ func (k EventKind) String() string {
 		return "blocked"
 	case Unblocked:
 		return "unblocked"
+	case Emptied:
+		return "emptied"
 	default:
 		return fmt.Sprintf("event(%d)", uint8(k))
 	}
@@ -128,7 +135,7 @@ func (e *Event) attributes() []any {
 		list = append(list, "error", e.Err)
 	}
 	switch e.Kind {
-	case Disconnected:
+	case Disconnected, Emptied:
 		list = append(list, "in_flight", e.InFlight)
 	case Recovered:
 		list = append(list, "after", e.After, "resent", e.Resent)

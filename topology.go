@@ -72,24 +72,30 @@ const (
 func (c *Client) declareQueue(ctx context.Context, doing string, m *amqpproto.QueueDeclare) (QueueInfo, error) {
 	name := m.Queue
 	var info QueueInfo
-	err := c.onChannel(ctx, func(ch *amqpconn.Channel) error {
-		for range statTries {
-			began := time.Now()
-			r, err := ch.Call(ctx, m)
-			if err != nil {
-				return err
-			}
-			ok := r.(*amqpproto.QueueDeclareOk)
-			info = QueueInfo{Name: ok.Queue, Messages: int(ok.MessageCount), Consumers: int(ok.ConsumerCount)}
-			if info.Messages > 0 || info.Consumers > 0 || time.Since(began) < statTimeout {
-				return nil
-			}
-			m = &amqpproto.QueueDeclare{Queue: info.Name, Passive: true}
-		}
-		return nil
+	err := c.onChannel(ctx, func(ch *amqpconn.Channel) (err error) {
+		info, err = declareOn(ctx, ch, m)
+		return err
 	})
 	if err != nil {
 		return QueueInfo{}, fmt.Errorf("%s queue %q: %w", doing, name, toPublic(err))
+	}
+	return info, nil
+}
+
+// declareOn is declareQueue on a channel.
+func declareOn(ctx context.Context, ch *amqpconn.Channel, m *amqpproto.QueueDeclare) (info QueueInfo, err error) {
+	for range statTries {
+		began := time.Now()
+		r, err := ch.Call(ctx, m)
+		if err != nil {
+			return QueueInfo{}, err
+		}
+		ok := r.(*amqpproto.QueueDeclareOk)
+		info = QueueInfo{Name: ok.Queue, Messages: int(ok.MessageCount), Consumers: int(ok.ConsumerCount)}
+		if info.Messages > 0 || info.Consumers > 0 || time.Since(began) < statTimeout {
+			break
+		}
+		m = &amqpproto.QueueDeclare{Queue: info.Name, Passive: true}
 	}
 	return info, nil
 }

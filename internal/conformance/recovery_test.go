@@ -71,6 +71,7 @@ func recoveryCases() []conformanceCase {
 	return []conformanceCase{
 		{"recovery/exclusive-queue", exclusive, testExclusiveQueue},
 		{"recovery/queue-is-gone", deletes | settles, testQueueIsGone},
+		{"recovery/queue-is-emptied", deletes | settles, testQueueIsEmptied},
 		{"recovery/queue-is-waited-for", deletes | settles, testQueueIsWaitedFor},
 		{"recovery/resend-never", settles, testResendNever},
 		{"recovery/full-window", 0, testFullWindow},
@@ -138,6 +139,41 @@ func testQueueIsGone(r *rig) {
 		r.Errorf("receiving from a queue that was deleted: %v", err)
 	}
 	r.wait(network, thump.GaveUp)
+}
+
+// testQueueIsEmptied: a queue that comes back without what was not settled is told of, and
+// one that has it is not.
+func testQueueIsEmptied(r *rig) {
+	queue := r.queue()
+	r.send(queue, numbered(5)...)
+	client, network := r.dialAway(nil)
+	c, err := client.Consumer(r.Context(), thump.ConsumerConfig{From: thump.Queue(queue)})
+	r.noError(err)
+	for _, deleted := range []bool{false, true} {
+		r.receive(c, 5, func(*thump.Batch) error { return nil })
+		network.leave()
+		r.wait(network, thump.Disconnected)
+		if deleted {
+			_, err = r.client.DeleteQueue(r.Context(), queue, thump.DeleteOptions{})
+			r.noError(err)
+			_, err = r.client.DeclareQueue(r.Context(), thump.QueueSpec{Name: queue, Kind: r.engine.kind})
+			r.noError(err)
+		}
+		network.comeBack()
+		e := <-network.events
+		if deleted {
+			if e.Kind != thump.Emptied || e.InFlight != 5 {
+				r.Errorf("of a queue without what it had it is told: %+v", e)
+			}
+			e = r.wait(network, thump.Recovered)
+		}
+		if e.Kind != thump.Recovered {
+			r.Errorf("it is told %+v", e)
+		}
+	}
+	r.send(queue, numbered(3)...)
+	r.receive(c, 3, (*thump.Batch).Ack)
+	r.noError(c.Close(r.Context()))
 }
 
 func testQueueIsWaitedFor(r *rig) {
