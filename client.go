@@ -43,7 +43,8 @@ type Config struct {
 
 	// MaxConnections is the most connections for AMQP that publishers have, and as many may
 	// have consumers: the first get one each, later ones share them, the least loaded first. A
-	// consumer with AutoAck or Poll always has its own. Default 8. It is not for streams.
+	// consumer with AutoAck or Poll, or that declares an exclusive queue, always has its own.
+	// Default 8. It is not for streams.
 	MaxConnections int
 
 	// Name is the connection name that RabbitMQ shows; default "thump".

@@ -94,16 +94,16 @@ type ConsumerConfig struct {
 	Stream StreamConsuming
 }
 
-// Consumer receives from one queue, stream or super stream on connections of its
-// own: one, for a super stream one for each partition. One goroutine at a time
+// Consumer receives from one queue, stream or super stream: a queue's on a channel of its own,
+// whose connection it may share with other consumers (Config.MaxConnections), a stream's on a
+// connection of its own, and a super stream's on one for each partition. One goroutine at a time
 // receives: others wait until its loop over Batches, or its Receive, is over. A Receive
 // inside of such a loop waits until its ctx or the consumer has ended. Settling, Stop and
 // Close are safe for concurrent use.
 //
 // What has come and was not handed out waits in memory: a queue's consumer stops reading
-// from the network at about 8 MiB, or at 256 MiB where it shares its connection
-// (Config.MaxConnections), or earlier at its Prefetch; that of a stream or super stream at
-// about 64 MiB, or earlier at its Credit.
+// from the network at about 8 MiB, or at 256 MiB where it shares its connection, or earlier at
+// its Prefetch; that of a stream or super stream at about 64 MiB, or earlier at its Credit.
 //
 // What ends a loop over Batches, and what it, and Receive, then say:
 //
