@@ -70,6 +70,8 @@ func (r *rig) wait(a *away, kind thump.EventKind) thump.Event {
 func recoveryCases() []conformanceCase {
 	return []conformanceCase{
 		{"recovery/exclusive-queue", exclusive, testExclusiveQueue},
+		{"recovery/publisher-declares-again", routes, testPublisherDeclaresAgain},
+		{"recovery/consumer-declares-again", routes, testConsumerDeclaresAgain},
 		{"recovery/queue-is-gone", deletes | settles, testQueueIsGone},
 		{"recovery/queue-is-emptied", deletes | settles, testQueueIsEmptied},
 		{"recovery/queue-is-waited-for", deletes | settles, testQueueIsWaitedFor},
@@ -126,6 +128,55 @@ func (r *rig) untilGone(queue string) {
 			r.Fatalf("%s is still there: %v", queue, err)
 		}
 	}
+}
+
+// testPublisherDeclaresAgain deletes the queue of a publisher that is away. It is there again,
+// with its binding, when the publisher has come back, before what it sends then.
+func testPublisherDeclaresAgain(r *rig) {
+	exchange := r.exchange(thump.ExchangeSpec{Kind: "fanout"})
+	queue := thump.QueueSpec{Name: r.queue(), Kind: r.engine.kind}
+	client, network := r.dialAway(nil)
+	p, err := client.Publisher(r.Context(), thump.PublisherConfig{
+		To: thump.Exchange(exchange, ""), Declare: &queue, Bind: []thump.Binding{{Source: exchange}},
+	})
+	r.noError(err)
+	r.noError(p.Send(r.Context(), numbered(2)...))
+	network.leave()
+	r.wait(network, thump.Disconnected)
+	_, err = r.client.DeleteQueue(r.Context(), queue.Name, thump.DeleteOptions{})
+	r.noError(err)
+	r.publish(p, numbered(5)...)
+	network.comeBack()
+	r.flush(p) // what no queue takes is Returned
+	r.noError(p.Send(r.Context(), numberedFrom(6, 5)...))
+	r.noError(p.Close(r.Context()))
+	r.inOrder(r.take(queue.Name, 10), 1)
+}
+
+// testConsumerDeclaresAgain deletes the queue of a consumer that is away, and of one that is
+// not. Each time it is there again, with its binding, when the consumer has come back.
+func testConsumerDeclaresAgain(r *rig) {
+	exchange := r.exchange(thump.ExchangeSpec{Kind: "fanout"})
+	queue := thump.QueueSpec{Name: r.queue(), Kind: r.engine.kind}
+	client, network := r.dialAway(nil)
+	c, err := client.Consumer(r.Context(), thump.ConsumerConfig{Declare: &queue, Bind: []thump.Binding{{Source: exchange}}})
+	r.noError(err)
+	p := r.publisher(thump.PublisherConfig{To: thump.Exchange(exchange, "")})
+	for _, away := range []bool{true, false} {
+		r.noError(p.Send(r.Context(), numbered(3)...))
+		r.receive(c, 3, (*thump.Batch).Ack)
+		if away {
+			network.leave()
+			r.wait(network, thump.Disconnected)
+		}
+		_, err = r.client.DeleteQueue(r.Context(), queue.Name, thump.DeleteOptions{})
+		r.noError(err)
+		network.comeBack()
+		r.wait(network, thump.Recovered)
+	}
+	r.noError(p.Send(r.Context(), numbered(3)...))
+	r.inOrder(r.receive(c, 3, (*thump.Batch).Ack), 1)
+	r.noError(c.Close(r.Context()))
 }
 
 func testQueueIsGone(r *rig) {
