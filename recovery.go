@@ -126,9 +126,9 @@ func (o *outage) err(err error) error {
 	defer o.mu.Unlock()
 	away := time.Since(o.since).Round(time.Millisecond)
 	if o.last == nil {
-		return fmt.Errorf("%w: there has been no connection for %v (%w)", err, away, reason{o.why})
+		return fmt.Errorf("%w: there has been no connection for %v (%w)", err, away, aside{reason{o.why}})
 	}
-	return fmt.Errorf("%w: there has been no connection for %v (%w); the last attempt: %w", err, away, reason{o.why}, reason{o.last})
+	return fmt.Errorf("%w: there has been no connection for %v (%w); the last attempt: %w", err, away, aside{reason{o.why}}, aside{reason{o.last}})
 }
 
 // run tells of the loss, calls open until it succeeds, and returns nil then. It fails once
@@ -164,7 +164,7 @@ func (r *recoverer) run(ctx context.Context, o *outage, open func(ctx context.Co
 		cut := limited.Err() != nil
 		o.failed(err, cut)
 		if !cut && !Temporary(err) {
-			return r.giveUp(o, fmt.Errorf("%w; before that: %w", reason{err}, reason{o.why}))
+			return r.giveUp(o, fmt.Errorf("%w; before that: %w", reason{err}, aside{reason{o.why}}))
 		}
 		before := listens
 		if listens = !unreached(err); listens && !before {

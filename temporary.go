@@ -48,6 +48,8 @@ func mayPass(err error) bool {
 		return true
 	case reason:
 		return mayPass(e.err)
+	case aside:
+		return false
 	case *publicError:
 		_, waits := errors.AsType[later](e.text)
 		return waits || noRoom(e.text) || e.broker.temporary()
@@ -155,3 +157,7 @@ func (r reason) Is(target error) bool {
 
 // As is for errors.As.
 func (r reason) As(target any) bool { return errors.As(r.err, target) }
+
+// aside is a reason that does not decide whether the error that it explains is Temporary: the
+// connection was lost, which passes, and then the broker refused, or ctx was cancelled.
+type aside struct{ reason }

@@ -127,6 +127,9 @@ func TestTemporary(t *testing.T) {
 		{"one refuses, later", withPrefix(fmt.Errorf("x: %w", errors.Join(network, errors.Join(refused)))), true},
 		{"no node may have the password", errors.Join(Endpoint{Host: "h"}.dialError(errLeaves), refused), false},
 
+		{"cancelled in an outage", newOutage(network, 0).err(context.Canceled), false},
+		{"a time-out in an outage", newOutage(refused, 0).err(context.DeadlineExceeded), true},
+
 		{"unknown messages", &OutcomeError{Unknown: 1, Err: network}, true},
 		{"messages of a refused login", &OutcomeError{Unknown: 1, Err: refused}, false},
 		{"rejected messages", &OutcomeError{Rejected: 1}, true},

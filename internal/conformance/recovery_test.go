@@ -186,7 +186,7 @@ func testQueueIsGone(r *rig) {
 	r.noError(err)
 	_, err = r.client.DeleteQueue(r.Context(), queue, thump.DeleteOptions{})
 	r.noError(err)
-	if _, err := c.Receive(r.Context()); !thump.IsNotFound(err) {
+	if _, err := c.Receive(r.Context()); !thump.IsNotFound(err) || thump.Temporary(err) {
 		r.Errorf("receiving from a queue that was deleted: %v", err)
 	}
 	r.wait(network, thump.GaveUp)
@@ -520,5 +520,38 @@ func TestOperatorCloses(t *testing.T) {
 		}
 		r.noError(p.Close(r.Context()))
 		_ = c.Close(r.Context()) // the last of the closing may have met it just now
+	})
+}
+
+// TestPermissionTaken takes the permissions of a user who consumes. The consumer lives on, and
+// ends with the broker's refusal once it has lost its connection.
+func TestPermissionTaken(t *testing.T) {
+	eachRig(t, func(r *rig) {
+		queue, stream := thump.Queue(r.queue()), thump.Stream(r.stream(thump.StreamSpec{}))
+		for _, test := range []struct {
+			from thump.Target
+			code uint16
+		}{{queue, 403}, {stream, 16}} {
+			name := unique("user")
+			client, network := r.dialAway(func(cfg *thump.Config) {
+				cfg.URLs = []string{r.user(name, "secret", ".*"), r.streamAs(name, "secret")}
+			})
+			c, err := client.Consumer(r.Context(), thump.ConsumerConfig{From: test.from})
+			r.noError(err)
+			r.manage("PUT", "permissions/%2F/"+name, map[string]string{"configure": "", "write": "", "read": ""})
+			p := r.publisher(thump.PublisherConfig{To: test.from})
+			r.noError(p.Send(r.Context(), numbered(3)...))
+			r.noError(p.Close(r.Context()))
+			r.receive(c, 3, (*thump.Batch).Ack)
+			network.cut()
+			why := r.wait(network, thump.GaveUp).Err
+			r.brokerError(why, test.code)
+			if thump.Temporary(why) {
+				r.Errorf("it has given up, and its error is one that may pass: %v", why)
+			}
+			_, err = c.Receive(r.Context())
+			r.brokerError(err, test.code)
+			<-c.Done()
+		}
 	})
 }

@@ -256,8 +256,8 @@ func TestFaultRefusedForGood(t *testing.T) {
 				t.Errorf("the error does not say %q: %v", part, p.Err())
 			}
 		}
-		if broker, ok := errors.AsType[*thump.BrokerError](p.Err()); !ok || broker.Code != 403 {
-			t.Errorf("got %v", p.Err())
+		if broker, ok := errors.AsType[*thump.BrokerError](p.Err()); !ok || broker.Code != 403 || thump.Temporary(p.Err()) {
+			t.Errorf("temporary: %t; got %v", thump.Temporary(p.Err()), p.Err())
 		}
 		_ = client.Close(t.Context())
 		synctest.Wait()
