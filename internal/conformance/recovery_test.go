@@ -72,6 +72,7 @@ func recoveryCases() []conformanceCase {
 		{"recovery/exclusive-queue", exclusive, testExclusiveQueue},
 		{"recovery/publisher-declares-again", routes, testPublisherDeclaresAgain},
 		{"recovery/consumer-declares-again", routes, testConsumerDeclaresAgain},
+		{"recovery/single-active-consumer", settles, testSingleActiveHandsOver},
 		{"recovery/queue-is-gone", deletes | settles, testQueueIsGone},
 		{"recovery/queue-is-emptied", deletes | settles, testQueueIsEmptied},
 		{"recovery/queue-is-waited-for", deletes | settles, testQueueIsWaitedFor},
@@ -177,6 +178,41 @@ func testConsumerDeclaresAgain(r *rig) {
 	r.noError(p.Send(r.Context(), numbered(3)...))
 	r.inOrder(r.receive(c, 3, (*thump.Batch).Ack), 1)
 	r.noError(c.Close(r.Context()))
+}
+
+// testSingleActiveHandsOver cuts the connection of a queue's single active consumer: the one
+// that waits becomes active and gets what was not settled, and the first one waits until that
+// closes.
+func testSingleActiveHandsOver(r *rig) {
+	queue := r.queue(thump.Field{Key: "x-single-active-consumer", Value: true})
+	client, network := r.dialAway(nil)
+	first, err := client.Consumer(r.Context(), thump.ConsumerConfig{From: thump.Queue(queue)})
+	r.noError(err)
+	second := r.consumer(thump.ConsumerConfig{From: thump.Queue(queue)})
+	r.send(queue, numbered(4)...)
+	var held *thump.Batch
+	r.receive(first, 4, func(b *thump.Batch) error { held = b; return nil })
+	r.nothingComes(second)
+	network.cut() // when it is back, the second one has waited longer
+	got := r.receive(second, 4, (*thump.Batch).Ack)
+	r.inOrder(got, 1)
+	for i := range got {
+		if !got[i].Redelivered {
+			r.Errorf("message %s came to the second one, and not as redelivered", got[i].Body)
+		}
+	}
+	if err := held.Ack(); !errors.Is(err, thump.ErrStale) {
+		r.Errorf("acking what has been delivered to another one: %v", err)
+	}
+	r.wait(network, thump.Recovered)
+	r.send(queue, numberedFrom(5, 4)...)
+	r.inOrder(r.receive(second, 4, (*thump.Batch).Ack), 5)
+	r.nothingComes(first)
+	r.noError(second.Flush(r.Context()))
+	r.noError(second.Close(r.Context()))
+	r.send(queue, numberedFrom(9, 4)...)
+	r.inOrder(r.receive(first, 4, (*thump.Batch).Ack), 9)
+	r.noError(first.Close(r.Context()))
 }
 
 func testQueueIsGone(r *rig) {
