@@ -28,8 +28,11 @@ const (
 	samplesLeast = 4
 	// saturated is the part of the processors that is as good as all of them.
 	saturated = 0.9
-	// often is the part of the time that matters.
+	// often is the part of the time, or of the messages, that matters.
 	often = 0.25
+	// few is the part of the messages that consumers may not have yet of a rate that is kept:
+	// it leaves them the time to keep up. underWay is how many may always be on their way.
+	few, underWay = 0.1, 10
 	// gap is how many times as far apart as usual samples are that nobody took in between.
 	gap = 4
 	// behind is how many seconds a schedule may be late and still count as kept.
@@ -46,33 +49,26 @@ func Limited(r *result.Run) (Limit, string) {
 	}
 	used := fmt.Sprintf("thump used %s", cores(c.client, r))
 	processors := float64(r.Settings.Processors)
-	slower := !r.Settings.Sequential && c.sent > 0 && c.received > 0 && c.received < (1-often)*c.sent
+	kept, slower := c.kept(), c.slower(r)
 	switch {
-	case c.wanted && c.late <= behind:
+	case kept && !slower:
 		return RateLimit, "The rate that was asked for was kept: it was the limit, and " + used + "."
-	case c.stopped >= often*c.seconds || c.wanted && c.stopped >= c.late/2:
+	case !kept && (c.stopped >= often*c.seconds || c.wanted && c.stopped >= c.late/2):
 		return StoppedLimit, fmt.Sprintf("thump did not run for %s of the %s: it was stopped, or the machine was. What was due then left afterwards, and what this run says of speed says little.",
 			duration(c.stopped), duration(c.seconds))
 	case processors > 0 && c.client >= saturated*processors:
 		return GeneratorLimit, fmt.Sprintf("thump itself was the limit%s: it kept %s busy. More processors, or several machines that send, show what RabbitMQ can do.",
-			c.lateness(), cores(c.client, r))
+			c.pace(), cores(c.client, r))
 	case processors > 0 && c.brokerKnown && c.client+c.broker >= saturated*processors:
 		return MachineLimit, fmt.Sprintf("This machine was the limit%s: thump (%.1f) and RabbitMQ (%.1f) together kept %s busy. Apart, each has a machine of its own.",
-			c.lateness(), c.client, c.broker, cores(c.client+c.broker, r))
-	case c.blocked >= often:
+			c.pace(), c.client, c.broker, cores(c.client+c.broker, r))
+	case !kept && c.blocked >= often:
 		return BlockedLimit, fmt.Sprintf("RabbitMQ blocked publishers for %s of the time: its memory or disk was the limit; %s.", share(c.blocked), used)
-	case c.flow >= often:
+	case !kept && c.flow >= often:
 		return FlowLimit, fmt.Sprintf("RabbitMQ slowed publishers down (flow control) for %s of the time: it was the limit, and not thump; %s. More queues may help, or a faster disk.",
 			share(c.flow), used)
-	case slower && r.Settings.ConsumeRate > 0:
-		return ConsumersLimit, fmt.Sprintf("While messages were sent, consumers took %s a second of %s: they were to take no more than %s.",
-			whole(c.received/c.seconds), whole(c.sent/c.seconds), Rate(r.Settings.ConsumeRate))
-	case slower && r.Settings.Poll:
-		return ConsumersLimit, fmt.Sprintf("While messages were sent, consumers took %s a second of %s: each asked for one message after another (--poll), which is a round trip for each. More consumers may help; without --poll the broker sends ahead.",
-			whole(c.received/c.seconds), whole(c.sent/c.seconds))
 	case slower:
-		return ConsumersLimit, fmt.Sprintf("While messages were sent, consumers took %s a second of %s: they were the slower side. More consumers, or a larger prefetch, may help.",
-			whole(c.received/c.seconds), whole(c.sent/c.seconds))
+		return ConsumersLimit, c.consumers(r)
 	case c.wanted:
 		return NoLimit, fmt.Sprintf("The sending was up to %s behind the rate that was asked for, and not because of thump, which used %s.", duration(c.late), cores(c.client, r))
 	}
@@ -157,10 +153,45 @@ func sendingEnd(r *result.Run) float64 {
 	return r.Samples[len(r.Samples)-1].Seconds
 }
 
-// lateness says how far behind its schedule the sending was; "" if it had none.
-func (c *course) lateness() string {
-	if !c.wanted {
+// kept reports whether a rate was asked for, and every message left on time.
+func (c *course) kept() bool { return c.wanted && c.late <= behind }
+
+// slower reports whether consumers took less than was sent meanwhile. Without a rate they share
+// what there is with the publishers, and are always somewhat behind.
+func (c *course) slower(r *result.Run) bool {
+	part := often
+	if c.kept() {
+		part = few
+	}
+	return r.Settings.Consumers > 0 && !r.Settings.Sequential && c.sent-c.received > max(part*c.sent, underWay)
+}
+
+// consumers says how much slower they were, and what would make them faster.
+func (c *course) consumers(r *result.Run) string {
+	text, s := "", &r.Settings
+	if c.kept() {
+		text = "The sending kept the rate that was asked for, and the consumers did not keep up. "
+	}
+	text += fmt.Sprintf("While messages were sent, consumers took %s a second of %s: ", whole(c.received/c.seconds), whole(c.sent/c.seconds))
+	switch {
+	case s.ConsumeRate > 0:
+		return text + fmt.Sprintf("they were to take no more than %s.", Rate(s.ConsumeRate))
+	case s.Work != "":
+		return text + fmt.Sprintf("each message takes one of them %s (--work). More consumers may help, or less work.", s.Work)
+	case s.Poll:
+		return text + "each asked for one message after another (--poll), which is a round trip for each. More consumers may help; without --poll the broker sends ahead."
+	}
+	return text + "they were the slower side. More consumers, or a larger prefetch, may help."
+}
+
+// pace says how the sending kept its schedule, in the middle of a sentence; "" if it had none.
+func (c *course) pace() string {
+	switch {
+	case !c.wanted:
 		return ""
+	case c.kept():
+		return fmt.Sprintf(", while the sending kept the rate that was asked for and consumers took %s a second of %s",
+			whole(c.received/c.seconds), whole(c.sent/c.seconds))
 	}
 	return fmt.Sprintf(", up to %s behind the rate that was asked for", duration(c.late))
 }

@@ -80,7 +80,34 @@ func TestLimited(t *testing.T) {
 			both(slow, func(r *result.Run) { r.Settings.Poll = true }), ConsumersLimit,
 			"consumers took 500 a second of 1,000: each asked for one message after another (--poll)",
 		},
-		"sequential": {both(slow, func(r *result.Run) { r.Settings.Sequential = true }), NoLimit, ""},
+		"consumers that work": {
+			both(slow, func(r *result.Run) { r.Settings.Work = "4ms" }), ConsumersLimit,
+			"consumers took 500 a second of 1,000: each message takes one of them 4ms (--work). More consumers",
+		},
+		"rate, slow consumers": {
+			both(rate(0.01), slow), ConsumersLimit,
+			"The sending kept the rate that was asked for, and the consumers did not keep up. While messages were sent, consumers took 500 a second of 1,000: they were",
+		},
+		"rate, consumers that work": {
+			both(rate(0.01), slow, func(r *result.Run) { r.Settings.Work = "4ms" }), ConsumersLimit,
+			"did not keep up. While messages were sent, consumers took 500 a second of 1,000: each message takes one of them 4ms (--work).",
+		},
+		"rate, consumers somewhat slower": {both(rate(0.01), take(0.8)), ConsumersLimit, "consumers took 800 a second of 1,000"},
+		"rate, consumers that took none":  {both(rate(0.01), take(0)), ConsumersLimit, "consumers took 0 a second of 1,000"},
+		"rate, consumers just behind":     {both(rate(0.01), take(0.95)), RateLimit, "was kept: it was the limit"},
+		"rate, one message under way": {both(rate(0.01), func(r *result.Run) {
+			for i := range r.Samples {
+				r.Samples[i].Sent, r.Samples[i].Received = uint64(i+1), uint64(i)
+			}
+		}), RateLimit, "was kept: it was the limit"},
+		"rate, nobody receives":      {both(rate(0.01), take(0), func(r *result.Run) { r.Settings.Consumers = 0 }), RateLimit, ""},
+		"rate, slow consumers, flow": {both(rate(0.01), slow, flow), ConsumersLimit, ""},
+		"rate, slow consumers, all busy": {
+			both(rate(0.01), slow, cpu(3.7, 0)), GeneratorLimit,
+			"thump itself was the limit, while the sending kept the rate that was asked for and consumers took 500 a second of 1,000: it kept 3.7 of 4 processors busy",
+		},
+		"rate, sequential": {both(rate(0.01), slow, func(r *result.Run) { r.Settings.Sequential = true }), RateLimit, ""},
+		"sequential":       {both(slow, func(r *result.Run) { r.Settings.Sequential = true }), NoLimit, ""},
 		"each reads all": {func(r *result.Run) {
 			r.Settings.Kind, r.Settings.Consumers = result.Stream, 2
 			for i := range r.Samples {
@@ -121,8 +148,13 @@ func clearBroker(r *result.Run) {
 }
 
 // slow is consumers that take half of what is sent.
-func slow(r *result.Run) {
-	for i := range r.Samples {
-		r.Samples[i].Received /= 2
+func slow(r *result.Run) { take(0.5)(r) }
+
+// take is consumers that take this part of what is sent.
+func take(part float64) func(*result.Run) {
+	return func(r *result.Run) {
+		for i := range r.Samples {
+			r.Samples[i].Received = uint64(part * float64(r.Samples[i].Sent))
+		}
 	}
 }
