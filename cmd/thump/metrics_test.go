@@ -19,14 +19,7 @@ func TestMetrics(t *testing.T) {
 	brokers := brokertest.All(t)
 	b := brokers[len(brokers)-1]
 	p := start(t, b.URL, "run", "--queue", brokertest.QueueName(t), "--count", "1000m", "--metrics", "127.0.0.1:0", "--management-url", b.ManagementURL)
-	var url string
-	at := regexp.MustCompile(`^Prometheus finds metrics at (http://127\.0\.0\.1:[0-9]+/metrics)$`)
-	p.awaitLine("where the metrics are", func(line string) bool {
-		if m := at.FindStringSubmatch(line); m != nil {
-			url = m[1]
-		}
-		return url != ""
-	})
+	url := p.awaitMetrics()
 	for begin := time.Now(); ; time.Sleep(100 * time.Millisecond) {
 		text := scrape(t, url)
 		all := true
@@ -53,6 +46,19 @@ func TestMetrics(t *testing.T) {
 	if code := p.wait(); code != exitInterrupted {
 		t.Errorf("exit code %d\n%s", code, &p.stderr)
 	}
+}
+
+// awaitMetrics waits until a run says where its metrics are.
+func (p *process) awaitMetrics() (url string) {
+	p.t.Helper()
+	at := regexp.MustCompile(`^Prometheus finds metrics at (http://127\.0\.0\.1:[0-9]+/metrics)$`)
+	p.awaitLine("where the metrics are", func(line string) bool {
+		if m := at.FindStringSubmatch(line); m != nil {
+			url = m[1]
+		}
+		return url != ""
+	})
+	return url
 }
 
 func scrape(t *testing.T, url string) string {

@@ -9,29 +9,56 @@ import (
 // pace is a schedule at work, for whoever looks at it from outside. It is safe for concurrent
 // use.
 type pace struct {
-	schedule *Schedule
-	begin    time.Time
-	// next is, for each publisher, when the message is due that it sends next, since the
-	// beginning, or noneDue.
-	next []atomic.Int64
+	schedule   *Schedule
+	begin      time.Time
+	publishers []paced
 }
 
-// noneDue is that a publisher has nothing to send.
-const noneDue = -1
+// paced is what a publisher says of itself, in times that its pacer has at hand anyway.
+type paced struct {
+	// next is when the message is due that it sends next, since the beginning, or noneDue.
+	next atomic.Int64
+	// late is how late a message was at most since that was asked last, or noneSent.
+	late atomic.Int64
+}
+
+const (
+	// noneDue is that a publisher has nothing to send.
+	noneDue = -1
+	// noneSent is that no message was to leave since somebody asked.
+	noneSent = -1
+)
 
 func newPace(schedule *Schedule, begin time.Time, publishers int) *pace {
-	return &pace{schedule: schedule, begin: begin, next: make([]atomic.Int64, publishers)}
+	p := &pace{schedule: schedule, begin: begin, publishers: make([]paced, publishers)}
+	for i := range p.publishers {
+		p.publishers[i].late.Store(noneSent)
+	}
+	return p
 }
 
-// state is the rate that is asked for now, and how late the latest publisher is.
-func (p *pace) state() (rate float64, late time.Duration, ok bool) {
+// rate is the rate that is asked for now; ok is false where nothing is due.
+func (p *pace) rate() (rate float64, ok bool) {
+	for i := range p.publishers {
+		ok = ok || p.publishers[i].next.Load() != noneDue
+	}
+	return p.schedule.RateAt(time.Since(p.begin)), ok
+}
+
+// takeLate is how late a message was at most since takeLate was called last, with the next ones,
+// which are late until now; ok is false where there was none.
+func (p *pace) takeLate() (late time.Duration, ok bool) {
 	now := time.Since(p.begin)
-	for i := range p.next {
-		if due := time.Duration(p.next[i].Load()); due != noneDue {
-			late, ok = max(late, now-due), true
+	for i := range p.publishers {
+		// A message that leaves between the two is told now, next time, or both.
+		if was := p.publishers[i].late.Swap(noneSent); was != noneSent {
+			late, ok = max(late, time.Duration(was)), true
+		}
+		if due := p.publishers[i].next.Load(); due != noneDue {
+			late, ok = max(late, now-time.Duration(due)), true
 		}
 	}
-	return p.schedule.RateAt(now), late, ok
+	return late, ok
 }
 
 // pacer is one publisher's part of a pace: publishers take turns.
@@ -49,7 +76,7 @@ func (p *pace) pacer(publisher int) *pacer {
 
 // due is when the publisher's message n, counted from 0, is to be sent, since the beginning.
 func (p *pacer) due(n uint64) time.Duration {
-	return p.arrivals.at(slot(n, p.publisher, len(p.next))) + p.shift
+	return p.arrivals.at(slot(n, p.publisher, len(p.publishers))) + p.shift
 }
 
 // slot is which message of all a publisher's message n is in the schedule, both counted from 0.
@@ -62,13 +89,13 @@ func slot(n uint64, publisher, publishers int) uint64 {
 // too. It returns early when ctx ends.
 func (p *pacer) await(ctx context.Context, n, most uint64) (ready uint64) {
 	first := p.due(n)
-	p.next[p.publisher].Store(int64(first))
+	p.publishers[p.publisher].next.Store(int64(first))
 	now := time.Since(p.begin)
 	for now < first && ctx.Err() == nil {
 		wait(ctx, first-now)
 		now = time.Since(p.begin)
 	}
-	p.late = max(p.late, now-first)
+	p.wasLate(now - first)
 	for ready = 1; ready < most && p.due(n+ready) <= now; {
 		ready++
 	}
@@ -76,10 +103,19 @@ func (p *pacer) await(ctx context.Context, n, most uint64) (ready uint64) {
 }
 
 // notSent says that message n is not sent. If it was due, it is late until now.
-func (p *pacer) notSent(n uint64) { p.late = max(p.late, time.Since(p.begin)-p.due(n)) }
+func (p *pacer) notSent(n uint64) { p.wasLate(time.Since(p.begin) - p.due(n)) }
+
+// wasLate says how late a message was. Nobody else makes that larger, and takeLate, which
+// takes it away meanwhile, has told what was there.
+func (p *pacer) wasLate(late time.Duration) {
+	p.late = max(p.late, late)
+	if told := &p.publishers[p.publisher].late; int64(late) > told.Load() {
+		told.Store(int64(late))
+	}
+}
 
 // end says that the publisher has nothing to send, until await says otherwise.
-func (p *pacer) end() { p.next[p.publisher].Store(noneDue) }
+func (p *pacer) end() { p.publishers[p.publisher].next.Store(noneDue) }
 
 // publishPaced publishes the range by the schedule. It ends with the range, when ctx ends, or
 // on an error.

@@ -62,12 +62,41 @@ func TestPacerStopsWaiting(t *testing.T) {
 	p := newPace(mustParse(t, "0:1h,1"), time.Now(), 1).pacer(0)
 	time.AfterFunc(10*time.Millisecond, cancel)
 	p.await(ctx, 0, 1)
-	if rate, late, ok := p.state(); rate != 0 || late != 0 || !ok {
-		t.Errorf("the rate is %v, %v late, %t", rate, late, ok)
+	rate, due := p.rate()
+	if late, ok := p.takeLate(); rate != 0 || late != 0 || !due || !ok {
+		t.Errorf("the rate is %v, %t, and %v late, %t", rate, due, late, ok)
 	}
 	p.end()
-	if _, _, ok := p.state(); ok {
+	_, due = p.rate()
+	if _, ok := p.takeLate(); due || ok {
 		t.Error("it says that a message is due after the last")
+	}
+}
+
+// TestPacerTellsOfTheLatest: how late a message was is told once, also where the one after it left
+// on time before anybody asked, and where nothing more is to be sent.
+func TestPacerTellsOfTheLatest(t *testing.T) {
+	t.Parallel()
+	const late = 490 * time.Millisecond
+	p := newPace(mustParse(t, "2"), time.Now().Add(-late), 3)
+	if told, ok := p.takeLate(); !ok || told < late {
+		t.Errorf("%v late, %t, before the first message has left", told, ok)
+	}
+	first := p.pacer(0)
+	first.await(t.Context(), 0, 1)
+	p.pacer(1).await(t.Context(), 0, 1)
+	for i := range p.publishers {
+		p.publishers[i].next.Store(noneDue)
+	}
+	if told, ok := p.takeLate(); !ok || told < late || told != first.late {
+		t.Errorf("%v late, %t, and it was %v", told, ok, first.late)
+	}
+	if told, ok := p.takeLate(); ok {
+		t.Errorf("%v late, and all is told", told)
+	}
+	first.notSent(0)
+	if told, ok := p.takeLate(); !ok || told != first.late {
+		t.Errorf("%v late, %t, and what was not sent was %v", told, ok, first.late)
 	}
 }
 
@@ -272,7 +301,7 @@ func (l *list) Next(context.Context) ([]thump.Message, error) {
 	}
 	time.Sleep(l.before)
 	if l.progress != nil {
-		_, _, due := l.progress.Schedule()
+		_, due := l.progress.Schedule()
 		l.late = l.late || due
 	}
 	messages := make([]thump.Message, l.each)

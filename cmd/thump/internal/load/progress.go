@@ -69,14 +69,23 @@ func (p *Progress) SendingEnded() (at time.Time, ok bool) {
 	return time.Time{}, false
 }
 
-// Schedule is how many messages a second were asked for at this moment, and how far the sending
-// is behind that: how late the next message is. ok is false where no rate was asked for,
-// before the first message and after the last, and while a Feed has no next one.
-func (p *Progress) Schedule() (rate float64, late time.Duration, ok bool) {
+// Schedule is how many messages a second are asked for at this moment; ok is false where no rate
+// was asked for, before the first message and after the last, and while a Feed has no next one.
+func (p *Progress) Schedule() (rate float64, ok bool) {
 	if pace := p.pace.Load(); pace != nil {
-		return pace.state()
+		return pace.rate()
 	}
-	return 0, 0, false
+	return 0, false
+}
+
+// Late is how far the sending was behind the schedule at most since Late was called last; ok is
+// false where no message was due. One goroutine may call it: what it has told it does not tell
+// another.
+func (p *Progress) Late() (late time.Duration, ok bool) {
+	if pace := p.pace.Load(); pace != nil {
+		return pace.takeLate()
+	}
+	return 0, false
 }
 
 // Latencies are those of the messages that were confirmed and received since Latencies was

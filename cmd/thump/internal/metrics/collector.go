@@ -73,7 +73,7 @@ type sink chan<- prometheus.Metric
 // sample sends what a sample knows.
 func (to sink) sample(s *result.Sample) {
 	to.gauge("wanted_messages_per_second", "The rate that was asked for.", s.WantedRate)
-	to.gauge("schedule_delay_seconds", "How far the sending is behind the rate that was asked for.", s.LateSeconds)
+	to.gauge("schedule_delay_seconds", "How far the sending was behind the rate that was asked for at most, in the last second.", s.LateSeconds)
 	b := s.Broker
 	if b == nil {
 		return

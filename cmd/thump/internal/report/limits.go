@@ -70,7 +70,7 @@ func Limited(r *result.Run) (Limit, string) {
 	case slower:
 		return ConsumersLimit, c.consumers(r)
 	case c.wanted:
-		return NoLimit, fmt.Sprintf("The sending was up to %s behind the rate that was asked for, and not because of thump, which used %s.", duration(c.late), cores(c.client, r))
+		return NoLimit, fmt.Sprintf("The sending was up to %s behind the rate that was asked for, and not because thump was busy: it used %s.", duration(c.late), cores(c.client, r))
 	}
 	return NoLimit, ""
 }
@@ -88,7 +88,8 @@ type course struct {
 }
 
 func courseOf(r *result.Run) course {
-	var c course
+	// What was never sent, and what was sent after the last sample, only the run itself knows.
+	c := course{wanted: r.LateSeconds != nil, late: result.Value(r.LateSeconds)}
 	end, usual := sendingEnd(r), apart(r.Samples)
 	before := result.Sample{}
 	for i := range r.Samples {

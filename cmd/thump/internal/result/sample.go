@@ -11,7 +11,8 @@ type Sample struct {
 	Expired   uint64 `json:"expired"` // in their queue, and no part of Received
 
 	// WantedRate is how many messages a second were asked for at this moment; nil for as many
-	// as possible. LateSeconds is how far the sending was behind that.
+	// as possible. LateSeconds is how far the sending was behind that at most since the sample
+	// before; nil where nothing was to be sent.
 	WantedRate  *float64 `json:"wanted_rate"`
 	LateSeconds *float64 `json:"late_seconds"`
 

@@ -113,8 +113,11 @@ func (w *Watch) sample(before usage) usage {
 		Client: now.since(before),
 		Broker: w.broker.sample(now.at),
 	}
-	if rate, late, ok := p.Schedule(); ok {
-		s.WantedRate, s.LateSeconds = &rate, new(late.Seconds())
+	if rate, ok := p.Schedule(); ok {
+		s.WantedRate = &rate
+	}
+	if late, ok := p.Late(); ok {
+		s.LateSeconds = new(late.Seconds())
 	}
 	s.ConfirmLatency, s.ReceiveLatency = p.Latencies()
 	w.events.look(now.at)
