@@ -20,7 +20,7 @@ import (
 	"github.com/thumpmq/thump/internal/broker"
 )
 
-// Exit codes. Every command's help lists them, in exitCodesHelp.
+// Exit codes. Every command's help lists them, in exitCodesHelp, and report's those that it has.
 const (
 	exitOK          = 0
 	exitFailed      = 1
@@ -31,17 +31,22 @@ const (
 	exitInterrupted = 130
 )
 
-const exitCodesHelp = `
+const (
+	exitCodesHelp = exitCodesBegin + `  3    a message was lost, duplicated, corrupted or unexpected
+` + exitCodesEnd
+
+	exitCodesBegin = `
 Exit codes:
   0    all is well
   1    failed
   2    wrong usage
-  3    a message was lost, duplicated, corrupted or unexpected
-  4    a figure is as --fail-if says that it must not be
+`
+	exitCodesEnd = `  4    a figure is as --fail-if says that it must not be
   129  ended by SIGHUP, within 8 s, with the summary if there is time
   130  interrupted by Ctrl-C, after the summary
   143  ended by SIGTERM, within 8 s, with the summary if there is time
 `
+)
 
 var (
 	// errViolated ends a command whose result has said what is wrong.

@@ -43,8 +43,8 @@ more to be sharp: thump run --repeat 5.
 --fail-if says what must not be, in any of the runs: a figure, an operator and a limit.
 If it is, report ends with exit code 4.
 
-RUN is a file; - is standard input.
-` + exitCodesHelp,
+RUN is a file; - is standard input. What was lost in a run that is kept is no failure of report.
+` + exitCodesBegin + exitCodesEnd,
 		Example: `  thump report run.json
   thump report run.ndjson --html run.html
   thump report before.json after.json
