@@ -1,7 +1,10 @@
 package main
 
 import (
+	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/thumpmq/thump/cmd/thump/internal/load"
@@ -37,5 +40,16 @@ func TestBodiesFlag(t *testing.T) {
 		if err := f.Set(text); err == nil {
 			t.Errorf("%q is taken: %+v", text, send)
 		}
+	}
+}
+
+// TestSizesOfRangeInManual: the manual says how many sizes a range has.
+func TestSizesOfRangeInManual(t *testing.T) {
+	text, err := os.ReadFile("../../docs/load.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := fmt.Sprintf("--body 100b..10kb                # of %d sizes ", sizesOfRange); !strings.Contains(string(text), want) {
+		t.Errorf("docs/load.md has no %q", want)
 	}
 }
