@@ -15,6 +15,10 @@ const (
 	// is printed.
 	lineEvery = 100_000
 	linesMost = 10
+	// Where those come seldom there is another after firstLineAfter, and then whenever
+	// there was none for lineAfter.
+	firstLineAfter = 2 * time.Second
+	lineAfter      = 10 * time.Second
 	// stallAfter is how long nothing must have been confirmed before the user of a
 	// stream is told.
 	stallAfter = 10 * time.Second
@@ -62,7 +66,7 @@ func (u *ui) follow(p progress, t tracks) (done func()) {
 	if u.quiet {
 		return func() {}
 	}
-	var d display = &lines{u: u}
+	var d display = newLines(u)
 	if u.terminal != nil {
 		d = newBars(u.stderr, u.terminal, t, func() int { return terminalWidth(u.terminal) })
 	}
@@ -154,24 +158,46 @@ func (s *stall) text(now time.Time, published, confirmed uint64) string {
 	return fmt.Sprintf("nothing was confirmed for %.0f s (it does not tell streams why; its disk may be full)", stallAfter.Seconds())
 }
 
-// lines prints the tutorial's lines: one for every hundred thousand messages.
+// lines prints the tutorial's lines, one for every hundred thousand messages, and others where
+// these come seldom.
 type lines struct {
 	u              *ui
-	sent, received uint64 // hundred thousands printed
+	sent, received told
+}
+
+// told is what the lines of one side have said.
+type told struct {
+	hundredThousands uint64
+	count            uint64    // in the latest line
+	due              time.Time // when there is another, however few there are
+}
+
+func newLines(u *ui) *lines {
+	first := told{due: time.Now().Add(firstLineAfter)}
+	return &lines{u: u, sent: first, received: first}
 }
 
 func (l *lines) show(c counts, _ string) {
-	l.line("Sent", &l.sent, c.sent/lineEvery)
-	l.line("Received", &l.received, c.received/lineEvery)
+	l.side("Sent", &l.sent, c.sent)
+	l.side("Received", &l.received, c.received)
 }
 
-// line prints the lines that are due.
-func (l *lines) line(what string, printed *uint64, due uint64) {
-	if due > *printed+linesMost {
-		*printed = due - 1
+// side prints the lines that are due. Where nothing was sent or received since the last one,
+// there is nothing to say.
+func (l *lines) side(what string, told *told, count uint64) {
+	line := func(count uint64) {
+		l.u.errorf(" [x] %s %d messages\n", what, count)
+		told.count, told.due = count, time.Now().Add(lineAfter)
 	}
-	for ; *printed < due; *printed++ {
-		l.u.errorf(" [x] %s %d messages\n", what, (*printed+1)*lineEvery)
+	due := count / lineEvery
+	if due > told.hundredThousands+linesMost {
+		told.hundredThousands = due - 1
+	}
+	for ; told.hundredThousands < due; told.hundredThousands++ {
+		line((told.hundredThousands + 1) * lineEvery)
+	}
+	if count > told.count && !time.Now().Before(told.due) {
+		line(count)
 	}
 }
 

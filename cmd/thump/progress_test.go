@@ -3,15 +3,21 @@ package main
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"github.com/thumpmq/thump/cmd/thump/internal/load"
 )
 
 // TestLines prints the tutorial's lines, and of very many the latest.
 func TestLines(t *testing.T) {
 	var b bytes.Buffer
-	l := &lines{u: &ui{stderr: &output{w: &b, failed: func() {}}}}
+	l := newLines(&ui{stderr: &output{w: &b, failed: func() {}}})
 	l.show(counts{sent: 99_999, received: 0}, "")
 	l.show(counts{sent: 250_000, received: 100_000}, "")
 	l.u.tellBlocked("low on memory")
@@ -37,6 +43,54 @@ func TestLines(t *testing.T) {
 		t.Errorf("got\n%swant\n%s", &b, &want)
 	}
 }
+
+// TestLinesWhereMessagesAreFew: without a terminal nothing that takes longer is silent. Where
+// nothing happens there is nothing to say.
+func TestLinesWhereMessagesAreFew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		got := &timedLines{begin: time.Now()}
+		p := new(countedProgress)
+		done := (&ui{stderr: &output{w: got, failed: func() {}}}).follow(p, tracks{send: 5000, receive: 5000, confirms: true})
+		time.Sleep(progressEvery / 2) // not at the moments at which follow looks
+		for at := range 65 {          // 100 a second, until 40 s, and very many at 50 s
+			switch {
+			case at < 40:
+				p.count.Add(100)
+			case at == 50:
+				p.count.Add(100_000)
+			}
+			time.Sleep(time.Second)
+		}
+		done()
+		want := []string{
+			"2s [x] Sent 200 messages", "12s [x] Sent 1200 messages", "22s [x] Sent 2200 messages", "32s [x] Sent 3200 messages",
+			"42s [x] Sent 4000 messages", "50s [x] Sent 100000 messages", "1m0s [x] Sent 104000 messages",
+		}
+		if !slices.Equal(got.lines, want) {
+			t.Errorf("got\n%s\nwant\n%s", strings.Join(got.lines, "\n"), strings.Join(want, "\n"))
+		}
+	})
+}
+
+// timedLines are lines, each with when it was written, to the second.
+type timedLines struct {
+	begin time.Time
+	lines []string
+}
+
+func (l *timedLines) Write(p []byte) (int, error) {
+	l.lines = append(l.lines, fmt.Sprint(time.Since(l.begin).Round(time.Second), strings.TrimSuffix(string(p), "\n")))
+	return len(p), nil
+}
+
+// countedProgress is the progress of a command that only sends.
+type countedProgress struct {
+	load.Progress
+	count atomic.Uint64
+}
+
+func (p *countedProgress) Published() uint64 { return p.count.Load() }
+func (p *countedProgress) Confirmed() uint64 { return p.count.Load() }
 
 func TestStall(t *testing.T) {
 	var s stall
