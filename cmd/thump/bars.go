@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/thumpmq/thump/cmd/thump/internal/load"
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/printable"
 )
@@ -36,6 +37,7 @@ type bars struct {
 
 	mu             sync.Mutex
 	sent, received *side // nil if the command does not have it
+	readers        uint64
 	live           *live
 	latest         func() *result.Sample // nil where there are no samples
 	away           string                // why there is no connection; "" while there is one
@@ -47,13 +49,15 @@ type bars struct {
 type side struct {
 	name                  string
 	count, expired, total uint64
+	waiting               uint64 // for this side to take it
 	rate                  rate
+	ending                load.Ending // of the sending
 }
 
 // newBars shows the bars of a command on the terminal that stderr writes to. end gives
 // it back.
 func newBars(stderr *output, terminal io.Writer, t tracks, width func() int) *bars {
-	b := &bars{stderr: stderr, terminal: terminal, width: width, live: newLive(), latest: t.latest}
+	b := &bars{stderr: stderr, terminal: terminal, width: width, live: newLive(), latest: t.latest, readers: t.readers}
 	if t.sending() {
 		b.sent = &side{name: "sent", total: t.send}
 	}
@@ -70,10 +74,12 @@ func (b *bars) show(c counts, away string) {
 	now := time.Now()
 	if b.sent != nil {
 		b.sent.advance(now, c.sent)
+		b.sent.ending = c.ending
 	}
 	if b.received != nil {
 		b.received.advance(now, c.received)
-		b.received.expired = c.expired
+		b.received.expired, b.received.ending = c.expired, c.ending
+		b.received.waiting = c.sent*b.readers - min(c.sent*b.readers, c.received+c.expired)
 	}
 	b.away = printable.Text(away)
 	if b.latest != nil {
@@ -155,21 +161,51 @@ func (s *side) line(width int) string {
 	if s.expired > 0 {
 		right += fmt.Sprintf("  %d expired", s.expired)
 	}
-	if done := s.count + s.expired; done < s.total && s.rate.perSecond >= 1 {
-		seconds := float64(s.total-done) / s.rate.perSecond
-		right += fmt.Sprintf("  %s left", time.Duration(seconds*float64(time.Second)).Round(time.Second))
+	if rest, ok := s.left(); ok {
+		right += fmt.Sprintf("  %s left", rest.Round(time.Second))
 	}
 	room := width - 1 // see clipped
-	if bar := min(barWidth, room-len(left)-len(right)-1); s.total > 0 && bar >= barWidthLeast {
-		left += s.bar(bar) + " "
+	share, ok := s.share()
+	if bar := min(barWidth, room-len(left)-len(right)-1); ok && bar >= barWidthLeast {
+		left += drawnBar(share, bar) + " "
 	}
 	return clipped(left+right, width)
 }
 
-// bar is the share that is done, width characters wide.
-func (s *side) bar(width int) string {
+// left is how long this side will go on; ok is false where nobody knows. While a time ends the
+// sending, the rate of now says little of that: a schedule may let it grow.
+func (s *side) left() (left time.Duration, ok bool) {
+	if s.total > 0 && s.count+s.expired >= s.total {
+		return 0, false
+	}
+	byCount := s.rate.timeFor(s.total - min(s.total, s.count+s.expired))
+	switch left = s.byTime(); {
+	case s.total > 0 && s.ending.Left == 0, s.ending.Latest && byCount > 0 && byCount < left:
+		left = byCount
+	}
+	return left, left > 0
+}
+
+// byTime is how long this side will go on if a time ends the sending: so long, and as long as it
+// takes what waits for it.
+func (s *side) byTime() time.Duration { return s.ending.Left + s.rate.timeFor(s.waiting) }
+
+// share is how much is done: of the messages or, where nobody knows how many these are, of the time;
+// ok is false where nobody knows either.
+func (s *side) share() (share float64, ok bool) {
+	switch elapsed := s.ending.Length - s.ending.Left; {
+	case s.total > 0:
+		return min(1, float64(s.count+s.expired)/float64(s.total)), true
+	case s.ending.Length > 0:
+		return elapsed.Seconds() / (elapsed + s.byTime()).Seconds(), true
+	}
+	return 0, false
+}
+
+// drawnBar is a share as a bar, width characters wide.
+func drawnBar(share float64, width int) string {
 	room := width - len("[]")
-	done := int(float64(room) * min(1, float64(s.count+s.expired)/float64(s.total)))
+	done := int(float64(room) * share)
 	bar := strings.Repeat("=", done) + strings.Repeat("-", room-done)
 	if 0 < done && done < room {
 		bar = bar[:done-1] + ">" + bar[done:]
@@ -205,6 +241,14 @@ func (r *rate) measure(now time.Time, count uint64) {
 		r.perSecond = smoothing*r.perSecond + (1-smoothing)*latest
 		r.at, r.count = now, count
 	}
+}
+
+// timeFor is how long n more take at this rate; 0 where it is too low to say.
+func (r *rate) timeFor(n uint64) time.Duration {
+	if r.perSecond < 1 {
+		return 0
+	}
+	return time.Duration(float64(n) / r.perSecond * float64(time.Second))
 }
 
 // terminalWidth is how many characters a line of a terminal has, 0 if it does not know.

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/thumpmq/thump/cmd/thump/internal/load"
 )
 
 // screen is a terminal of 60 columns. It knows the sequences that bars use, and fails
@@ -111,6 +113,35 @@ func TestBarLines(t *testing.T) {
 		s := side{name: "sent", count: test.count, expired: test.expired, total: test.total, rate: rate{perSecond: float64(test.perSecond)}}
 		if got := s.line(test.width); got != test.want {
 			t.Errorf("width %d, %d of %d:\n got %q\nwant %q", test.width, test.count, test.total, got, test.want)
+		}
+	}
+}
+
+// TestTimeLeft: where a time ends the sending, that says how long it goes on, and the rate only how
+// long it takes what waits.
+func TestTimeLeft(t *testing.T) {
+	ramp := load.Ending{Length: 6 * time.Second, Left: 5 * time.Second}
+	over := load.Ending{Length: 6 * time.Second}
+	latest := load.Ending{Length: 6 * time.Second, Left: 5 * time.Second, Latest: true}
+	for _, test := range []struct {
+		side side
+		rate float64
+		want string
+	}{
+		{side{count: 20, total: 1200, ending: ramp}, 15, "sent                20 / 1200 [--------]        15/s  5s left"},
+		{side{count: 20, total: 1200, ending: ramp}, 0, "sent                20 / 1200 [--------]         0/s  5s left"},
+		{side{count: 20, total: 1200, ending: ramp, waiting: 30}, 15, "sent                20 / 1200 [--------]        15/s  7s left"},
+		{side{count: 1140, total: 1200, ending: over, waiting: 60}, 15, "sent              1140 / 1200 [======>-]        15/s  4s left"}, // late
+		{side{count: 1200, total: 1200, ending: ramp}, 15, "sent              1200 / 1200 [========]        15/s"},
+		{side{count: 20, total: 1200, ending: latest}, 15, "sent                20 / 1200 [--------]        15/s  5s left"},
+		{side{count: 20, total: 1200, ending: latest}, 1180, "sent                20 / 1200 [--------]      1180/s  1s left"},
+		{side{count: 3000, ending: ramp}, 3000, "sent                     3000 [>-------]      3000/s  5s left"},
+		{side{count: 9000, ending: over}, 3000, "sent                     9000 [========]      3000/s"},
+		{side{count: 9000, ending: over, waiting: 6000}, 3000, "sent                     9000 [=====>--]      3000/s  2s left"},
+	} {
+		test.side.name, test.side.rate.perSecond = "sent", test.rate
+		if got := test.side.line(len(test.want) + 1); got != test.want {
+			t.Errorf("%+v:\n got %q\nwant %q", test.side, got, test.want)
 		}
 	}
 }

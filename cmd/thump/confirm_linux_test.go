@@ -75,6 +75,9 @@ func atTerminal(t *testing.T, answer string, args ...string) (code int, shown st
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := unix.IoctlSetWinsize(int(user.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 40, Col: 120}); err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
 	cmd.Args[0] = "thump" // TestMain then runs main
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = terminal, terminal, terminal

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/thumpmq/thump/cmd/thump/internal/load"
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
 )
 
@@ -28,10 +29,11 @@ const (
 // messages at which they end; 0 for none.
 type tracks struct {
 	send, receive  uint64
-	sends          bool // there is something to send, of which nobody knows how much
-	receives       bool // and to receive
-	confirms       bool // count a message as sent when it is confirmed
-	blocksSilently bool // the broker does not say that it blocks publishers
+	readers        uint64 // how many receive each message that is sent
+	sends          bool   // there is something to send, of which nobody knows how much
+	receives       bool   // and to receive
+	confirms       bool   // count a message as sent when it is confirmed
+	blocksSilently bool   // the broker does not say that it blocks publishers
 
 	// latest is the latest sample of the run, nil if there is none yet; it may itself be nil.
 	latest func() *result.Sample
@@ -40,8 +42,12 @@ type tracks struct {
 // sending reports whether anything is sent.
 func (t tracks) sending() bool { return t.sends || t.send > 0 }
 
-// counts is how many messages were sent and received, and have expired instead of that.
-type counts struct{ sent, received, expired uint64 }
+// counts is how many messages were sent and received, and have expired instead of that; and when
+// the sending ends.
+type counts struct {
+	sent, received, expired uint64
+	ending                  load.Ending
+}
 
 // display shows progress somewhere. show is called again and again, and a last time
 // before end. away says that there is no connection, since when and why; it is "" while
@@ -57,6 +63,7 @@ type progress interface {
 	Confirmed() uint64
 	Received() uint64
 	Expired() uint64
+	Ending() load.Ending
 	Blocked() string
 	Away() (since time.Time, why error)
 }
@@ -90,7 +97,7 @@ func (u *ui) follow(p progress, t tracks) (done func()) {
 			told = blocked
 			u.tellBlocked(blocked)
 		}
-		d.show(counts{sent: sent, received: p.Received(), expired: p.Expired()}, away(since, why))
+		d.show(counts{sent: sent, received: p.Received(), expired: p.Expired(), ending: p.Ending()}, away(since, why))
 	}
 	stop, stopped := make(chan struct{}), make(chan struct{})
 	go func() {

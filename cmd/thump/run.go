@@ -240,9 +240,10 @@ func runThrough(ctx context.Context, cfg *config, o *opened, u *ui) finished {
 	u.notef("%s\n", report.Settings(r))
 
 	watching := o.watch(ctx, cfg, r, work.Progress)
+	readers := uint64(work.To.Readers(work.Consumers))
 	done := u.follow(work.Progress, tracks{
 		latest: watching.Latest,
-		send:   work.Count, receive: work.Count * uint64(work.To.Readers(work.Consumers)), sends: true, receives: true,
+		send:   work.Count, receive: work.Count * readers, readers: readers, sends: true, receives: true,
 		confirms: work.To.Confirms(), blocksSilently: cfg.place.blocksSilently(),
 	})
 	ended := load.Run(ctx, conn.client, work, r, u.interrupted)

@@ -29,6 +29,7 @@ type Progress struct {
 	confirmLatency, receiveLatency latencies
 
 	pace atomic.Pointer[pace] // while messages are sent by a schedule
+	term atomic.Pointer[term] // nil where no time ends the sending
 	warm atomic.Pointer[warm] // nil until the warm-up is over
 
 	mu         sync.Mutex
@@ -86,6 +87,28 @@ func (p *Progress) Late() (late time.Duration, ok bool) {
 		return pace.takeLate()
 	}
 	return 0, false
+}
+
+// Ending is when the sending ends by the time, as far as that is known.
+type Ending struct {
+	// Length is how long the sending takes, and Left what of that is to come. Both are 0 where no
+	// time ends it, and before it begins.
+	Length, Left time.Duration
+	// Latest says that a number of messages may end it before.
+	Latest bool
+}
+
+// Ending is when the sending ends.
+func (p *Progress) Ending() Ending {
+	t := p.term.Load()
+	if t == nil {
+		return Ending{}
+	}
+	now, ended := p.SendingEnded()
+	if !ended {
+		now = time.Now()
+	}
+	return Ending{Length: t.length, Left: max(0, t.length-now.Sub(t.begin)), Latest: t.latest}
 }
 
 // Latencies are those of the messages that were confirmed and received since Latencies was

@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -111,6 +112,44 @@ func TestScheduleWithoutEnd(t *testing.T) {
 	if rate := mustParse(t, "100:10s").RateAt(time.Hour); rate != 0 {
 		t.Errorf("after the end the rate is %v", rate)
 	}
+}
+
+// TestEnding: the last message of a schedule ends the sending, or the time.
+func TestEnding(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, test := range []struct {
+			rate   string
+			cfg    SendConfig
+			length time.Duration // 0 where nobody knows
+			latest bool
+		}{
+			{"1..400:6s", SendConfig{Count: 1203}, 6 * time.Second, false},
+			{"1..400:6s", SendConfig{Count: 301}, 3 * time.Second, false},
+			{"100", SendConfig{Count: 400, Duration: 4 * time.Second}, 4 * time.Second, false},
+			{"100:2s,0:2s,100:2s", SendConfig{Count: 300, Duration: 5 * time.Second}, 5 * time.Second, false},
+			{"", SendConfig{Duration: 3 * time.Second}, 3 * time.Second, false},
+			{"", SendConfig{Count: 1e9, Duration: 3 * time.Second}, 3 * time.Second, true},
+			{"", SendConfig{Count: 1e9}, 0, false},
+		} {
+			if test.rate != "" {
+				test.cfg.Schedule = mustParse(t, test.rate)
+			}
+			var p Progress
+			p.term.Store(test.cfg.term(time.Now()))
+			time.Sleep(time.Second)
+			got := p.Ending()
+			want := Ending{test.length, max(0, test.length-time.Second), test.latest}
+			if (got.Length-want.Length).Abs() > 20*time.Millisecond || (got.Left-want.Left).Abs() > 20*time.Millisecond || got.Latest != want.Latest {
+				t.Errorf("%q, %d messages, %v: got %+v, want %+v", test.rate, test.cfg.Count, test.cfg.Duration, got, want)
+			}
+			ended := time.Now()
+			p.sendingEnded.Store(&ended)
+			time.Sleep(time.Second)
+			if now := p.Ending(); now != got {
+				t.Errorf("%q: %+v a second after the sending has ended, want %+v", test.rate, now, got)
+			}
+		}
+	})
 }
 
 // TestPoissonGapsAreExponential compares the gaps between messages with what an exponential

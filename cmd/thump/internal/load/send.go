@@ -104,6 +104,27 @@ func (cfg *SendConfig) lateMost() time.Duration {
 	return max(5*time.Second, cfg.Duration/10)
 }
 
+// term is a time that ends the sending.
+type term struct {
+	begin  time.Time
+	length time.Duration
+	latest bool // a number of messages may end it before
+}
+
+// term is what ends a sending that begins then: the schedule's last message, or the Duration; nil
+// for neither. Nobody knows how much a Feed has.
+func (cfg *SendConfig) term(begin time.Time) *term {
+	switch {
+	case cfg.Feed != nil:
+		return nil
+	case cfg.Schedule != nil && cfg.Count > 0:
+		return &term{begin: begin, length: cfg.Schedule.at(float64(cfg.Count - 1))}
+	case cfg.Duration > 0:
+		return &term{begin: begin, length: cfg.Duration, latest: cfg.Count > 0}
+	}
+	return nil
+}
+
 // plan returns who publishes what, and the bodies.
 func (cfg *SendConfig) plan() (ledger.Plan, ledger.Format, error) {
 	if cfg.Feed != nil {
@@ -281,6 +302,7 @@ func (s *sender) start(begin time.Time, timeUp func()) (end func()) {
 		}
 		s.cfg.Progress.pace.Store(pace)
 	}
+	s.cfg.Progress.term.Store(s.cfg.term(begin))
 	if s.cfg.Duration == 0 {
 		return func() {}
 	}
