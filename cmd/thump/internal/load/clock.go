@@ -94,17 +94,53 @@ func (k *clockKeeper) close(ctx context.Context) {
 
 // senderClock is what is known of a sender's clock. It is safe for concurrent use.
 type senderClock struct {
-	ok       bool   // anything is known
 	own, due bool   // it is this machine's; messages say when they were due
 	queue    string // where it is read
 
-	first   *reading
-	latest  atomic.Pointer[reading]
-	reading atomic.Bool // somebody reads it again
+	first   *reading                // valid once latest is
+	latest  atomic.Pointer[reading] // nil while it is read for the first time
+	reading atomic.Bool             // somebody reads it again
+
+	read    chan struct{} // closed when it was read for the first time
+	mu      sync.Mutex
+	waiting []took // until then; without the offset
+}
+
+// waitingMost is how many messages wait for a clock to be read: in clockTimeout few receivers take more.
+// Where they do they wait as well, so that none is dropped.
+const waitingMost = 1 << 20
+
+// await keeps how long a message seems to have taken until the clock was read; false if it was.
+func (s *senderClock) await(d time.Duration) bool {
+	s.mu.Lock()
+	if len(s.waiting) == waitingMost {
+		s.mu.Unlock()
+		<-s.read
+		return false
+	}
+	defer s.mu.Unlock()
+	if s.latest.Load() != nil {
+		return false
+	}
+	s.waiting = append(s.waiting, took{d, 1})
+	return true
+}
+
+// wasRead says what the clock was found to say for the first time, and returns what has waited for
+// that.
+func (s *senderClock) wasRead(r *reading) (waited []took) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.first = r
+	s.latest.Store(r)
+	close(s.read)
+	waited, s.waiting = s.waiting, nil
+	return waited
 }
 
 // reading is what a clock was found to say.
 type reading struct {
+	ok bool // it has said something
 	// offset is by how much the clock is ahead of this one. It, and those of the readings before,
 	// may be off by uncertainty.
 	offset, uncertainty time.Duration
@@ -115,7 +151,9 @@ type reading struct {
 // clocks are those of the senders that messages come from. It is safe for concurrent use.
 type clocks struct {
 	client *thump.Client
-	all    sync.WaitGroup // who read one again
+	// waited is told of what has waited for a clock that was read now.
+	waited func(*senderClock, []took)
+	all    sync.WaitGroup // who read one
 
 	mu    sync.Mutex
 	known map[string]*senderClock
@@ -125,8 +163,9 @@ type clocks struct {
 // anybody writes.
 const clocksMost = 100
 
-// of is what is known of the clock with that name. The first who asks waits until its sender
-// has answered.
+// of is what is known of the clock with that name. When somebody asks for the first time, its sender
+// is asked, beside what goes on: a consumer that waited for the answer would be late for what comes
+// meanwhile, and all of that seem slow.
 func (c *clocks) of(ctx context.Context, name string) *senderClock {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -134,19 +173,23 @@ func (c *clocks) of(ctx context.Context, name string) *senderClock {
 	if there {
 		return s
 	}
-	s = new(senderClock)
-	if clock, ok := parseClockName(name); ok && len(c.known) < clocksMost {
-		if s.due, s.queue, s.first = clock.due, clock.queue, new(reading); clock.machine == thisMachine() {
-			s.own, s.ok = true, true
-		} else if clock.queue != "" {
-			*s.first, s.ok = readClock(ctx, c.client, clock.queue)
-		}
-		s.latest.Store(s.first)
+	clock, ok := parseClockName(name)
+	s = &senderClock{due: clock.due, queue: clock.queue, read: make(chan struct{})}
+	s.own = ok && clock.machine == thisMachine()
+	if ok = ok && len(c.known) < clocksMost; ok {
 		if c.known == nil {
 			c.known = make(map[string]*senderClock)
 		}
 		c.known[name] = s
 	}
+	if !ok || s.own || s.queue == "" {
+		s.wasRead(&reading{ok: ok && s.own})
+		return s
+	}
+	c.all.Go(func() {
+		r := readClock(ctx, c.client, s.queue)
+		c.waited(s, s.wasRead(&r))
+	})
 	return s
 }
 
@@ -154,13 +197,13 @@ func (c *clocks) of(ctx context.Context, name string) *senderClock {
 // are set.
 func (c *clocks) refresh(ctx context.Context, s *senderClock, now time.Time) {
 	before := s.latest.Load()
-	if s.own || !s.ok || now.Sub(before.at) < clockEvery || !s.reading.CompareAndSwap(false, true) {
+	if s.own || before == nil || !before.ok || now.Sub(before.at) < clockEvery || !s.reading.CompareAndSwap(false, true) {
 		return
 	}
 	c.all.Go(func() {
 		defer s.reading.Store(false)
-		r, ok := readClock(ctx, c.client, s.queue)
-		if ok {
+		r := readClock(ctx, c.client, s.queue)
+		if r.ok {
 			r.uncertainty, r.again = max(r.uncertainty, before.uncertainty), before.again+1
 		} else { // the sender may have ended
 			r = *before
@@ -189,17 +232,17 @@ const (
 // readClock asks a sender for the time: through the broker, as that is what both can reach. The
 // answer was given between question and receipt, and nobody knows when; so half of the quickest
 // round trip is what the difference may be off by.
-func readClock(ctx context.Context, client *thump.Client, queue string) (r reading, ok bool) {
+func readClock(ctx context.Context, client *thump.Client, queue string) (r reading) {
 	ctx, cancel := context.WithTimeout(ctx, clockTimeout)
 	defer cancel()
 	replies, err := client.Consumer(ctx, thump.ConsumerConfig{Declare: &thump.QueueSpec{Exclusive: true}, AutoAck: true})
 	if err != nil {
-		return r, false
+		return r
 	}
 	defer func() { _ = replies.Close(ctx) }()
 	pub, err := client.Publisher(ctx, thump.PublisherConfig{To: thump.Queue(queue)})
 	if err != nil {
-		return r, false
+		return r
 	}
 	defer func() { _ = pub.Close(ctx) }()
 	question := thump.Message{Properties: &thump.Properties{ReplyTo: replies.Queue(), Expiration: clockTimeout}}
@@ -210,11 +253,11 @@ func readClock(ctx context.Context, client *thump.Client, queue string) (r readi
 			break // what was answered before counts
 		}
 		trip := time.Since(asked)
-		if !ok || trip/2 < r.uncertainty {
-			r, ok = reading{offset: theirs.Sub(asked.Add(trip / 2)), uncertainty: trip / 2, at: asked}, true
+		if !r.ok || trip/2 < r.uncertainty {
+			r = reading{ok: true, offset: theirs.Sub(asked.Add(trip / 2)), uncertainty: trip / 2, at: asked}
 		}
 	}
-	return r, ok
+	return r
 }
 
 func askClock(ctx context.Context, pub *thump.Publisher, replies *thump.Consumer, question thump.Message) (time.Time, error) {

@@ -1,9 +1,15 @@
 package load
 
 import (
+	"bytes"
+	"context"
+	"math"
+	"net"
+	"net/url"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/thumpmq/thump"
@@ -20,9 +26,10 @@ func TestClockThroughTheBroker(t *testing.T) {
 		k := keepClock(t.Context(), q.client, true)
 		name := k.name
 		name.machine = "elsewhere"
-		cs := clocks{client: q.client}
+		cs := clocks{client: q.client, waited: func(*senderClock, []took) {}}
 		r := cs.of(t.Context(), name.String())
-		if first := r.first; !r.ok || r.own || !r.due || first.offset.Abs() > first.uncertainty || first.uncertainty <= 0 {
+		<-r.read
+		if first := r.first; !first.ok || r.own || !r.due || first.offset.Abs() > first.uncertainty || first.uncertainty <= 0 {
 			t.Errorf("got %+v", r)
 		}
 		t.Logf("%v ahead, to within %v", r.first.offset, r.first.uncertainty)
@@ -44,7 +51,7 @@ func TestClockThroughTheBroker(t *testing.T) {
 		if cs.of(t.Context(), name.String()) != r {
 			t.Error("it asked again")
 		}
-		if r := cs.of(t.Context(), k.name.String()); !r.ok || !r.own || r.latest.Load().offset != 0 {
+		if r := cs.of(t.Context(), k.name.String()); !r.own || !r.latest.Load().ok || r.latest.Load().offset != 0 {
 			t.Errorf("this machine's own is %+v", r)
 		}
 		k.close(t.Context())
@@ -54,8 +61,180 @@ func TestClockThroughTheBroker(t *testing.T) {
 			t.Errorf("without an answer: %+v after %+v", gone, again)
 		}
 		name.queue += "x" // nobody has that
-		if r := cs.of(t.Context(), name.String()); r.ok {
-			t.Errorf("nobody has answered, and it is %+v", r)
+		nobodys := cs.of(t.Context(), name.String())
+		cs.all.Wait()
+		if got := nobodys.latest.Load(); got.ok {
+			t.Errorf("nobody has answered, and it is %+v", got)
+		}
+	})
+}
+
+// TestLatencyWhileAClockIsRead: far from the broker it takes seconds to read a clock, and no message
+// seems to take longer for that. Two receivers get the same messages; one has to read their clock, and
+// the other knows it.
+func TestLatencyWhileAClockIsRead(t *testing.T) {
+	t.Parallel()
+	const delay, count, apart = 50 * time.Millisecond, 400, 5 * time.Millisecond
+	b := brokertest.All(t)[0]
+	far, err := thump.Dial(t.Context(), thump.Config{URLs: []string{delayed(t, b.URL, delay)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = far.Close(context.WithoutCancel(t.Context())) }()
+	var queues [2]bench
+	var pubs [2]*thump.Publisher
+	var received [2]result.Run
+	var all sync.WaitGroup
+	for i := range queues {
+		q := open(t, b, thump.QueueSpec{})
+		queues[i] = q
+		all.Go(func() {
+			_, err := Receive(t.Context(), far, ReceiveConfig{
+				From: Queue{Name: q.queue, Prefetch: count}, Consumers: 1, Count: count, Latency: true, Progress: new(Progress),
+			}, &received[i], nil)
+			if err != nil {
+				t.Error(err)
+			}
+		})
+		if pubs[i], err = q.client.Publisher(t.Context(), thump.PublisherConfig{To: thump.Queue(q.queue)}); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = pubs[i].Close(context.WithoutCancel(t.Context())) }()
+		for {
+			info, err := q.client.InspectQueue(t.Context(), q.queue)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info.Consumers > 0 {
+				break
+			}
+			time.Sleep(delay)
+		}
+	}
+	k := keepClock(t.Context(), queues[0].client, true)
+	defer k.close(context.WithoutCancel(t.Context()))
+	names := [2]clockName{k.name, k.name}
+	names[0].machine = "elsewhere"
+	for range count {
+		for i, pub := range pubs {
+			headers := thump.NewTable(sentHeader, time.Now().UnixMicro(), clockHeader, names[i].String())
+			if _, err := pub.Publish(t.Context(), thump.Message{Properties: &thump.Properties{Headers: headers}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(apart)
+	}
+	all.Wait()
+	for i, r := range received {
+		if l := r.ReceiveLatency; l == nil || l.Count != count || *r.Untimed != 0 || (l.ClockOffsetSeconds == nil) != (i == 1) {
+			t.Fatalf("receiver %d: %+v, %d untimed", i, l, *r.Untimed)
+		}
+	}
+	read, known := received[0].ReceiveLatency, received[1].ReceiveLatency
+	t.Logf("half within %v s where the clock is read, and within %v s where it is known", read.P50, known.P50)
+	// Each question takes two delays, so all of them take forty.
+	if read.P50 > known.P50+10*delay.Seconds() {
+		t.Error("the latency is that of the reading")
+	}
+	offset, uncertainty := *read.ClockOffsetSeconds, *read.ClockUncertaintySeconds
+	if math.Abs(offset) > uncertainty || uncertainty < delay.Seconds() {
+		t.Errorf("this machine's own clock is %v s ahead, to within %v s", offset, uncertainty)
+	}
+
+	// Who has received everything before the clock is read waits for that.
+	headers := thump.NewTable(sentHeader, time.Now().UnixMicro(), clockHeader, names[0].String())
+	if _, err := pubs[0].Publish(t.Context(), thump.Message{Properties: &thump.Properties{Headers: headers}}); err != nil {
+		t.Fatal(err)
+	}
+	var one result.Run
+	_, err = Receive(t.Context(), far, ReceiveConfig{
+		From: Queue{Name: queues[0].queue, Prefetch: 1}, Consumers: 1, Count: 1, Latency: true, Progress: new(Progress),
+	}, &one, nil)
+	if err != nil || *one.Untimed != 0 || one.ReceiveLatency == nil || one.ReceiveLatency.ClockUncertaintySeconds == nil {
+		t.Errorf("of a single message: %+v, %v", one.ReceiveLatency, err)
+	}
+}
+
+// delayed returns the URL of a broker as if it were far away: what it and its clients say takes so
+// long.
+func delayed(t *testing.T, address string, delay time.Duration) string {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal("the broker's URL does not parse")
+	}
+	broker := u.Host
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	go func() {
+		for {
+			near, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", broker)
+			if err != nil {
+				_ = near.Close()
+				continue
+			}
+			go carryLate(far, near, delay)
+			go carryLate(near, far, delay)
+		}
+	}()
+	u.Host = listener.Addr().String()
+	return u.String()
+}
+
+// carryLate writes to one connection what it reads from the other, each piece so much later, until
+// either ends.
+func carryLate(to, from net.Conn, delay time.Duration) {
+	type piece struct {
+		data []byte
+		due  time.Time
+	}
+	pieces := make(chan piece, 10_000)
+	go func() {
+		defer func() { _ = to.Close() }()
+		for p := range pieces {
+			time.Sleep(time.Until(p.due))
+			_, _ = to.Write(p.data) // the reading ends where this does
+		}
+	}()
+	defer close(pieces)
+	for buffer := make([]byte, 64<<10); ; {
+		n, err := from.Read(buffer)
+		if err != nil {
+			return
+		}
+		pieces <- piece{bytes.Clone(buffer[:n]), time.Now().Add(delay)}
+	}
+}
+
+// TestWaitingForAClock: what waits is bounded. Who has more waits as well, and nothing is dropped.
+func TestWaitingForAClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &senderClock{read: make(chan struct{}), waiting: make([]took, waitingMost-1)}
+		if !s.await(time.Second) {
+			t.Error("there was room, and it did not wait")
+		}
+		over := false
+		go func() {
+			over = !s.await(2 * time.Second)
+		}()
+		synctest.Wait()
+		if over {
+			t.Error("more waits than there is room for")
+		}
+		waited := s.wasRead(&reading{ok: true})
+		synctest.Wait()
+		if len(waited) != waitingMost || waited[waitingMost-1] != (took{time.Second, 1}) || !over {
+			t.Errorf("%d have waited, the last %+v; the one for which there was no room no longer waits: %t", len(waited), waited[len(waited)-1], over)
+		}
+		if s.await(time.Second) {
+			t.Error("it waits for a clock that was read")
 		}
 	})
 }
@@ -124,6 +303,7 @@ func TestStampsOfOthers(t *testing.T) {
 		thump.NewTable(sentHeader, int64(1), clockHeader, int64(1)),
 		thump.NewTable(sentHeader, int64(1), clockHeader, "elsewhere//due"),
 		thump.NewTable(sentHeader, int64(1), clockHeader, "elsewhere/orders/due"),
+		thump.NewTable(sentHeader, int64(1), clockHeader, "elsewhere/"+clockQueue+"gone/due"),
 		thump.NewTable(sentHeader, time.Now().Add(time.Hour).UnixMicro(), clockHeader, own),
 		thump.NewTable(sentHeader, int64(-1<<63), clockHeader, own),
 	}
@@ -139,7 +319,7 @@ func TestStampsOfOthers(t *testing.T) {
 	_, err = Receive(t.Context(), q.client, ReceiveConfig{
 		From: Queue{Name: q.queue, Prefetch: 100}, Consumers: 1, Count: uint64(len(headers)), Latency: true, Progress: new(Progress),
 	}, &r, nil)
-	if err != nil || *r.Untimed != 5 || r.ReceiveLatency.Count != 2 || r.ReceiveLatency.Early < 1 {
+	if err != nil || *r.Untimed != 6 || r.ReceiveLatency.Count != 2 || r.ReceiveLatency.Early < 1 {
 		t.Errorf("%d untimed, %+v, %v", *r.Untimed, r.ReceiveLatency, err)
 	}
 }

@@ -78,7 +78,8 @@ type Tally = ledger.TallyCounts
 //
 // The error is why a consumer failed. It is in the verdict too.
 func Receive(ctx context.Context, client *thump.Client, cfg ReceiveConfig, r *result.Run, stop <-chan struct{}) ([]Tally, error) {
-	rec := &receiver{cfg: cfg, client: client, clocks: clocks{client: client}}
+	rec := &receiver{cfg: cfg, client: client}
+	rec.clocks.client, rec.clocks.waited = client, rec.waited
 	err := rec.receive(ctx, stop)
 	rec.record(r)
 	total := cfg.Total()

@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,7 +26,7 @@ type stampSink struct {
 	ctx      context.Context //nolint:containedctx // a sink lives as long as its intake
 	receiver *receiver
 
-	latest  string // the latest header, its clock, and what that says
+	latest  string // the latest header, its clock, and what that says; nil where nobody knows yet
 	clock   *senderClock
 	reading *reading
 	took    []took
@@ -46,12 +47,22 @@ func (s *stampSink) record(deliveries []thump.Delivery, now time.Time) (foreign 
 			s.latest, s.clock = name, s.receiver.clocks.of(s.ctx, name)
 			s.reading = s.clock.latest.Load()
 		}
-		if !ok || !s.clock.ok {
+		if !ok {
 			untimed++
 			continue
 		}
-		d := between(sent, micros) + s.reading.offset
-		if d < 0 {
+		d := between(sent, micros)
+		if s.reading == nil {
+			if s.clock.await(d) {
+				continue
+			}
+			s.reading = s.clock.latest.Load()
+		}
+		if !s.reading.ok {
+			untimed++
+			continue
+		}
+		if d += s.reading.offset; d < 0 {
 			early++
 		}
 		due = due || s.clock.due
@@ -61,6 +72,27 @@ func (s *stampSink) record(deliveries []thump.Delivery, now time.Time) (foreign 
 	s.took = s.took[:0]
 	s.receiver.stamped.note(untimed, early, due, s.clock)
 	return false
+}
+
+// waited records messages that have waited for their clock to be read. Without an answer nobody
+// knows how long they took.
+func (rec *receiver) waited(clock *senderClock, messages []took) {
+	r := clock.latest.Load()
+	if !r.ok {
+		rec.stamped.note(uint64(len(messages)), 0, false, clock)
+		return
+	}
+	var early uint64
+	for i := range messages {
+		m := &messages[i]
+		if m.d += r.offset; m.d < 0 {
+			early++
+		}
+	}
+	for some := range slices.Chunk(messages, 1000) { // consumers record theirs meanwhile
+		rec.cfg.Progress.receiveLatency.record(some)
+	}
+	rec.stamped.note(0, early, clock.due, clock)
 }
 
 // between is the time between two moments in microseconds since 1970, the first of which
@@ -76,12 +108,16 @@ func (s *stamped) note(untimed, early uint64, due bool, clock *senderClock) {
 	s.untimed += untimed
 	s.early += early
 	s.due = s.due || due
-	if clock != nil && clock.ok && !clock.own && (s.clock == nil || clock.latest.Load().uncertainty > s.clock.latest.Load().uncertainty) {
+	if clock == nil || clock.own {
+		return
+	}
+	if r := clock.latest.Load(); r != nil && r.ok && (s.clock == nil || r.uncertainty > s.clock.latest.Load().uncertainty) {
 		s.clock = clock
 	}
 }
 
-// recordLatency writes what the messages said to r.
+// recordLatency writes what the messages said to r. It waits for clocks that are being read: that
+// takes no longer than clockTimeout.
 func (rec *receiver) recordLatency(r *result.Run) {
 	rec.clocks.all.Wait()
 	s := &rec.stamped
