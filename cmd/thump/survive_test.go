@@ -2,11 +2,16 @@ package main
 
 import (
 	"fmt"
+	"net"
+	"net/url"
+	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
 	"github.com/thumpmq/thump/internal/broker"
 	"github.com/thumpmq/thump/internal/brokertest"
@@ -59,6 +64,161 @@ func TestRunSurvivesKills(t *testing.T) {
 			}
 			t.Log(strings.TrimSpace(last))
 		})
+	}
+}
+
+// cutting is a way to a broker on which everything is cut once so many bytes have passed, and for
+// a second after that. So the outage comes in the middle, however fast the machine is.
+type cutting struct {
+	to string
+
+	mu    sync.Mutex
+	left  int       // bytes until it is cut
+	until time.Time // when it can be used again
+	conns []net.Conn
+}
+
+// cutAfter returns a URL that leads to the broker's over a way that is cut.
+func cutAfter(t *testing.T, bytes int, brokerURL string) string {
+	t.Helper()
+	u, err := url.Parse(brokerURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = listener.Close() })
+	c := &cutting{to: u.Host, left: bytes}
+	go c.serve(listener)
+	u.Host = listener.Addr().String()
+	return u.String()
+}
+
+func (c *cutting) serve(listener net.Listener) {
+	for {
+		client, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		broker, err := net.Dial("tcp", c.to)
+		if err != nil {
+			_ = client.Close()
+			continue
+		}
+		c.add(client, broker)
+		go c.pass(broker, client)
+		go c.pass(client, broker)
+	}
+}
+
+func (c *cutting) add(conns ...net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conns = append(c.conns, conns...)
+	if time.Now().Before(c.until) {
+		c.cut()
+	}
+}
+
+// cut cuts every connection. c.mu is held.
+func (c *cutting) cut() {
+	for _, conn := range c.conns {
+		_ = conn.Close()
+	}
+	c.conns = nil
+}
+
+func (c *cutting) pass(to, from net.Conn) {
+	defer func() { _, _ = to.Close(), from.Close() }()
+	buffer := make([]byte, 4096)
+	for {
+		n, err := from.Read(buffer)
+		if err != nil {
+			return
+		}
+		c.count(n)
+		if _, err := to.Write(buffer[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func (c *cutting) count(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left -= n; c.left <= 0 && c.until.IsZero() {
+		c.until = time.Now().Add(time.Second)
+		c.cut()
+	}
+}
+
+// survives checks that a command has ended well, after an outage of which it has told.
+func (p *process) survives(file string) *result.Run {
+	p.t.Helper()
+	if code := p.wait(); code != exitOK {
+		p.t.Fatalf("exit code %d\n%s", code, &p.stderr)
+	}
+	r := readRunOf(p.t, file)
+	if r.Verdict != result.OK || *r.Outages == 0 || r.AwayAtEnd {
+		p.t.Errorf("it had %d outages, away at the end: %t; the record is %+v", *r.Outages, r.AwayAtEnd, r)
+	}
+	for _, said := range []string{"     connection lost ", ", back after "} {
+		if !strings.Contains(p.stdout.String(), said) {
+			p.t.Errorf("it does not say %q:\n%s", said, &p.stdout)
+		}
+	}
+	return r
+}
+
+// TestSendSurvives: whatever send has sent before and after an outage is in the queue.
+func TestSendSurvives(t *testing.T) {
+	t.Parallel()
+	const count = 20_000
+	b := brokertest.All(t)[0]
+	queue, file := brokertest.QueueName(t), filepath.Join(t.TempDir(), "result.json")
+	p := start(t, cutAfter(t, 400_000, b.URL), "send", queue, "--generate", "--count", fmt.Sprint(count), "--json", file)
+	defer deleteQueue(t, b, queue)
+	if r := p.survives(file); *r.Confirmed != count {
+		t.Errorf("the record is %+v", r)
+	}
+	client := dial(t, b)
+	defer hangUp(t, client)
+	c, err := client.Consumer(t.Context(), thump.ConsumerConfig{From: thump.Queue(queue)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for seen := map[string]bool{}; len(seen) < count; {
+		batch, err := c.Receive(t.Context())
+		if err != nil {
+			t.Fatalf("%d of %d came: %v", len(seen), count, err)
+		}
+		for i := range batch.Deliveries {
+			seen[string(batch.Deliveries[i].Body)] = true
+		}
+		if err := batch.Ack(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestReceiveSurvives: whatever was in the queue before an outage of receive is in the file.
+func TestReceiveSurvives(t *testing.T) {
+	t.Parallel()
+	b := brokertest.All(t)[0]
+	client, queue, drop := fillQueue(t, b)
+	defer drop()
+	received, file := filepath.Join(t.TempDir(), "received"), filepath.Join(t.TempDir(), "result.json")
+	p := start(t, cutAfter(t, 1_000_000, b.URL), "receive", queue, "--output", received, "--idle", "5s", "--json", file)
+	p.survives(file)
+	text, err := os.ReadFile(received)
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkReceived(t, text)
+	if left := leftUnconsumed(t, client, queue); left > 0 {
+		t.Errorf("%d messages are left", left)
 	}
 }
 
