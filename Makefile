@@ -37,7 +37,9 @@ fuzz:
 	scripts/fuzz $(FUZZTIME)
 
 # Breaks connections, and brokers of its own, again and again, at every kind of target, and
-# appends a line of JSON for each program to outages.json: its faults, its seed, and what it found.
+# appends a line of JSON for each program to outages.json, also for one that fails: its test and
+# its seed (to run it again: go test ./internal/conformance -run TEST -outage SEED), its faults,
+# and what it found.
 soak:
 	scripts/with-brokers go test -race -count=1 -parallel 12 -timeout 0 -run Outages ./internal/conformance \
 		-outages $(DURATION) -outages-record $(CURDIR)/outages.json

@@ -13,12 +13,12 @@ import (
 // written or read too, or lets them go silent in both directions.
 type breaker struct {
 	mu     sync.Mutex
-	conns  map[*brokenConn]struct{}
+	conns  []*brokenConn  // in the order in which they were dialled, so that a seed means the same one each time
 	faults map[string]int // that it has made, by kind
 }
 
 func newBreaker() *breaker {
-	return &breaker{conns: make(map[*brokenConn]struct{}), faults: make(map[string]int)}
+	return &breaker{faults: make(map[string]int)}
 }
 
 // DialContext is for Config.DialContext.
@@ -30,7 +30,7 @@ func (b *breaker) DialContext(ctx context.Context, network, address string) (net
 	c := &brokenConn{Conn: conn, breaker: b, writes: -1, reads: -1}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.conns[c] = struct{}{}
+	b.conns = append(b.conns, c)
 	return c, nil
 }
 
@@ -39,13 +39,12 @@ func (b *breaker) DialContext(ctx context.Context, network, address string) (net
 func (b *breaker) fault(random *rand.Rand) {
 	kinds := []string{"cut", "half written", "half read", "silent"}
 	kind := kinds[random.IntN(len(kinds))]
-	all, limit := random.IntN(2) == 0, random.IntN(3000)
+	all, limit, one := random.IntN(2) == 0, random.IntN(3000), random.Uint32()
 	b.mu.Lock()
-	var broken []*brokenConn
-	for c := range b.conns {
-		if all || len(broken) == 0 {
-			broken = append(broken, c)
-		}
+	broken := slices.Clone(b.conns)
+	if !all && len(broken) > 0 {
+		one %= uint32(len(broken))
+		broken = broken[one : one+1]
 	}
 	b.faults[kind] += len(broken)
 	b.mu.Unlock()
@@ -72,10 +71,17 @@ func (b *breaker) count(kind string) {
 	b.faults[kind]++
 }
 
+// made is how many faults there were, by kind.
+func (b *breaker) made() map[string]int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return maps.Clone(b.faults)
+}
+
 // cut cuts every connection.
 func (b *breaker) cut() {
 	b.mu.Lock()
-	all := slices.Collect(maps.Keys(b.conns))
+	all := slices.Clone(b.conns)
 	b.faults["cut"] += len(all)
 	b.mu.Unlock()
 	for _, c := range all {
@@ -143,7 +149,7 @@ func (c *brokenConn) Read(b []byte) (int, error) {
 func (c *brokenConn) Close() error {
 	c.once.Do(func() {
 		c.breaker.mu.Lock()
-		delete(c.breaker.conns, c)
+		c.breaker.conns = slices.DeleteFunc(c.breaker.conns, func(other *brokenConn) bool { return other == c })
 		c.breaker.mu.Unlock()
 	})
 	return c.Conn.Close()

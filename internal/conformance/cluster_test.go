@@ -31,7 +31,7 @@ func TestClusterOutages(t *testing.T) {
 				continue
 			}
 			o := newOutages(newRigAt(t, b, e, nodes.URLs(t)), seed+uint64(i))
-			o.refuses = !e.streams()
+			o.replay, o.refuses = seed, !e.streams()
 			c.programs = append(c.programs, o)
 		}
 		c.run()

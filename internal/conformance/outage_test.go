@@ -34,9 +34,9 @@ import (
 // To run one longer: go test ./internal/conformance -run TestOutages -outages 10m
 
 var (
-	outagesFor  = flag.Duration("outages", 0, "how long TestOutages runs on each broker and target kind, and TestBrokerOutages on each broker; 0: one program each")
-	outagesSeed = flag.Uint64("outage", 0, "the one program that TestOutages or TestBrokerOutages runs; 0: new ones")
-	outagesFile = flag.String("outages-record", "", "append a line of JSON for each program of TestOutages and TestBrokerOutages to this file")
+	outagesFor  = flag.Duration("outages", 0, "how long TestOutages runs on each broker and target kind, TestBrokerOutages on each broker, and TestClusterOutages; 0: one program each")
+	outagesSeed = flag.Uint64("outage", 0, "the one program that TestOutages, TestBrokerOutages or TestClusterOutages runs; 0: new ones")
+	outagesFile = flag.String("outages-record", "", "append a line of JSON for each program of TestOutages, TestBrokerOutages and TestClusterOutages to this file: with its test and seed, to run it again (-run, -outage), what broke, and what came of it, also where it failed")
 )
 
 func TestOutages(t *testing.T) {
@@ -47,6 +47,7 @@ func TestOutages(t *testing.T) {
 type outages struct {
 	*rig
 	seed    uint64
+	replay  uint64 // what -outage wants to run this again: seed, or that of the storm or cluster
 	random  *rand.Rand
 	place   string
 	name    string // of a stream's publisher
@@ -71,16 +72,18 @@ type outages struct {
 	handled  int               // messages that have come
 	refused  int               // that were rejected, and have not come
 	complete bool              // nothing more is published
+	twice    int               // that are there twice, as far as that was counted
 }
 
 func newOutages(r *rig, seed uint64) *outages {
 	o := &outages{
-		rig: r, seed: seed, random: rand.New(rand.NewPCG(seed, 10)), place: r.patientPlace(), breaker: newBreaker(),
+		rig: r, seed: seed, replay: seed, random: rand.New(rand.NewPCG(seed, 10)), place: r.patientPlace(), breaker: newBreaker(),
 		over: make(chan struct{}), events: map[thump.EventKind]int{}, away: map[string]bool{},
 	}
 	if r.engine.can&offsets != 0 && seed%2 == 0 {
 		o.name = "publisher"
 	}
+	o.Cleanup(o.record) // whether it comes to its end or not
 	return o
 }
 
@@ -154,11 +157,10 @@ func (o *outages) end() {
 	o.complete = true
 	o.mu.Unlock()
 	o.consuming.Wait()
-	twice := o.check()
+	o.check()
 	o.labelled(func() { _ = o.client.Close(o.Context()) })
 	o.noneLeft()
-	o.Logf("seed %d: %s: %d messages, faults %v, events %v, %d sent again, %d came twice, %d rejected and not there", o.seed, o.engine.name, len(o.outcomes), o.breaker.faults, o.events, o.resent, twice, o.refused)
-	o.record(twice)
+	o.Logf("seed %d: %s: %d messages, faults %v, events %v, %d sent again, %d came twice, %d rejected and not there", o.seed, o.engine.name, len(o.outcomes), o.breaker.made(), o.events, o.resent, o.twice, o.refused)
 }
 
 // labelled runs f; it and every goroutine that it begins bear the name of the program.
@@ -343,8 +345,9 @@ func (o *outages) rejected(n int) bool {
 	return len(o.outcomes[n]) == 1 && o.outcomes[n][0].Status == thump.Rejected
 }
 
-// check returns how many messages are there twice.
-func (o *outages) check() (twice int) {
+// check says what is wrong with what has become of the messages, and counts those that are
+// there twice.
+func (o *outages) check() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for n, list := range o.outcomes {
@@ -360,17 +363,16 @@ func (o *outages) check() (twice int) {
 		case o.came[n] > 1 && (!list[0].Resent || o.name != ""):
 			o.Errorf("seed %d: message %d came %d times, and its outcome is %+v", o.seed, n, o.came[n], list[0])
 		case o.came[n] > 1:
-			twice++
+			o.twice++
 		}
 	}
 	if o.events[thump.Recovered] == 0 {
 		o.Errorf("seed %d: nothing was lost: events %v", o.seed, o.events)
 	}
-	return twice
 }
 
 // record appends what the program did, and found, to the file for that.
-func (o *outages) record(twice int) {
+func (o *outages) record() {
 	if *outagesFile == "" {
 		return
 	}
@@ -381,8 +383,8 @@ func (o *outages) record(twice int) {
 		events[kind.String()] = n
 	}
 	line, err := json.Marshal(map[string]any{
-		"at": time.Now().UTC(), "rabbitmq": o.broker.Name, "kind": o.engine.name, "seed": o.seed, "failed": o.Failed(),
-		"messages": len(o.outcomes), "faults": o.breaker.faults, "events": events, "resent": o.resent, "twice": twice,
+		"at": time.Now().UTC(), "test": o.Name(), "rabbitmq": o.broker.Name, "kind": o.engine.name, "seed": o.replay, "failed": o.Failed(),
+		"messages": len(o.outcomes), "faults": o.breaker.made(), "events": events, "resent": o.resent, "twice": o.twice,
 	})
 	o.noError(err)
 	file, err := os.OpenFile(*outagesFile, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)

@@ -486,7 +486,7 @@ func testStopWhileAway(r *rig) {
 func (a *away) silence() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for c := range a.conns {
+	for _, c := range a.conns {
 		c.mu.Lock()
 		c.silent = true
 		c.mu.Unlock()
