@@ -77,6 +77,7 @@ func recoveryCases() []conformanceCase {
 		{"recovery/queue-is-emptied", deletes | settles, testQueueIsEmptied},
 		{"recovery/queue-is-waited-for", deletes | settles, testQueueIsWaitedFor},
 		{"recovery/resend-never", settles, testResendNever},
+		{"recovery/sent-twice", 0, testSentTwice},
 		{"recovery/full-window", 0, testFullWindow},
 		{"recovery/close-while-away", 0, testCloseWhileAway},
 		{"recovery/give-up", 0, testGiveUp},
@@ -311,6 +312,43 @@ func testResendNever(r *rig) {
 	}
 }
 
+// testSentTwice loses a connection together with the confirm that the broker has sent over it.
+// The message is sent again, its outcome says so, and it is there twice; not in a stream that
+// knows the publisher by its name.
+func testSentTwice(r *rig) {
+	names := []string{""}
+	if r.engine.can&offsets != 0 {
+		names = append(names, "publisher")
+	}
+	for _, name := range names {
+		place := r.place()
+		client, network := r.dialAway(nil)
+		var outcomes []thump.Outcome
+		p, err := client.Publisher(r.Context(), thump.PublisherConfig{
+			To: r.to(place), Stream: thump.StreamPublishing{Name: name},
+			OnOutcomes: func(list []thump.Outcome) { outcomes = append(outcomes, list...) },
+		})
+		r.noError(err)
+		network.cutWhenAnswered()
+		r.publish(p, numbered(1)...)
+		recovered := r.wait(network, thump.Recovered)
+		r.noError(p.Close(r.Context()))
+		<-p.Done()
+		copies := 2
+		if name != "" {
+			copies = 1
+		}
+		if len(outcomes) != 1 || outcomes[0].Status != thump.Confirmed || outcomes[0].Resent != (copies == 2) || copies == 2 && recovered.Resent != 1 {
+			r.Errorf("name %q: outcomes %+v, sent again: %d", name, outcomes, recovered.Resent)
+		}
+		for _, d := range r.take(place, copies) {
+			if string(d.Body) != "1" || d.Redelivered {
+				r.Errorf("name %q: message %q came, redelivered: %t", name, d.Body, d.Redelivered)
+			}
+		}
+	}
+}
+
 // testFullWindow publishes while there is no connection: the window takes it, and then the
 // context ends the wait, with an error that says why.
 func testFullWindow(r *rig) {
@@ -490,6 +528,15 @@ func (a *away) silence() {
 		c.mu.Lock()
 		c.silent = true
 		c.mu.Unlock()
+	}
+}
+
+// cutWhenAnswered lets every connection be cut as soon as the broker says something, which is lost.
+func (a *away) cutWhenAnswered() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range a.conns {
+		c.after(-1, 0)
 	}
 }
 
