@@ -21,8 +21,9 @@ import (
 // It is false for nil, for a login, vhost or permission that is refused, for what does not
 // exist or exists with other settings, for a broken protocol or a damaged chunk of a stream, a
 // broker that is too old, a mistake in what was asked for, a context that was cancelled, and
-// after Close. Where several places were tried, it is true if it is of any of them. Of an
-// OutcomeError without an Err it is true if a message was Rejected.
+// after Close. Where several places were tried, it is true if it is of any of them; where an
+// error also says why a connection was lost before, that does not count. Of an OutcomeError
+// without an Err it is true if a message was Rejected.
 //
 // It goes by the broker's code, and for some codes by its words: docs/errors.md has the
 // table.
