@@ -39,6 +39,40 @@ func TestPacerSendsNothingEarly(t *testing.T) {
 	}
 }
 
+// TestPacerKeepsTheRate: three publishers are done when the last message of a second is due, within
+// half a percent of it and no later than they say themselves that they were. A machine that is
+// busy may hold up this test between two looks at the clock, but not each time.
+func TestPacerKeepsTheRate(t *testing.T) {
+	t.Parallel()
+	const length, little, attempts = time.Second, 5 * time.Millisecond, 10
+	for _, text := range []string{"3k:1s", "0..6k:1s"} {
+		schedule := mustParse(t, text)
+		var said []string
+		for range attempts {
+			p, took, late := newPace(schedule, time.Now(), 3), [3]time.Duration{}, [3]time.Duration{}
+			var all sync.WaitGroup
+			for i := range took {
+				all.Go(func() {
+					own, count := p.pacer(i), schedule.Count(0)/3
+					for n := uint64(0); n < count; {
+						n += own.await(t.Context(), n, count-n)
+					}
+					took[i], late[i] = time.Since(p.begin), own.late
+				})
+			}
+			all.Wait()
+			if slices.Max(took[:]) <= length+slices.Max(late[:])+little {
+				said = nil
+				break
+			}
+			said = append(said, fmt.Sprintf("it took %v, and was late by %v", slices.Max(took[:]), slices.Max(late[:])))
+		}
+		if said != nil {
+			t.Errorf("%s, each time: %q", text, said)
+		}
+	}
+}
+
 // TestNapsAtOnce: none of many naps at once is shorter than it should be.
 func TestNapsAtOnce(t *testing.T) {
 	const d = 2 * time.Millisecond
@@ -233,6 +267,9 @@ func TestRunByRate(t *testing.T) {
 				}
 				if took := *out.SendSeconds; took < 0.99 {
 					t.Errorf("it took %v s, less than the schedule", took)
+				} else if most := 1 + out.ConfirmLatency.Max + 0.05; took > most {
+					// However busy the machine is, the last confirm came within the longest latency of the last moment of the schedule.
+					t.Errorf("it took %v s, and %v s are all that the schedule and the latencies explain", took, most)
 				}
 				for name, l := range map[string]*result.Latency{"confirm": out.ConfirmLatency, "receive": out.ReceiveLatency} {
 					if l.Count != cfg.Count || !l.FromIntended || l.Max <= 0 || l.P50 > l.Max || l.Histogram == "" {
