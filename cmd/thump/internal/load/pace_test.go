@@ -267,8 +267,9 @@ func TestRunByRate(t *testing.T) {
 				}
 				if took := *out.SendSeconds; took < 0.99 {
 					t.Errorf("it took %v s, less than the schedule", took)
-				} else if most := 1 + out.ConfirmLatency.Max + 0.05; took > most {
-					// However busy the machine is, the last confirm came within the longest latency of the last moment of the schedule.
+				} else if most := 1 + out.ConfirmLatency.Max + 0.5; took > most {
+					// The last confirm came within the longest latency of the last moment of the schedule, and
+					// a busy machine may be late to look.
 					t.Errorf("it took %v s, and %v s are all that the schedule and the latencies explain", took, most)
 				}
 				for name, l := range map[string]*result.Latency{"confirm": out.ConfirmLatency, "receive": out.ReceiveLatency} {
