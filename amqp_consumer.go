@@ -1,6 +1,7 @@
 package thump
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -439,13 +440,22 @@ func (c *amqpConsumer) flush(ctx context.Context) error {
 		switch {
 		case err == nil:
 			return nil
-		case link.ch.Stale() == nil || c.life.Err() != nil:
+		case link.ch.Stale() == nil:
 			return toPublic(err)
+		case c.life.Err() != nil:
+			return cmp.Or(c.failure(), toPublic(err))
 		}
 		if err := c.waitForLink(ctx, link); err != nil {
 			return err
 		}
 	}
+}
+
+// failure is why the consumer has ended; nil while it has not.
+func (c *amqpConsumer) failure() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.why
 }
 
 func (l *consumeLink) flush(ctx context.Context) error {

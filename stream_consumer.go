@@ -504,10 +504,10 @@ func (s *streamConsumer) lost() bool {
 func (s *streamConsumer) whyLost() error {
 	s.mu.Lock()
 	p := s.positions[0]
-	l, away := p.link, p.away
+	l, away, why := p.link, p.away, p.notBack
 	s.mu.Unlock()
 	if away != nil {
-		return away.err(errNotBack)
+		return away.err(why)
 	}
 	return toPublic(l.conn.Err())
 }

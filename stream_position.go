@@ -18,8 +18,9 @@ type position struct {
 	unsettled unsettled
 	recoverer recoverer // for the goroutine in live
 
-	link *link   // the newest one, which may have ended
-	away *outage // until another one takes its place; where none does, for ever
+	link    *link   // the newest one, which may have ended
+	away    *outage // until another one takes its place; where none does, for ever
+	notBack notBack // why none does
 
 	from uint64 // messages of lower offsets are dropped
 	next uint64 // the offset after what was handed out, or dropped

@@ -16,8 +16,15 @@ import (
 // what the consumer was to go on with is lost.
 var ErrDeclaredAgain = errors.New("the stream was declared again, and its messages were lost")
 
-// errNotBack is the error of whoever waits for a connection, where there will be none.
-var errNotBack = errors.New("the consumer does not come back")
+// notBack is the error of whoever waits for a connection, where there will be none. It is
+// Temporary where the last attempt to get one was: see reason.
+type notBack struct{ why error }
+
+// Error leaves why to the outage, which says it.
+func (e notBack) Error() string { return "the consumer does not come back" }
+
+// Unwrap returns why it does not.
+func (e notBack) Unwrap() error { return e.why }
 
 // live keeps a stream connected while consuming lives. For a group it answers the broker,
 // until ctx ends.
@@ -109,6 +116,9 @@ func (s *streamConsumer) comeBack(ctx context.Context, p *position, why error) b
 	}()
 	err := p.recoverer.run(ctx, o, func(ctx context.Context) (int, error) { return 0, s.reopen(ctx, p) })
 	s.mu.Lock()
+	if !errors.Is(err, ErrClosed) { // whose end was asked for, and has lost a connection before
+		p.notBack = notBack{err}
+	}
 	if err == nil {
 		p.away = nil
 		if !s.cfg.Stream.SingleActive { // else it is not its turn yet
@@ -178,10 +188,10 @@ func (s *streamConsumer) connected(ctx context.Context, p *position) (*link, err
 		select {
 		case <-away.over:
 			s.mu.Lock()
-			back := p.away != away
+			back, why := p.away != away, p.notBack
 			s.mu.Unlock()
 			if !back {
-				return nil, away.err(errNotBack)
+				return nil, away.err(why)
 			}
 		case <-ctx.Done():
 			return nil, away.err(ctx.Err())

@@ -619,7 +619,11 @@ func TestPermissionTaken(t *testing.T) {
 			client, network := r.dialAway(func(cfg *thump.Config) {
 				cfg.URLs = []string{r.user(name, "secret", ".*"), r.streamAs(name, "secret")}
 			})
-			c, err := client.Consumer(r.Context(), thump.ConsumerConfig{From: test.from})
+			cfg := thump.ConsumerConfig{From: test.from}
+			if test.from == stream {
+				cfg.Stream.Name = "consumer" // so that it has something to flush
+			}
+			c, err := client.Consumer(r.Context(), cfg)
 			r.noError(err)
 			r.manage("PUT", "permissions/%2F/"+name, map[string]string{"configure": "", "write": "", "read": ""})
 			p := r.publisher(thump.PublisherConfig{To: test.from})
@@ -635,6 +639,9 @@ func TestPermissionTaken(t *testing.T) {
 			_, err = c.Receive(r.Context())
 			r.brokerError(err, test.code)
 			<-c.Done()
+			if err := c.Flush(r.Context()); err == nil || thump.Temporary(err) {
+				r.Errorf("Flush afterwards: %v", err)
+			}
 		}
 	})
 }
