@@ -240,7 +240,9 @@ func TestBlockedFlood(t *testing.T) {
 	b := fakebroker.Start(t, orderly, func(s *fakebroker.Session) {
 		s.Login()
 		s.OpenConsumer()
-		new(pouring).pour(s, 8<<20, same(repeated(fakebroker.Frame(0, &amqpproto.ConnectionBlocked{Reason: "r"}), 128<<10)))
+		// Each is news: another reason than before.
+		one, other := fakebroker.Frame(0, &amqpproto.ConnectionBlocked{Reason: "r"}), fakebroker.Frame(0, &amqpproto.ConnectionBlocked{Reason: "s"})
+		new(pouring).pour(s, 8<<20, same(repeated(append(one, other...), 128<<10)))
 	})
 	client, err := thump.Dial(t.Context(), thump.Config{Recovery: noRecovery, URLs: []string{b.URL()}, Logger: slog.New(counting{&heard})})
 	if err != nil {
