@@ -146,7 +146,7 @@ func (l *consumeLink) consume(ctx context.Context, declares *declaration, argume
 		l.emptied = info.Messages == 0 && info.Consumers == 0
 	}
 	if l.cfg.Poll {
-		l.inbox, err = l.poll(ctx, declares != nil)
+		l.inbox, err = l.poll(ctx, declares != nil || l.missed > 0)
 	} else {
 		l.inbox, err = l.subscribe(ctx, arguments)
 	}
@@ -167,8 +167,8 @@ func (l *consumeLink) subscribe(ctx context.Context, arguments amqpproto.Table) 
 	})
 }
 
-// poll asks for no message yet, so whether the queue is there has to be looked at, unless it was
-// declared just now.
+// poll asks for no message yet, so whether the queue is there has to be looked at, unless that was
+// done just now.
 func (l *consumeLink) poll(ctx context.Context, there bool) (*amqpconn.Inbox, error) {
 	if !there {
 		if _, err := l.ch.Call(ctx, &amqpproto.QueueDeclare{Queue: l.queue, Passive: true}); err != nil {
