@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"net"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -70,8 +69,6 @@ func TestRunSurvivesKills(t *testing.T) {
 // cutting is a way to a broker on which everything is cut once so many bytes have passed, and for
 // a second after that. So the outage comes in the middle, however fast the machine is.
 type cutting struct {
-	to string
-
 	mu    sync.Mutex
 	left  int       // bytes until it is cut
 	until time.Time // when it can be used again
@@ -81,57 +78,13 @@ type cutting struct {
 // cutAfter returns a URL that leads to the broker's over a way that is cut.
 func cutAfter(t *testing.T, bytes int, brokerURL string) string {
 	t.Helper()
-	u, err := url.Parse(brokerURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	c := &cutting{to: u.Host, left: bytes}
-	go c.serve(listener)
-	u.Host = listener.Addr().String()
-	return u.String()
+	c := &cutting{left: bytes}
+	return brokertest.Relay(t, brokerURL, c.carry)
 }
 
-func (c *cutting) serve(listener net.Listener) {
-	for {
-		client, err := listener.Accept()
-		if err != nil {
-			return
-		}
-		broker, err := net.Dial("tcp", c.to)
-		if err != nil {
-			_ = client.Close()
-			continue
-		}
-		c.add(client, broker)
-		go c.pass(broker, client)
-		go c.pass(client, broker)
-	}
-}
-
-func (c *cutting) add(conns ...net.Conn) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.conns = append(c.conns, conns...)
-	if time.Now().Before(c.until) {
-		c.cut()
-	}
-}
-
-// cut cuts every connection. c.mu is held.
-func (c *cutting) cut() {
-	for _, conn := range c.conns {
-		_ = conn.Close()
-	}
-	c.conns = nil
-}
-
-func (c *cutting) pass(to, from net.Conn) {
+func (c *cutting) carry(to, from net.Conn) {
 	defer func() { _, _ = to.Close(), from.Close() }()
+	c.add(from)
 	buffer := make([]byte, 4096)
 	for {
 		n, err := from.Read(buffer)
@@ -143,6 +96,23 @@ func (c *cutting) pass(to, from net.Conn) {
 			return
 		}
 	}
+}
+
+func (c *cutting) add(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conns = append(c.conns, conn)
+	if time.Now().Before(c.until) {
+		c.cut()
+	}
+}
+
+// cut cuts every connection. c.mu is held.
+func (c *cutting) cut() {
+	for _, conn := range c.conns {
+		_ = conn.Close()
+	}
+	c.conns = nil
 }
 
 func (c *cutting) count(n int) {

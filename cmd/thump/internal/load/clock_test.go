@@ -5,7 +5,6 @@ import (
 	"context"
 	"math"
 	"net"
-	"net/url"
 	"strings"
 	"sync"
 	"testing"
@@ -157,35 +156,9 @@ func TestLatencyWhileAClockIsRead(t *testing.T) {
 
 // delayed returns the URL of a broker as if it were far away: what it and its clients say takes so
 // long.
-func delayed(t *testing.T, address string, delay time.Duration) string {
+func delayed(t *testing.T, brokerURL string, delay time.Duration) string {
 	t.Helper()
-	u, err := url.Parse(address)
-	if err != nil {
-		t.Fatal("the broker's URL does not parse")
-	}
-	broker := u.Host
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = listener.Close() })
-	go func() {
-		for {
-			near, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			far, err := net.Dial("tcp", broker)
-			if err != nil {
-				_ = near.Close()
-				continue
-			}
-			go carryLate(far, near, delay)
-			go carryLate(near, far, delay)
-		}
-	}()
-	u.Host = listener.Addr().String()
-	return u.String()
+	return brokertest.Relay(t, brokerURL, func(to, from net.Conn) { carryLate(to, from, delay) })
 }
 
 // carryLate writes to one connection what it reads from the other, each piece so much later, until
