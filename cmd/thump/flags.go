@@ -62,13 +62,15 @@ type config struct {
 	maxBytes    sizeFlag
 
 	rate    rateFlags    // --rate, --arrivals, --duration
-	routing routingFlags // --queues, --exchange and what goes with it, of run
+	routing routingFlags // --queues; --routing-keys of send; --exchange and what goes with it, of run
 
 	input   inputFlags   // of send
 	receipt receiptFlags // of receive
 
-	work       load.Work // --work, --requeue, --reject, of run
-	scenario   string    // --scenario, of run
+	work load.Work // --work, --consume-rate, --requeue, --reject, of run and receive
+
+	alone      bool   // run: a queue is its own, so that one that exists must be empty, and as its messages need it
+	scenario   string // --scenario, of run
 	sequential bool
 	several    severalFlags // of run
 	findMax    failIfFlag   // --find-max, of run
@@ -235,6 +237,6 @@ func (cfg *config) sending() load.SendConfig {
 // receiving is what to receive.
 func (cfg *config) receiving() load.ReceiveConfig {
 	receive := cfg.receive
-	receive.From, receive.Progress = cfg.place, new(load.Progress)
+	receive.From, receive.Work, receive.Progress = cfg.place, cfg.work, new(load.Progress)
 	return receive
 }

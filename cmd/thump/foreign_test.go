@@ -66,6 +66,8 @@ func foreignCases() []foreignCase {
 		{line: "run --kind stream --queue QUEUE --count 10", code: exitFailed, left: foreignCount},
 		{line: "send QUEUE --count 5", left: foreignCount + 5},
 		{line: "send --stream QUEUE --count 5", code: exitFailed, left: foreignCount},
+		{line: "send QUEUE --count 5 --priority 0 --ttl 1h", left: foreignCount + 5},
+		{line: "send QUEUE --count 5 --queues 1", left: foreignCount + 5},
 		{line: "peek QUEUE", left: foreignCount, marks: true},
 		{line: "dump QUEUE orders.dump", left: foreignCount, marks: true},
 		{line: "restore none.dump QUEUE", code: exitFailed, left: foreignCount},
@@ -75,6 +77,9 @@ func foreignCases() []foreignCase {
 		{line: "redrive QUEUE --dry-run", left: foreignCount, marks: true},
 		{line: "redrive QUEUE", code: exitFailed, left: foreignCount, marks: true}, // from nowhere
 		{line: "receive QUEUE --count 10", left: foreignCount - 10, marks: true},   // what was prefetched
+		{line: "receive QUEUE --discard --work 1ms --consume-rate 1k --count 10", left: foreignCount - 10, marks: true},
+		{line: "receive QUEUE --discard --requeue 30% --reject 30% --idle 1s", left: 0},
+		{line: "receive QUEUE --queues 1 --count 10", left: foreignCount - 10, marks: true},
 		{line: "receive QUEUE --idle 1s", left: 0},
 		{line: "receive QUEUE --filter json.order<10 --idle 1s", left: foreignCount - 10, marks: true},
 		{line: "receive QUEUE --filter json.order<10 --others discard --idle 1s", left: 0},

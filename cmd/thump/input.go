@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -22,6 +23,7 @@ type inputFlags struct {
 	exchange   string
 	routingKey string
 	toOriginal bool
+	ttl        durationFlag
 	headers    []string
 	properties []string
 
@@ -59,17 +61,33 @@ func (f *inputFlags) registerProperties(flags *pflag.FlagSet) {
 	flags.StringVar(&f.filterValue, "filter-value", "", "stream: the filter value of all messages, which receive --filter-value asks for (RabbitMQ 3.13)")
 }
 
+// registerTTL adds the flag that lets made-up messages expire.
+func (f *inputFlags) registerTTL(flags *pflag.FlagSet) {
+	flags.Var(&f.ttl, "ttl", "let each made-up message expire that waits so long in its queue, like 5s")
+}
+
 // made are the properties that made-up messages have; nil for none.
 func (f *inputFlags) made() (*thump.Properties, error) {
 	changes, err := f.changes()
-	if err != nil || len(changes) == 0 {
+	if err != nil || len(changes) == 0 && f.ttl == 0 {
 		return nil, err
 	}
 	var p thump.Properties
 	for _, change := range changes {
 		change(&p)
 	}
+	if f.ttl > 0 {
+		if p.Expiration != 0 {
+			return nil, errors.New("--ttl can't go with --property expiration: each says when messages expire")
+		}
+		p.Expiration = time.Duration(f.ttl)
+	}
 	return &p, nil
+}
+
+// madeUpFlags are the flags that are for messages that are made up.
+func madeUpFlags() []string {
+	return []string{"body", "publishers", "latency", "incompressible", "priority", "routing-keys", "ttl", "queues"}
 }
 
 // choose finds out where the messages come from: from the files, from standard input where
@@ -89,9 +107,17 @@ func (f *inputFlags) choose(files []string, given func(string) bool, urlFromStdi
 	if len(f.files) > 0 {
 		return f.checkFiles(given)
 	}
-	for _, flag := range []string{"format", "delimiter", "compress", "to-original", "loop", "rejects", "skip-bad", "filter-value", "pace", "exchange", "routing-key"} {
+	for _, flag := range []string{"format", "delimiter", "compress", "to-original", "loop", "rejects", "skip-bad", "filter-value", "pace"} {
 		if given(flag) {
 			return fmt.Errorf("--%s is for messages from a file or from standard input", flag)
+		}
+	}
+	// Whoever has forgotten the file is not to fill an exchange's queues.
+	if !f.generate && !slices.ContainsFunc(madeUpFlags(), given) {
+		for _, flag := range []string{"exchange", "routing-key"} {
+			if given(flag) {
+				return fmt.Errorf("--%s is for messages from a file or from standard input, or with --generate for made-up ones", flag)
+			}
 		}
 	}
 	return nil
@@ -107,7 +133,7 @@ func hasInput(stdin *os.File) bool {
 // checkFiles says what is wrong with the flags, where messages come from files.
 func (f *inputFlags) checkFiles(given func(string) bool) error {
 	var errs []error
-	for _, flag := range []string{"body", "publishers", "latency", "incompressible"} {
+	for _, flag := range madeUpFlags() {
 		if given(flag) {
 			errs = append(errs, fmt.Errorf("--%s is for messages that are made up, and these come %s", flag, f))
 		}

@@ -38,7 +38,7 @@ func (cfg *config) selection(ctx context.Context, client *thump.Client, u *ui) (
 		return nil, nil //nolint:nilnil // which stands for all
 	}
 	s := &load.Selection{Wanted: f.filter.filter.Match}
-	if _, queue := cfg.place.(*queue); !queue || f.others == othersDiscard {
+	if cfg.streamName+cfg.superStream != "" || f.others == othersDiscard {
 		return s, nil
 	}
 	s.Hold = true

@@ -63,12 +63,12 @@ func (cfg *config) choosePlace(name string) {
 	stream.Filtered = cfg.input.filterValue != ""
 	switch {
 	case cfg.superStream != "":
-		cfg.place = &superStream{SuperStream: load.SuperStream{Stream: stream}, streamPlace: streamPlace{cfg}}
+		cfg.place = &superStream{SuperStream: load.SuperStream{Stream: stream, Keys: cfg.keys()}, streamPlace: streamPlace{cfg}}
 	case cfg.streamName != "" || cfg.kind.kind == kindStream:
 		cfg.place = &plainStream{Stream: stream, streamPlace: streamPlace{cfg}}
 	case cfg.toExchange():
 		cfg.name = cfg.input.exchange
-		cfg.place = &exchange{load.NewExchange(cfg.name, cfg.input.routingKey, cfg.queue)}
+		cfg.place = &exchange{load.NewExchange(cfg.name, cfg.input.routingKey, cfg.keys(), cfg.queue)}
 	case cfg.routing.given():
 		cfg.place = newQueueSet(cfg)
 	default:
@@ -76,6 +76,14 @@ func (cfg *config) choosePlace(name string) {
 		queue.Name = cfg.name
 		cfg.place = queue
 	}
+}
+
+// keys are the routing keys that send was told for messages that are made up.
+func (cfg *config) keys() load.Keys {
+	if key := cfg.input.routingKey; key != "" {
+		return load.Keys{Keys: []string{key}}
+	}
+	return load.Keys(cfg.routing.keys)
 }
 
 // checkPlace says what is wrong with the flags that name the place and the broker.

@@ -6,8 +6,15 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/spf13/pflag"
+
 	"github.com/thumpmq/thump/cmd/thump/internal/load"
 )
+
+// priorityFlag adds the flag for the priorities of messages.
+func (cfg *config) priorityFlag(flags *pflag.FlagSet) {
+	flags.Var((*prioritiesFlag)(&cfg.send.Priorities), "priority", "the messages' priorities: 5, or 0..9 or 1:80%,9:20% at random; a classic queue that is made gets as many levels; of several, run checks no order")
+}
 
 // prioritiesFlag are the priorities of messages.
 type prioritiesFlag load.Priorities
@@ -64,7 +71,7 @@ func (cfg *config) checkPriority() error {
 	switch {
 	case err == nil && p != nil && p.Priority != 0:
 		return errors.New("--priority can't go with --property priority")
-	case cfg.superStream != "" || cfg.kind.kind == kindStream || cfg.kind.kind == kindAll:
+	case cfg.streamName+cfg.superStream != "" || cfg.kind.kind == kindStream || cfg.kind.kind == kindAll:
 		return errors.New("--priority is for queues: a stream keeps the order of its messages")
 	default:
 		return nil

@@ -96,8 +96,12 @@ func (q *queue) make(ctx context.Context, client *thump.Client, s *result.Settin
 	if err := q.cfg.refuseStream(ctx, client, differs); err != nil {
 		return err
 	}
+	flags := []string{"kind", "transient"}
+	if q.cfg.alone {
+		flags = append(flags, "priority", "ttl")
+	}
 	var wanted []string
-	for _, flag := range []string{"kind", "transient", "priority", "ttl"} {
+	for _, flag := range flags {
 		if q.cfg.given(flag) {
 			wanted = append(wanted, "--"+flag)
 		}
@@ -116,7 +120,7 @@ func (q *queue) specs(exists bool, version string) []thump.QueueSpec {
 	if q.Expired != "" {
 		spec.MessageTTL, spec.DeadLetterRoutingKey = q.TTL, q.Expired
 	}
-	if spec.Kind == thump.Classic {
+	if spec.Kind == thump.Classic && (q.cfg.alone || !exists) {
 		spec.MaxPriority = q.cfg.send.Priorities.Highest()
 	}
 	if spec.Kind != thump.Quorum || !limitsDelivery(version) {

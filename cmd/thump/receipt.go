@@ -88,11 +88,19 @@ func (f *receiptFlags) check(cfg *config) error {
 	wrong(cfg.given("others") && f.filter.filter == nil, "--others is for --filter")
 	wrong(cfg.given("others") && cfg.streamName+cfg.superStream != "", "--others is for a queue: a stream keeps its messages")
 	wrong(f.filter.filter != nil && cfg.queue.AutoAck, "--filter can't go with --auto-ack: the broker then drops what it sends")
+	wrong(f.holds() && cfg.routing.queues > 0, "--filter can't go with --queues, unless --others discard: what it leaves is held until the end, in one queue")
+	wrong(f.holds() && cfg.work.Requeue > 0, "--filter can't go with --requeue, unless --others discard: what it leaves is held until the end, and what is given back comes again at once")
 	if f.discard {
 		for _, flag := range []string{"output", "exec", "exec-lines", "on-failure", "format", "delimiter", "compress", "append", "split"} {
 			wrong(cfg.given(flag), "--%s can't go with --discard: nothing is written", flag)
 		}
 		return faults(errs...)
+	}
+	for _, flag := range []string{"work", "consume-rate"} {
+		wrong(cfg.given(flag), "--%s is for --discard: whatever gets the messages takes its own time", flag)
+	}
+	for _, flag := range []string{"requeue", "reject"} {
+		wrong(cfg.given(flag), "--%s is for --discard: what was written is acked, and a command decides by itself (--on-failure, --exec-lines)", flag)
 	}
 	if f.exec != "" {
 		for _, flag := range []string{"output", "exec-lines", "delimiter", "compress", "append", "split", "auto-ack"} {

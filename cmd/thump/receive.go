@@ -50,10 +50,16 @@ away instead.
 
 With --discard messages are only counted, and gone. If they are like the tutorial's,
 "Message 1", it also says how many numbers came twice or are missing. This is for your
-information: receive cannot know what was sent; thump run can.
+information: receive cannot know what was sent; thump run can. With it, consumers do as those
+of run can: with --work each message takes its time, with --consume-rate all together take
+so many a second, and a share is given back (--requeue), which does not count, or rejected
+(--reject).
 
 A queue that exists is used as it is. A new one is durable, unless you give
 --transient: the tutorial's own programs create and expect a transient queue.
+
+With --queues the consumers are spread over several queues, one each or more; --count is of
+all together.
 
 A stream must exist. It keeps its messages: receive reads them from --offset on, up
 to --until if you give it. Each of several --consumers reads all of them, and
@@ -79,6 +85,8 @@ Ctrl-C ends in order and prints the total. The second ends at once.
   thump receive orders --filter 'headers.tenant == "acme"' --idle 2s -o acme.ndjson
   thump receive orders --delimiter '\0' | xargs -0 -n 1 ./print
   thump receive orders --discard --count 1000
+  thump receive orders --discard --consumers 4 --work 5ms --requeue 1% --idle 10s
+  thump receive 'orders-%d' --queues 10 --discard --idle 2s
   thump receive --transient --discard    from the tutorial's producer
   thump receive --stream events --until now          everything that is there
   thump receive --stream events --offset -1000       the last thousand, and what comes
@@ -92,7 +100,7 @@ Ctrl-C ends in order and prints the total. The second ends at once.
 			if err := cfg.chooseQueueOrStream(cmd, args); err != nil {
 				return err
 			}
-			if err := faults(cfg.checkCount(), cfg.checkPlace(), cfg.checkReceiving(), cfg.receipt.check(&cfg), cfg.result.checkReceive()); err != nil {
+			if err := faults(cfg.checkCount(), cfg.checkPlace(), cfg.checkReceiving(), cfg.checkQueues(), cfg.checkWork(), cfg.receipt.check(&cfg), cfg.result.checkReceive()); err != nil {
 				return err
 			}
 			return receive(cmd.Context(), &cfg, u)
@@ -103,6 +111,8 @@ Ctrl-C ends in order and prints the total. The second ends at once.
 	cfg.receipt.register(flags)
 	cfg.endFlags(flags)
 	cfg.receiveFlags(flags)
+	cfg.routing.registerQueues(flags)
+	cfg.workFlags(flags)
 	cfg.latencyOfReceive(flags)
 	cfg.kindFlags(flags, "create a queue of this kind", kindClassic, kindQuorum)
 	cfg.streamFlag(flags)
@@ -187,8 +197,8 @@ func receivedText(r *result.Run, tallies []load.Tally) string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, " [x] Received a total of %d messages in %.2f seconds\n", result.Value(r.Received), result.Value(r.ReceiveSeconds))
-	if text := report.Polled(r); text != "" {
-		b.WriteString("     " + text + "\n")
+	for _, line := range report.GivenBack(r) {
+		b.WriteString("     " + line + "\n")
 	}
 	b.WriteString(latencyText(r))
 	b.WriteString(survivedText(r))

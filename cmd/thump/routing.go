@@ -25,7 +25,8 @@ const (
 	queuesWatched = 50
 )
 
-// routingFlags say which queues a run goes through, and how messages come to them.
+// routingFlags say which queues a command works on, and how the messages of a run come to them. send has
+// an exchange and an expiration of its own, in inputFlags.
 type routingFlags struct {
 	queues   int // 0 for one of that very name
 	exchange string
@@ -36,13 +37,23 @@ type routingFlags struct {
 }
 
 func (f *routingFlags) register(flags *pflag.FlagSet) {
-	flags.IntVar(&f.queues, "queues", 0, `use so many queues, which have a number in the place of %d in --queue, or else at its end; messages go to one after another, and consumers are spread over them, at least one each (default: one queue)`)
+	f.registerQueues(flags)
 	flags.StringVar(&f.exchange, "exchange", "", "send through this exchange, which is made if it does not exist, and bound to the queues; other queues that are bound to it get the messages, too")
 	f.kind = exchangeTypeFlag(load.Direct)
 	flags.Var(&f.kind, "exchange-type", "what the exchange is: direct, topic, fanout, or headers, which is bound with those of --header")
-	flags.Var(&f.keys, "routing-keys", "the messages' routing keys: a,b,c in turn, or a:80%,b:20% at random (default: the queues' names)")
+	f.registerKeys(flags, " (default: the queues' names)")
 	flags.Var(&f.ttl, "ttl", "let a message expire that waits so long in its queue, like 5s: it goes to another queue, from which run takes it, and counts it as expired")
 	flags.StringArrayVar(&f.bindings, "binding-key", nil, "bind all queues with this key, or one of them: KEY=QUEUE; may be repeated (default: the routing keys, by turns)")
+}
+
+// registerQueues adds the flag for several queues.
+func (f *routingFlags) registerQueues(flags *pflag.FlagSet) {
+	flags.IntVar(&f.queues, "queues", 0, `use so many queues, which have a number in the place of %d in the name, or else at its end; messages go to one after another, and consumers are spread over them, at least one each (default: one queue)`)
+}
+
+// registerKeys adds the flag for several routing keys. more ends its text.
+func (f *routingFlags) registerKeys(flags *pflag.FlagSet, more string) {
+	flags.Var(&f.keys, "routing-keys", "the messages' routing keys: a,b,c in turn, or a:80%,b:20% at random"+more)
 }
 
 // given reports whether there is more than one queue by its name.
@@ -63,11 +74,8 @@ func (f *routingFlags) names(of string) []string {
 	return names
 }
 
-// check says what is wrong with the flags, whatever they are for.
+// check says what is wrong with the flags of run, whatever they are for.
 func (f *routingFlags) check(given func(string) bool) error {
-	if given("queues") && (f.queues < 1 || f.queues > queuesMax) {
-		return fmt.Errorf("--queues must be from 1 to %d, not %d", queuesMax, f.queues)
-	}
 	for _, flag := range []string{"exchange-type", "routing-keys", "binding-key"} {
 		if given(flag) && f.exchange == "" {
 			return fmt.Errorf("--%s is for --exchange", flag)
@@ -86,7 +94,7 @@ func (f *routingFlags) check(given func(string) bool) error {
 // routes are how messages come through the exchange to the queues with these names.
 func (f *routingFlags) routes(names []string) (*load.Routes, error) {
 	kind := load.ExchangeType(f.kind)
-	r := &load.Routes{Exchange: f.exchange, Kind: kind, Keys: f.keys.keys, KeysText: f.keys.text}
+	r := &load.Routes{Exchange: f.exchange, Kind: kind, Keys: load.Keys(f.keys)}
 	all := kind == load.Fanout || kind == load.Headers
 	switch {
 	case r.Keys.Keys == nil && all:
@@ -140,28 +148,46 @@ func parseBinding(text string, names []string) ([]load.Binding, error) {
 	return nil, fmt.Errorf("--binding-key %q: this run has no queue %q", text, text[at+1:])
 }
 
-// checkRouting says what is wrong with the flags that say which queues there are.
+// checkRouting says what is wrong with the flags of run that say which queues there are.
 func (cfg *config) checkRouting() error {
 	f := &cfg.routing
 	wrong := f.check(cfg.given)
 	switch {
 	case wrong != nil:
+		return faults(wrong)
 	case !f.given():
 	case cfg.superStream != "" || cfg.kind.kind == kindStream:
-		wrong = errors.New("--queues, --exchange and --ttl are for queues; of streams, --super-stream has several")
+		return usagef("--queues, --exchange and --ttl are for queues; of streams, --super-stream has several")
 	case cfg.kind.kind == kindAll:
-		wrong = errors.New("--queues, --exchange and --ttl can't go with --kind all: they are for queues")
+		return usagef("--queues, --exchange and --ttl can't go with --kind all: they are for queues")
 	case f.ttl > 0 && cfg.work.Reject > 0:
-		wrong = errors.New("--ttl can't go with --reject: what is rejected would come to where the expired messages do")
+		return usagef("--ttl can't go with --reject: what is rejected would come to where the expired messages do")
+	}
+	return cfg.checkQueues()
+}
+
+// checkQueues says what is wrong with --queues, and with the names of the queues.
+func (cfg *config) checkQueues() error {
+	f := &cfg.routing
+	set, several := cfg.place.(*queueSet)
+	var wrong error
+	switch {
+	case cfg.given("queues") && (f.queues < 1 || f.queues > queuesMax):
+		wrong = fmt.Errorf("--queues must be from 1 to %d, not %d", queuesMax, f.queues)
+	case f.queues > 0 && cfg.toExchange():
+		wrong = errors.New("--queues can't go with --exchange: it says where the messages go")
+	case f.queues > 0 && !several:
+		wrong = errors.New("--queues is for queues; of streams, --super-stream has several")
+	case !several:
 	case cfg.receive.Consumers < max(1, f.queues):
 		wrong = fmt.Errorf("--consumers %d are fewer than --queues %d: nobody would receive from some", cfg.receive.Consumers, f.queues)
-	case slices.ContainsFunc(cfg.place.(*queueSet).queues, func(q *queue) bool { return len(q.Name) > nameMax }):
+	case slices.ContainsFunc(set.queues, func(q *queue) bool { return len(q.Name) > nameMax }):
 		wrong = fmt.Errorf("the names of the queues are longer than the %d bytes that RabbitMQ allows", nameMax)
 	}
 	return faults(wrong)
 }
 
-// queueSet is the queues of a run that has several, or an exchange.
+// queueSet is several queues, or those of a run that has an exchange.
 type queueSet struct {
 	load.Queues
 	cfg     *config
@@ -185,7 +211,9 @@ func newQueueSet(cfg *config) *queueSet {
 		set.Name = cfg.name + "-%d"
 	}
 	for _, name := range set.Names {
-		q := &queue{Queue: cfg.queue, cfg: cfg}
+		own := *cfg
+		own.name = name // which an error is about
+		q := &queue{Queue: cfg.queue, cfg: &own}
 		q.Name = name
 		set.queues = append(set.queues, q)
 	}
@@ -250,8 +278,10 @@ func (s *queueSet) declare(ctx context.Context, client *thump.Client, settings *
 	if err := load.Together(len(s.queues), func(i int) error { return s.queues[i].look(ctx, client) }); err != nil {
 		return err
 	}
-	if err := s.checkUnused(); err != nil { // before anything is made
-		return err
+	if s.cfg.alone { // before anything is made
+		if err := s.checkUnused(); err != nil {
+			return err
+		}
 	}
 	routed, err := s.lookAtExchange(ctx, client)
 	if err != nil {
@@ -384,16 +414,13 @@ func (f *exchangeTypeFlag) Set(text string) error {
 }
 
 // keysFlag is routing keys: in turn, or with shares.
-type keysFlag struct {
-	text string
-	keys load.Keys
-}
+type keysFlag load.Keys
 
 func (f *keysFlag) Type() string   { return "keys" }
-func (f *keysFlag) String() string { return f.text }
+func (f *keysFlag) String() string { return f.Text }
 
 func (f *keysFlag) Set(text string) error {
-	var keys load.Keys
+	keys := load.Keys{Text: text}
 	if strings.Contains(text+",", "%,") {
 		var err error
 		if keys.Keys, keys.Shares, err = parseShares(text, keysMax); err != nil {
@@ -412,6 +439,6 @@ func (f *keysFlag) Set(text string) error {
 			return fmt.Errorf("%q is no routing key: it must have from 1 to %d bytes", key, nameMax)
 		}
 	}
-	f.text, f.keys = text, keys
+	*f = keysFlag(keys)
 	return nil
 }

@@ -117,9 +117,10 @@ prints the summary. The second ends at once.
 
 // loadFlags adds the flags that say what run sends and receives, and through what.
 func (cfg *config) loadFlags(flags *pflag.FlagSet) {
+	cfg.alone = true
 	cfg.sendFlags(flags)
 	cfg.input.registerProperties(flags)
-	flags.Var((*prioritiesFlag)(&cfg.send.Priorities), "priority", "the messages' priorities: 5, or 0..9 or 1:80%,9:20% at random; a classic queue that run makes gets as many levels; of several, no order is checked")
+	cfg.priorityFlag(flags)
 	flags.StringVar(&cfg.queueName, "queue", queueDefault, "the queue, or with --kind stream the stream")
 	cfg.routing.register(flags)
 	cfg.kindFlags(flags, `what to send through; "all" is the first three, one after another`, kindClassic, kindQuorum, kindStream, kindAll)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -26,7 +27,9 @@ the broker has confirmed every one.
 The messages are those of FILE, of standard input for -, and of standard input too if
 it is a pipe or a file and no FILE is named. Otherwise, or with --generate, send makes
 messages up, as the tutorial's producer does: a million, or --count. Then --body is
-their size, and --publishers how many send them.
+their size, and --publishers how many send them. --priority, --routing-keys, --ttl and --queues
+are for these, too: what priorities and keys they have, how soon they expire, and through
+how many queues they go, one after another. To an exchange they go with --generate.
 
 A file .ndjson, .jsonl or .json has a record in each line, as thump receive writes
 them: a message with all its properties (docs/format.md). Of any other, and of standard
@@ -35,8 +38,8 @@ not where it was; with --to-original it does. --header, --property and --routing
 are for every message. What the broker rejects or returns is added to --rejects.
 
 A queue that exists is used as it is. A new one is durable, unless you give
---transient: the tutorial's own programs create and expect a transient queue. An
-exchange must exist.
+--transient: the tutorial's own programs create and expect a transient queue. With
+--priority a new classic queue has as many levels. An exchange must exist.
 
 A stream that does not exist is created. It keeps everything, unless you give
 --stream-max-bytes. Each message has an entry of its own, which every client reads.
@@ -63,6 +66,9 @@ comes. The second ends at once.
   thump send orders orders.ndjson.zst --rate 500
   thump send --transient                 to the tutorial's consumer
   thump send orders --generate --count 10k --body 1KiB
+  thump send orders --generate --count 10k --priority 0..9 --ttl 1h
+  thump send 'orders-%d' --queues 10 --generate --count 10k
+  thump send --exchange events --generate --count 10k --routing-keys eu.de:80%,us.ny:20%
   thump send --stream events events.ndjson
   thump send --stream events --generate --count 100m --sub-entry 500
   thump send --super-stream orders --partitions 3 orders.ndjson`,
@@ -71,7 +77,7 @@ comes. The second ends at once.
 			if err := cfg.chooseInput(cmd, args); err != nil {
 				return err
 			}
-			if err := faults(cfg.checkPlace(), cfg.checkSending()); err != nil {
+			if err := faults(cfg.checkPlace(), cfg.checkSending(), cfg.checkQueues(), cfg.checkPriority(), cfg.checkKeys(), cfg.checkTTL()); err != nil {
 				return err
 			}
 			return send(cmd.Context(), &cfg, u)
@@ -82,6 +88,10 @@ comes. The second ends at once.
 	cfg.sendFlags(flags)
 	cfg.latencyOfSend(flags)
 	cfg.input.register(flags)
+	cfg.routing.registerKeys(flags, ", with --exchange or --super-stream")
+	cfg.priorityFlag(flags)
+	cfg.input.registerTTL(flags)
+	cfg.routing.registerQueues(flags)
 	cfg.kindFlags(flags, "create a queue of this kind", kindClassic, kindQuorum)
 	cfg.streamFlag(flags)
 	cfg.superStreamFlags(flags)
@@ -144,9 +154,6 @@ func (cfg *config) chooseInput(cmd *cobra.Command, args []string) error {
 		return usageError{err}
 	}
 	if len(cfg.input.files) > 0 {
-		if cfg.input.routingKey != "" && !cfg.toExchange() && cfg.superStream == "" {
-			return usagef("--routing-key is for --exchange and --super-stream: a message to a queue has the queue's name")
-		}
 		if cfg.input.toOriginal && cfg.streamName+cfg.superStream != "" {
 			return usagef("--to-original can't go with a stream: each record says where it goes")
 		}
@@ -154,6 +161,32 @@ func (cfg *config) chooseInput(cmd *cobra.Command, args []string) error {
 			cfg.send.Count = 0
 		}
 		cfg.input.count = cfg.send.Count
+	}
+	return nil
+}
+
+// checkKeys says what is wrong with the routing keys.
+func (cfg *config) checkKeys() error {
+	one, several, flag := cfg.input.routingKey != "", cfg.given("routing-keys"), "routing-key"
+	if several {
+		flag = "routing-keys"
+	}
+	switch {
+	case cfg.given("exchange") && cfg.input.exchange == "":
+		return errors.New("--exchange needs a name: to the default exchange messages go without it")
+	case (one || several) && !cfg.toExchange() && cfg.superStream == "":
+		return fmt.Errorf("--%s is for --exchange and --super-stream: a message to a queue has the queue's name", flag)
+	case one && several:
+		return errors.New("--routing-keys can't go with --routing-key: each says which keys the messages have")
+	default:
+		return nil
+	}
+}
+
+// checkTTL says what is wrong with send's --ttl.
+func (cfg *config) checkTTL() error {
+	if cfg.input.ttl > 0 && cfg.streamName+cfg.superStream != "" {
+		return errors.New("--ttl is for queues: a stream keeps its messages")
 	}
 	return nil
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/thumpmq/thump/cmd/thump/internal/load"
 )
 
-// workFlags adds the flags that say what run's consumers do with a message.
+// workFlags adds the flags that say what consumers do with a message besides acking it.
 func (cfg *config) workFlags(flags *pflag.FlagSet) {
 	flags.Var((*workFlag)(&cfg.work), "work", "let each message take a consumer so long: 2ms, or 1ms..10ms at random; it is acked after that")
 	flags.Var((*consumeRateFlag)(&cfg.work.Rate), "consume-rate", "let all consumers together take so many messages a second at most, like 500 or 5k (default: any number)")
@@ -29,7 +29,7 @@ func (cfg *config) checkWork() error {
 		return fmt.Errorf("--requeue and --reject can't be more than %.0f%% together", 100*shareMost)
 	case cfg.queue.AutoAck:
 		return errors.New("--requeue and --reject can't go with --auto-ack: the broker has dropped a message as soon as it is sent")
-	case cfg.kind.kind == kindStream || cfg.kind.kind == kindAll || cfg.superStream != "":
+	case cfg.kind.kind == kindStream || cfg.kind.kind == kindAll || cfg.streamName+cfg.superStream != "":
 		return errors.New("--requeue and --reject are for queues: a stream keeps its messages")
 	default:
 		return nil

@@ -23,9 +23,7 @@ func (r *runner) record(ctx context.Context, out *result.Run, interrupted bool) 
 	// Only so many copies can be there for that reason, to each reader.
 	sentAgain := min(t.SentAgain, r.sent.counts.Resent*uint64(len(r.books)))
 	out.DuplicatedResent, out.DuplicatedRedelivered = &sentAgain, &t.DeliveredAgain
-	if r.cfg.Work.any() {
-		out.Requeued, out.Dropped = new(r.cfg.Progress.requeued.Load()), new(r.cfg.Progress.rejected.Load())
-	}
+	r.cfg.Progress.recordWork(out, &r.cfg.Work)
 	r.cfg.Progress.recordGets(out, r.cfg.To)
 	if recordTimes(out, r.first, r.last); !r.first.IsZero() {
 		out.ReceiveRatePerSecond = r.cfg.rateAfter(out.Received, r.first, r.last, func(w *warm) uint64 { return w.received })

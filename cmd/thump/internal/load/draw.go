@@ -31,6 +31,7 @@ func (d *draw) next() int {
 
 // Keys are the routing keys of messages.
 type Keys struct {
+	Text string // what the user wrote; "" for nothing
 	Keys []string
 	// Shares says how many messages have each key, which is drawn at random; nil for in turn.
 	Shares []float64

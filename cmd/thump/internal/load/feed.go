@@ -93,16 +93,17 @@ func (p *publisher) ready(ctx context.Context, n uint64) uint64 {
 	return p.pace.await(ctx, p.published, min(n, p.cfg.Schedule.Count(p.cfg.Duration)-p.published))
 }
 
-// Exchange is an exchange. It keeps nothing, so that it can only be sent to, by a Feed.
+// Exchange is an exchange. It keeps nothing, so that it can only be sent to.
 type Exchange struct {
 	Queue
 	RoutingKey string // of messages that have none of their own
+	Keys       Keys   // of messages that are made up; none for RoutingKey
 }
 
 // NewExchange is the exchange of that name, "" for the default one. queue says how to publish.
-func NewExchange(name, routingKey string, queue Queue) Exchange {
+func NewExchange(name, routingKey string, keys Keys, queue Queue) Exchange {
 	queue.Name = name
-	return Exchange{Queue: queue, RoutingKey: routingKey}
+	return Exchange{Queue: queue, RoutingKey: routingKey, Keys: keys}
 }
 
 // Target is the exchange as package thump names it.
@@ -118,6 +119,13 @@ func (e Exchange) String() string {
 
 func (e Exchange) publisher(int, int) thump.PublisherConfig {
 	return thump.PublisherConfig{To: e.Target(), NoConfirms: e.NoConfirms}
+}
+
+func (e Exchange) routingKeys() Keys { return e.Keys }
+
+func (e Exchange) sending(s *result.Settings) {
+	e.Queue.sending(s)
+	s.RoutingKeys = e.Keys.Text
 }
 
 // describeFeed notes the settings of a Send with a Feed.

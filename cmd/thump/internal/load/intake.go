@@ -197,7 +197,7 @@ func (in *intake) newTaker(i int, tickets *atomic.Int64) *taker {
 		selection: cfg.selection, prefetch: how.Prefetch, aside: i >= cfg.consumers,
 	}
 	if cfg.work.any() && !t.aside {
-		t.worker = &worker{Work: &cfg.work, progress: cfg.progress, stop: t.stop}
+		t.worker = &worker{Work: &cfg.work, progress: cfg.progress, stop: t.stop, tickets: tickets}
 	}
 	if how.Poll {
 		t.poller, t.prefetch = &poller{cfg.pollInterval, cfg.progress}, math.MaxInt // what it holds limits nothing
@@ -417,16 +417,19 @@ func (t *taker) sink(stream string) sink {
 	return s
 }
 
-// take returns how many of n deliveries this process may take.
+// take returns how many of n deliveries this process may take. It takes no more tickets than there are:
+// one that comes back is for another delivery.
 func (t *taker) take(n int) int {
 	if t.tickets == nil {
 		return n
 	}
-	left := t.tickets.Add(-int64(n))
-	if left >= 0 {
-		return n
+	for {
+		left := t.tickets.Load()
+		taken := min(left, int64(n))
+		if t.tickets.CompareAndSwap(left, left-taken) {
+			return int(taken)
+		}
 	}
-	return max(0, n+int(left))
 }
 
 // count counts what was taken of a stream, "" for a queue, and came at the given time. Of these

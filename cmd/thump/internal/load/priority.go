@@ -31,7 +31,8 @@ func (p *Priorities) reorder() bool {
 
 // ranks give messages their priorities.
 type ranks struct {
-	properties []*thump.Properties // of each level; none for what all messages have
+	levels     []uint8             // none for what all messages have
+	properties []*thump.Properties // of each level
 	draw       draw
 }
 
@@ -40,13 +41,13 @@ func newRanks(p Priorities, others *thump.Properties) ranks {
 	if len(p.Levels) == 0 {
 		return ranks{}
 	}
-	r := ranks{draw: newDraw(p.Shares)}
+	r := ranks{levels: p.Levels, draw: newDraw(p.Shares)}
 	for _, level := range p.Levels {
 		var own thump.Properties
 		if others != nil {
 			own = *others
 		}
-		own.Priority, own.ZeroPriority = level, level == 0
+		setPriority(&own, level)
 		r.properties = append(r.properties, &own)
 	}
 	return r
@@ -54,3 +55,8 @@ func newRanks(p Priorities, others *thump.Properties) ranks {
 
 // next are the properties of the next message.
 func (r *ranks) next() *thump.Properties { return r.properties[r.draw.next()] }
+
+// give gives the next message its priority, which has properties of its own.
+func (r *ranks) give(own *thump.Properties) { setPriority(own, r.levels[r.draw.next()]) }
+
+func setPriority(p *thump.Properties, level uint8) { p.Priority, p.ZeroPriority = level, level == 0 }

@@ -38,7 +38,7 @@ func (p *publisher) publish(ctx context.Context) error {
 		messages, now := b.fill(next, p.own.Last-next+1), time.Now()
 		p.times.sending(p.number, now)
 		if b.stamps != nil {
-			b.stamps.set(0, now)
+			b.stamps.setAll(len(messages), now)
 		}
 		accepted, err := p.pub.Publish(ctx, messages...)
 		p.count(accepted)
@@ -81,7 +81,8 @@ func (p *publisher) newBatch() *messageBatch {
 	properties := p.properties()
 	b.ranks = newRanks(p.cfg.Priorities, properties)
 	if p.clock != nil {
-		b.stamps = newStamps(b.messages, p.clock.name, p.pace != nil, properties)
+		each := p.pace != nil || b.ranks.levels != nil
+		b.stamps = newStamps(b.messages, p.clock.name, each, properties)
 	} else if properties != nil {
 		for i := range b.messages {
 			b.messages[i].Properties = properties
@@ -118,7 +119,11 @@ func (b *messageBatch) fill(first, limit uint64) []thump.Message {
 		if b.keys.keys != nil {
 			m.RoutingKey = b.keys.next()
 		}
-		if b.ranks.properties != nil {
+		switch {
+		case b.ranks.levels == nil:
+		case b.stamps != nil:
+			b.ranks.give(m.Properties)
+		default:
 			m.Properties = b.ranks.next()
 		}
 	}

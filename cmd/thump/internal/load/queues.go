@@ -73,6 +73,11 @@ func (q Queues) source(client *thump.Client) source {
 	return &queueSource{place: q, names: names, client: client}
 }
 
+func (q Queues) receiving(s *result.Settings) {
+	q.Queue.receiving(s)
+	s.Queues = len(q.Names)
+}
+
 func (q Queues) sending(s *result.Settings) {
 	q.Queue.sending(s)
 	s.Queues = len(q.Names)

@@ -38,8 +38,12 @@ type ReceiveConfig struct {
 	Patient bool
 
 	// Selection, if set, says which messages are wanted: Count is of those. It does not work
-	// with AutoAck.
+	// with AutoAck, and one that holds the others not with Work.Requeue.
 	Selection *Selection
+
+	// Work is what the consumers do with a message where there is no Output. What they give back does
+	// not count, and while one is at its work it is not idle.
+	Work Work
 
 	// Progress is updated with every batch. It must not be nil.
 	Progress *Progress
@@ -59,6 +63,7 @@ type Output interface {
 func (cfg *ReceiveConfig) Describe(s *result.Settings) {
 	s.Count, s.Consumers = cfg.Count, cfg.Consumers
 	cfg.From.receiving(s)
+	cfg.Work.describe(s)
 }
 
 // Total is the number of deliveries at which the receiving ends, over all
@@ -119,7 +124,7 @@ func (rec *receiver) receive(ctx context.Context, stop <-chan struct{}) error {
 			}
 			return &stampSink{tallySink: counted, ctx: ctx, receiver: rec}
 		},
-		count: cfg.Count, each: len(tallies) > 1, output: cfg.Output, patient: cfg.Patient, selection: cfg.Selection,
+		count: cfg.Count, each: len(tallies) > 1, output: cfg.Output, patient: cfg.Patient, selection: cfg.Selection, work: cfg.Work,
 		pollInterval: cfg.From.pollInterval(),
 		progress:     cfg.Progress, expectedSeen: seen, expected: expected,
 	})
@@ -172,8 +177,8 @@ func (rec *receiver) wait(ctx context.Context, in *intake, seen, stop <-chan str
 	}
 	began := time.Now()
 	silent := func() bool {
-		if rec.cfg.Progress.away() {
-			began = time.Now() // nothing can come
+		if rec.cfg.Progress.away() || rec.cfg.Progress.working.Load() > 0 {
+			began = time.Now() // nothing can come, or what has come takes its time
 		}
 		latest := began
 		if seen := in.lastSeen(); seen.After(began) {
@@ -220,6 +225,7 @@ func (rec *receiver) record(r *result.Run) {
 	r.Received = &received
 	rec.cfg.Progress.recordOutages(r)
 	rec.cfg.Progress.recordGets(r, rec.cfg.From)
+	rec.cfg.Progress.recordWork(r, &rec.cfg.Work)
 	r.Redelivered = new(rec.redelivered.Load())
 	if rec.cfg.Latency {
 		rec.recordLatency(r)

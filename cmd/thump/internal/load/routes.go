@@ -18,8 +18,7 @@ import (
 type Routes struct {
 	Exchange string
 	Kind     ExchangeType
-	Keys     Keys   // of the messages
-	KeysText string // what the user wrote; "" for nothing
+	Keys     Keys // of the messages
 	Bindings []Binding
 
 	copyOf []int // the group of each queue
@@ -173,5 +172,5 @@ func overlap(a, b []bool) bool {
 }
 
 func (r *Routes) describe(s *result.Settings) {
-	s.Exchange, s.ExchangeType, s.RoutingKeys, s.Copies = r.Exchange, string(r.Kind), r.KeysText, r.Copies()
+	s.Exchange, s.ExchangeType, s.RoutingKeys, s.Copies = r.Exchange, string(r.Kind), r.Keys.Text, r.Copies()
 }

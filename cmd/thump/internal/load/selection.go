@@ -78,14 +78,16 @@ func (t *taker) giveBack(batch *thump.Batch) {
 }
 
 // keep notes that a part of a batch stays unsettled until the end. It is an error if the
-// consumer holds as many of those as it may: then nothing more comes.
+// consumer holds as many of those as it may: then nothing more comes. What it holds only because
+// others had taken enough is none: a consumer that gives something back takes its place.
 func (t *taker) keep(batch *thump.Batch, acked int) error {
 	if lost := t.con.Stats().Reconnects; lost != t.lost {
 		t.lost, t.rest, t.held = lost, nil, 0 // they come again
 	}
 	t.held += len(batch.Deliveries) - acked
 	t.giveBack(batch)
-	if t.held < t.prefetch || t.hasEnough() {
+	enough := t.tickets != nil && (t.selection == nil || !t.selection.Hold)
+	if t.held < t.prefetch || t.hasEnough() || enough {
 		return nil
 	}
 	return fmt.Errorf("%d messages are held that are not wanted, as many as may be, so that nothing more comes; they go back to the queue", t.held)

@@ -90,6 +90,9 @@ func (cfg *SendConfig) Describe(s *result.Settings) {
 	s.Incompressible = cfg.Incompressible
 	s.Priorities = cfg.Priorities.Text
 	cfg.To.sending(s)
+	if p := cfg.Properties; p != nil && p.Expiration > 0 {
+		s.TTLSeconds = p.Expiration.Seconds()
+	}
 }
 
 // openCount is the count of a plan that the time ends: more than can be sent.

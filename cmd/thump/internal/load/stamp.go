@@ -47,7 +47,7 @@ type stamps struct {
 	properties []thump.Properties // of each message, or one for all
 }
 
-// newStamps makes the headers of n messages, each with its own time, or of all with one. It
+// newStamps makes the headers of messages: of each its own, with its own time, or of all the same. It
 // sets the messages' properties, which are others besides; nil for none.
 func newStamps(messages []thump.Message, clock clockName, each bool, others *thump.Properties) *stamps {
 	n := 1
@@ -70,6 +70,14 @@ func newStamps(messages []thump.Message, clock clockName, each bool, others *thu
 
 // set says when message i was sent; of all, where they have one time.
 func (s *stamps) set(i int, at time.Time) { s.properties[i].Headers[0].Value = at.UnixMicro() }
+
+// setAll says when the first n messages were sent.
+func (s *stamps) setAll(n int, at time.Time) {
+	var micros any = at.UnixMicro()
+	for i := range s.properties[:min(n, len(s.properties))] {
+		s.properties[i].Headers[0].Value = micros
+	}
+}
 
 // stampOf reads what a message says of when it was sent.
 func stampOf(d *thump.Delivery) (sent int64, clock string, ok bool) {

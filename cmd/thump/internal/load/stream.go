@@ -105,7 +105,10 @@ func (s Stream) End(ctx context.Context, client *thump.Client) (uint64, error) {
 
 // SuperStream is a super stream: several streams under one name, each message in
 // one of them. The messages are in order within each stream.
-type SuperStream struct{ Stream }
+type SuperStream struct {
+	Stream
+	Keys Keys // of messages that are made up; none for so many that they come to every stream
+}
 
 // Target is the super stream as package thump names it.
 func (s SuperStream) Target() thump.Target { return thump.SuperStream(s.Name) }
@@ -119,7 +122,10 @@ func (s SuperStream) publisher(i, of int) thump.PublisherConfig {
 	return cfg
 }
 
-func (SuperStream) routingKeys() Keys {
+func (s SuperStream) routingKeys() Keys {
+	if s.Keys.Keys != nil {
+		return s.Keys
+	}
 	keys := make([]string, routingKeys)
 	for i := range keys {
 		keys[i] = strconv.Itoa(i)
@@ -135,6 +141,11 @@ func (s SuperStream) consumer(i, of int) thump.ConsumerConfig {
 
 func (s SuperStream) source(client *thump.Client) source {
 	return &streamSource{place: s, fresh: s.Fresh, partitions: s.partitions, client: client}
+}
+
+func (s SuperStream) sending(r *result.Settings) {
+	s.Stream.sending(r)
+	r.RoutingKeys = s.Keys.Text
 }
 
 func (s SuperStream) partitions(ctx context.Context, client *thump.Client) ([]string, error) {

@@ -25,7 +25,7 @@ func (s riverbed) place(change func(*Stream)) Place {
 	stream := Stream{Name: s.name, SubEntry: 100, Fresh: true}
 	change(&stream)
 	if s.super {
-		return SuperStream{stream}
+		return SuperStream{Stream: stream}
 	}
 	return stream
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/thumpmq/thump"
@@ -38,11 +39,19 @@ func (w *Work) describe(s *result.Settings) {
 	s.RequeueShare, s.RejectShare, s.ConsumeRate = w.Requeue, w.Reject, w.Rate
 }
 
+// recordWork writes how many deliveries consumers gave back and rejected, where they do anything with them.
+func (p *Progress) recordWork(r *result.Run, w *Work) {
+	if w.any() {
+		r.Requeued, r.Dropped = new(p.requeued.Load()), new(p.rejected.Load())
+	}
+}
+
 // worker is one consumer at its work.
 type worker struct {
 	*Work
 	progress *Progress
 	stop     <-chan struct{} // nothing takes any time once it is closed
+	tickets  *atomic.Int64   // taker's
 
 	kept     []thump.Delivery
 	rejected []*thump.Delivery
@@ -57,6 +66,9 @@ func (w *worker) handle(ctx context.Context, deliveries []thump.Delivery) ([]thu
 		w.spend(ctx)
 		switch share := rand.Float64(); {
 		case share < w.Requeue:
+			if w.tickets != nil {
+				w.tickets.Add(1) // before the message can come to a consumer that would hold it for want of one
+			}
 			if err := d.Requeue(); err != nil && !errors.Is(err, thump.ErrStale) {
 				return nil, err
 			}

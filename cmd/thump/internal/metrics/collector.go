@@ -37,7 +37,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	if r.Command != "send" {
 		to.counter("received_messages_total", "Deliveries.", received)
 	}
-	if r.Settings.TTLSeconds > 0 {
+	if r.Settings.TTLSeconds > 0 && r.Command == "run" {
 		to.counter("expired_messages_total", "Messages that expired in their queue, and came to no consumer.", p.Expired())
 	}
 	if r.Settings.Poll {

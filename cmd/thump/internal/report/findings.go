@@ -40,7 +40,7 @@ func wire(r *result.Run) string {
 
 func consumer(r *result.Run, p *place) []string {
 	lines := []string{throughput(r, r.Received, p.received, r.ReceiveSeconds, r.ReceiveRatePerSecond)}
-	lines = append(append(lines, givenBack(r)...), received(r)...)
+	lines = append(append(lines, GivenBack(r)...), received(r)...)
 	return append(lines, beside("received", tutorialReceiveSeconds, "with automatic acks", r.ReceiveRatePerSecond))
 }
 

@@ -39,7 +39,7 @@ func placeOf(r *result.Run) place {
 		return superStreamOf(r)
 	case result.Exchange:
 		p := queueOf(r)
-		p.row, p.kind = "exchange", nil
+		p.row, p.kind = "exchange", withKeys(&r.Settings)
 		return p
 	default:
 		return queueOf(r)
@@ -100,6 +100,14 @@ func several(p *place, s *result.Settings) {
 	}
 }
 
+// withKeys says which routing keys send's messages have; nothing where it was not told several.
+func withKeys(s *result.Settings) []string {
+	if s.RoutingKeys == "" {
+		return nil
+	}
+	return []string{"routing keys " + s.RoutingKeys}
+}
+
 // throughExchange says through which exchange, and with which keys.
 func throughExchange(s *result.Settings) string {
 	text := fmt.Sprintf("through the %s exchange %s", s.ExchangeType, s.Exchange)
@@ -156,7 +164,7 @@ func superStreamOf(r *result.Run) place {
 	partitions := fmt.Sprintf("a super stream of %s", plural(uint64(r.Settings.Partitions), "partition"))
 	p := streamOf(r)
 	p.noun, p.name, p.through, p.more = "super stream", "super stream", partitions, "more nodes"
-	p.kind = append([]string{partitions}, p.kind...)
+	p.kind = append(append([]string{partitions}, p.kind...), withKeys(&r.Settings)...)
 	p.order += " (within a partition)"
 	return p
 }

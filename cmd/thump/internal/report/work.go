@@ -32,8 +32,8 @@ func polling(s *result.Settings) string {
 	return fmt.Sprintf("polling, again after %v where the queue was empty", time.Duration(s.PollIntervalSeconds*float64(time.Second)))
 }
 
-// Polled says how often consumers asked for a message, and how often in vain; "" where they did not poll.
-func Polled(r *result.Run) string {
+// polled says how often consumers asked for a message, and how often in vain; "" where they did not poll.
+func polled(r *result.Run) string {
 	gets := result.Value(r.Gets)
 	if gets == 0 {
 		return ""
@@ -49,18 +49,22 @@ func Polled(r *result.Run) string {
 	return asked + fmt.Sprintf(", and %s of these came back empty (%s).", whole(float64(empty)), percent(empty, gets))
 }
 
-// givenBack says how often consumers asked, how many messages expired, and how many deliveries consumers
+// GivenBack says how often consumers asked, how many messages expired, and how many deliveries consumers
 // gave back or rejected, as was asked for.
-func givenBack(r *result.Run) []string {
+func GivenBack(r *result.Run) []string {
 	var lines []string
-	if text := Polled(r); text != "" {
+	if text := polled(r); text != "" {
 		lines = append(lines, text)
 	}
 	if n := result.Value(r.Expired); n > 0 {
 		lines = append(lines, fmt.Sprintf("%s expired in the queue before a consumer had them, as --ttl asks, and came to another queue.", messages(n)))
 	}
 	if n := result.Value(r.Requeued); n > 0 {
-		lines = append(lines, were(n)+" given back to the queue before, as --requeue asks, and came again.")
+		text := " given back to the queue before, as --requeue asks, and came again."
+		if r.Command == "receive" { // which may have ended before
+			text = " given back to the queue, as --requeue asks."
+		}
+		lines = append(lines, were(n)+text)
 	}
 	if n := result.Value(r.Dropped); n > 0 {
 		lines = append(lines, were(n)+" rejected after that, as --reject asks.")
