@@ -39,8 +39,8 @@ var layers = map[string][]string{
 	"internal/broker":     {},
 	"internal/management": {"internal/printable"},
 	"internal/record":     {"", "internal/printable"},
-	"internal/dump":       {"", "internal/printable", "internal/record", "internal/version"},
-	"internal/move":       {"", "internal/dump", "internal/version"},
+	"internal/dump":       {"", "internal/outcome", "internal/printable", "internal/record", "internal/version"},
+	"internal/move":       {"", "internal/dump", "internal/outcome", "internal/version"},
 	"cmd/thump": {
 		"", "internal/broker", "internal/dump", "internal/management", "internal/move", "internal/printable",
 		"internal/record", "internal/secretfile", "internal/version", "cmd/thump/internal/compare", "cmd/thump/internal/filter",

@@ -269,7 +269,7 @@ func (cfg *restoreConfig) putBack(ctx context.Context, client *thump.Client, con
 		text += fmt.Sprintf(", which had %d before", restored.There)
 	}
 	if restored.Skipped > 0 {
-		text += fmt.Sprintf("; %d were left out", restored.Skipped)
+		text += fmt.Sprintf("; %d left out, the first: %s", restored.Skipped, restored.WhySkipped)
 	}
 	if restored.Resent > 0 {
 		text += fmt.Sprintf("; %d may be there twice, because the connection was lost", restored.Resent)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/internal/outcome"
 	"github.com/thumpmq/thump/internal/record"
 	"github.com/thumpmq/thump/internal/version"
 )
@@ -49,8 +50,10 @@ type Restored struct {
 	// There is how many were in a stream or partition already, from a restore of the same dump that
 	// was cut short.
 	There uint64
-	// Skipped is how many were left out because they can't be published.
-	Skipped uint64
+	// Skipped is how many were left out because they can't be published, and WhySkipped which was
+	// the first one, and why.
+	Skipped    uint64
+	WhySkipped string
 	// Resent is how many of Confirmed may be there twice: they were sent again after the
 	// connection was lost.
 	Resent uint64
@@ -87,7 +90,8 @@ func Restore(ctx context.Context, client *thump.Client, r Restoring) (Restored, 
 	w.cfg.OnOutcomes = w.outcomes
 	err = w.publish(ctx)
 	result := Restored{
-		Confirmed: w.confirmed.Load(), There: w.there.Load(), Skipped: w.skipped, Resent: w.resent.Load(), Unknown: w.unknown.Load(),
+		Confirmed: w.confirmed.Load(), There: w.there.Load(), Skipped: w.skipped, WhySkipped: w.whySkipped,
+		Resent: w.resent.Load(), Unknown: w.unknown.Load(),
 	}
 	if got := result.Confirmed + result.There + result.Skipped; err == nil && got != r.Contents.Messages {
 		err = fmt.Errorf("%d of %d messages are accounted for", got, r.Contents.Messages)
@@ -133,9 +137,10 @@ type restorer struct {
 	current    *destination     // that pub is of
 	pub        *thump.Publisher // nil before the first message
 
-	slots   []slot
-	msgs    []thump.Message
-	skipped uint64
+	slots      []slot
+	msgs       []thump.Message
+	skipped    uint64
+	whySkipped string // the first of them
 
 	there, confirmed, resent, unknown atomic.Uint64
 	bad                               atomic.Pointer[thump.Outcome] // the first one that was not confirmed
@@ -280,20 +285,47 @@ func (w *restorer) publishTo(ctx context.Context, to *destination, slots []slot)
 				bad = fmt.Errorf("message %d can't be published: %w", s.number, why)
 				break // those before it can
 			}
-			w.skipped++
+			w.skip(s.number, why.Error())
 			continue
 		}
 		w.msgs = append(w.msgs, w.message(s))
 	}
-	if len(w.msgs) > 0 {
-		if n, err := w.pub.Publish(ctx, w.msgs...); err != nil {
-			return fmt.Errorf("message %d of the dump: %w", w.msgs[min(n, len(w.msgs)-1)].Ref, err)
-		}
+	if err := w.publishMessages(ctx, w.msgs); err != nil {
+		return err
 	}
 	if w.bad.Load() != nil {
 		return errRefused
 	}
 	return bad
+}
+
+// publishMessages publishes messages. One that package thump refuses, such as one that is too
+// large for this broker, is left out or the end of it; those before it are published.
+func (w *restorer) publishMessages(ctx context.Context, msgs []thump.Message) error {
+	for len(msgs) > 0 {
+		n, err := w.pub.Publish(ctx, msgs...)
+		if msgs = msgs[n:]; err == nil {
+			continue
+		}
+		if ctx.Err() != nil || w.pub.Err() != nil { // it is not this message
+			return fmt.Errorf("message %d of the dump: %w", msgs[0].Ref, err)
+		}
+		why := outcome.Refusal(err)
+		if !w.SkipUnpublishable {
+			return fmt.Errorf("message %d can't be published: %s", msgs[0].Ref, why)
+		}
+		w.skip(msgs[0].Ref, why)
+		msgs = msgs[1:]
+	}
+	return nil
+}
+
+// skip leaves a message out.
+func (w *restorer) skip(number uint64, why string) {
+	if w.skipped == 0 {
+		w.whySkipped = fmt.Sprintf("message %d: %s", number, why)
+	}
+	w.skipped++
 }
 
 // turnTo makes the publisher of a destination, once all that went to the one before is confirmed.

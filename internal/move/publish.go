@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/internal/outcome"
 )
 
 // prepare makes the flight of a batch: what is to be published of it, and what becomes of
@@ -205,7 +206,7 @@ func (m *mover) publish(ctx context.Context, f *flight) error {
 			}
 			return err
 		default:
-			m.refuse(f, begin, begin+1, refusal(err))
+			m.refuse(f, begin, begin+1, outcome.Refusal(err))
 			begin++
 		}
 	}
@@ -217,25 +218,6 @@ func (m *mover) publish(ctx context.Context, f *flight) error {
 func (m *mover) ended(err error) bool {
 	_, broker := errors.AsType[*thump.BrokerError](err)
 	return broker || errors.Is(err, thump.ErrClosed) || m.pub.Err() != nil || thump.Temporary(err)
-}
-
-// refusal is why package thump has not published a message, without the words about the
-// batch that it was in.
-func refusal(err error) string {
-	for {
-		switch inner := err.(type) { //nolint:errorlint // it walks down to the cause
-		case interface{ Unwrap() []error }:
-			list := inner.Unwrap()
-			err = list[len(list)-1]
-		case interface{ Unwrap() error }:
-			if inner.Unwrap() == nil {
-				return err.Error()
-			}
-			err = inner.Unwrap()
-		default:
-			return err.Error()
-		}
-	}
 }
 
 // awaitRoom waits until n messages may be published: because of Rate, and while a full

@@ -98,3 +98,22 @@ func (t *Totals) Add(u Totals) {
 	t.Sent += u.Sent
 	t.Resent += u.Resent
 }
+
+// Refusal is why package thump has not published a message: the cause in the error of its
+// Publish, without the words about the batch that the message was in.
+func Refusal(err error) string {
+	for {
+		switch inner := err.(type) { //nolint:errorlint // it walks down to the cause
+		case interface{ Unwrap() []error }:
+			list := inner.Unwrap()
+			err = list[len(list)-1]
+		case interface{ Unwrap() error }:
+			if inner.Unwrap() == nil {
+				return err.Error()
+			}
+			err = inner.Unwrap()
+		default:
+			return err.Error()
+		}
+	}
+}
