@@ -42,7 +42,7 @@ var layers = map[string][]string{
 	"internal/dump":       {"", "internal/outcome", "internal/printable", "internal/record", "internal/version"},
 	"internal/move":       {"", "internal/dump", "internal/outcome", "internal/version"},
 	"cmd/thump": {
-		"", "internal/broker", "internal/dump", "internal/management", "internal/move", "internal/printable",
+		"", "internal/broker", "internal/dump", "internal/management", "internal/move", "internal/outcome", "internal/printable",
 		"internal/record", "internal/secretfile", "internal/version", "cmd/thump/internal/compare", "cmd/thump/internal/filter",
 		"cmd/thump/internal/latency", "cmd/thump/internal/load", "cmd/thump/internal/metrics", "cmd/thump/internal/page", "cmd/thump/internal/places",
 		"cmd/thump/internal/report", "cmd/thump/internal/result", "cmd/thump/internal/watch",

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strconv"
 	"time"
 
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/cmd/thump/internal/result"
+	"github.com/thumpmq/thump/internal/outcome"
 	"github.com/thumpmq/thump/internal/record"
 )
 
@@ -38,7 +40,8 @@ type feed struct {
 
 	next    int // of the files
 	name    string
-	file    io.Closer
+	file    *os.File
+	begun   fs.FileInfo // of the file, before it was read
 	plain   io.Closer
 	reader  *record.Reader
 	format  record.Format
@@ -146,12 +149,13 @@ func (f *feed) Next(ctx context.Context) ([]thump.Message, error) {
 		case bad:
 			f.bad = fmt.Errorf("%s: %w", f.name, err)
 		case errors.Is(err, io.EOF):
+			f.bad = f.changed()
 			f.closeFile()
 		case err != nil && ctx.Err() != nil:
 			f.stuck = true
 			return nil, ctx.Err()
 		case err != nil:
-			f.bad = fmt.Errorf("%s: reading it: %w", f.name, cause(err))
+			f.bad = f.unread(err)
 			f.closeFile()
 		}
 		f.ready = f.messages(n)
@@ -169,7 +173,7 @@ func (f *feed) refuse() error {
 	case !skippable:
 		return bad
 	case !f.skipBad:
-		return fmt.Errorf("%w; what came before it was sent (--skip-bad goes on after such a message)%s", bad, f.hint())
+		return fmt.Errorf("%w; what came before it was sent (--skip-bad goes on after such a message)%s", bad, f.hint(bad))
 	}
 	if f.skipped++; f.skipped <= badShown {
 		f.u.errorf(" [!] Skipped: %v\n", bad)
@@ -177,9 +181,10 @@ func (f *feed) refuse() error {
 	return nil
 }
 
-// hint says why a file is read as records, where only its name says so.
-func (f *feed) hint() string {
-	if f.format.Layout != record.JSON || f.layout.layout != "" {
+// hint says, with what is no record, why a file is read as records, where only its name says so.
+func (f *feed) hint(bad error) string {
+	_, syntax := errors.AsType[*record.SyntaxError](bad)
+	if !syntax || f.format.Layout != record.JSON || f.layout.layout != "" {
 		return ""
 	}
 	return ". It is read as records because of its name; --format lines sends each line as it is"
@@ -213,11 +218,44 @@ func (f *feed) open(ctx context.Context) error {
 	if f.name == "-" {
 		f.name = "standard input"
 	}
-	plain, err := interruptibly(ctx, func() (io.ReadCloser, error) { return compression.Reader(file) })
-	if err != nil {
+	if f.begun, err = file.Stat(); err != nil {
 		return fmt.Errorf("%s: %w", f.name, cause(err))
 	}
+	plain, err := interruptibly(ctx, func() (io.ReadCloser, error) { return compression.Reader(file) })
+	if err != nil {
+		return f.unread(err)
+	}
 	f.plain, f.reader, f.format = plain, record.NewReader(plain, format), format
+	return nil
+}
+
+// unread is the error of a file that can't be read, or not to its end.
+func (f *feed) unread(err error) error {
+	switch {
+	case errors.Is(err, record.ErrNotCompressed):
+		return fmt.Errorf("%s: %w (--compress none reads it as it is)", f.name, err)
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return fmt.Errorf("%s: it is cut short: what is compressed in it has no end; what came before that was sent", f.name)
+	default:
+		return fmt.Errorf("%s: reading it: %w; what came before that was sent", f.name, cause(err))
+	}
+}
+
+// changed is an error for a file that has been read to its end, and is not what it was when that
+// began: some of it may not have been there yet, or no more.
+func (f *feed) changed() error {
+	if !f.begun.Mode().IsRegular() {
+		return nil
+	}
+	now, err := f.file.Stat()
+	switch {
+	case err != nil:
+		return fmt.Errorf("%s: %w", f.name, cause(err))
+	case now.Size() != f.begun.Size():
+		return fmt.Errorf("%s: it has changed while it was read, from %d bytes to %d; what was read of it was sent", f.name, f.begun.Size(), now.Size())
+	case !now.ModTime().Equal(f.begun.ModTime()):
+		return fmt.Errorf("%s: it was written to while it was read; what was read of it was sent", f.name)
+	}
 	return nil
 }
 
@@ -241,7 +279,7 @@ func (f *feed) closeFile() {
 // read reads up to that many messages. Where nothing has come from standard input for a
 // while, it says what it waits for.
 func (f *feed) read(ctx context.Context, most int) (int, error) {
-	if f.file == io.Closer(os.Stdin) && f.sent == 0 {
+	if f.file == os.Stdin && f.sent == 0 {
 		told := time.AfterFunc(stdinSilent, func() {
 			f.u.errorf(" [*] Waiting for messages from standard input (--generate makes messages up)\n")
 		})
@@ -364,7 +402,7 @@ func sentAt(r *record.Record) time.Time {
 func (f *feed) Refused(m *thump.Message, why error) error {
 	f.rejects.drop(m.Ref)
 	later := f.bad
-	f.bad = fmt.Errorf("%s: %w", f.name, f.fault(f.numbers[m.Ref-f.first], why))
+	f.bad = fmt.Errorf("%s: %w", f.name, f.fault(f.numbers[m.Ref-f.first], errors.New(outcome.Refusal(why))))
 	err := f.refuse()
 	f.bad = later
 	return err

@@ -1,6 +1,7 @@
 package record
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -53,7 +54,7 @@ func (c Compression) Reader(from io.Reader) (io.ReadCloser, error) {
 	case Gzip:
 		r, err := gzip.NewReader(from)
 		if err != nil {
-			return nil, fmt.Errorf("gzip: %w", err)
+			return nil, notCompressed(c, err)
 		}
 		return r, nil
 	case Zstd:
@@ -61,10 +62,37 @@ func (c Compression) Reader(from io.Reader) (io.ReadCloser, error) {
 		if err != nil {
 			return nil, fmt.Errorf("zstd: %w", err)
 		}
-		return r.IOReadCloser(), nil
+		return zstdReader{r}, nil
 	default:
 		return io.NopCloser(from), nil
 	}
+}
+
+// ErrNotCompressed is the error of reading what is not compressed, or in another way.
+var ErrNotCompressed = errors.New("it is not compressed with")
+
+// notCompressed is err, or where that says that what is read is not compressed so, that in words.
+func notCompressed(c Compression, err error) error {
+	if errors.Is(err, gzip.ErrHeader) || errors.Is(err, zstd.ErrMagicMismatch) {
+		return fmt.Errorf("%w %s", ErrNotCompressed, c)
+	}
+	return fmt.Errorf("%s: %w", c, err)
+}
+
+// zstdReader is a decoder, which finds out what it reads when it is first read from.
+type zstdReader struct{ *zstd.Decoder }
+
+func (r zstdReader) Read(p []byte) (int, error) {
+	n, err := r.Decoder.Read(p)
+	if errors.Is(err, zstd.ErrMagicMismatch) {
+		err = notCompressed(Zstd, err)
+	}
+	return n, err
+}
+
+func (r zstdReader) Close() error {
+	r.Decoder.Close()
+	return nil
 }
 
 // Writer writes what is to be compressed. What was written is in the file, and can be read,
