@@ -147,7 +147,7 @@ func (u *ui) disturbs(ctx context.Context, client *thump.Client, d dump.Definiti
 	}
 	u.notef("%s.\n", what)
 	if info.Consumers > 0 {
-		u.notef("The queue has %d consumers: what they hold unacked is not seen here, and what is read here they get later, perhaps out of order.\n", info.Consumers)
+		u.notef("The queue has consumers (%d): what they hold unacked is not seen here, and what is read here they get later, perhaps out of order.\n", info.Consumers)
 	}
 	return nil
 }

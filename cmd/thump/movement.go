@@ -42,8 +42,8 @@ func (p *movingProgress) Away() (time.Time, error) {
 }
 
 func (p *movingProgress) Blocked() string {
-	if n := p.of.Full(); n > 0 {
-		return fmt.Sprintf("the target is full, and %d messages wait to be published again", n)
+	if p.of.Full() > 0 { // how many changes all the time, and each new text is told
+		return "the target is full, and what it rejects is published again until there is room"
 	}
 	return p.of.Blocked()
 }
@@ -170,7 +170,7 @@ func (w *movement) report(ctx context.Context, command string, job move.Job, r m
 	case w.u.stopping():
 		ended, verdict = errInterrupted, result.Interrupted
 	case r.Left > 0:
-		ended, verdict = fmt.Errorf("%d messages stay in %s", r.Left, job.From), result.Failed
+		ended, verdict = fmt.Errorf("%s in %s", stay(r.Left), job.From), result.Failed
 	}
 	text := receiptText(command, r)
 	if w.json != nil && w.json.out == io.Writer(w.u.stdout) {
@@ -188,6 +188,14 @@ func (w *movement) report(ctx context.Context, command string, job move.Job, r m
 		}
 	}
 	return ended
+}
+
+// stay says how many messages stay.
+func stay(n uint64) string {
+	if n == 1 {
+		return "1 message stays"
+	}
+	return fmt.Sprintf("%d messages stay", n)
 }
 
 // receiptText is the last line of a move.
