@@ -131,6 +131,7 @@ func save(ctx context.Context, cfg *dumpConfig, u *ui) (err error) {
 	saving := dump.Saving{
 		From: definition, Out: u.untilEnded(patient, out), Compression: dump.Compression(cfg.file),
 		Begin: cfg.offset.begin(), Until: cfg.until.time, Skip: cfg.filter.skip(), Progress: new(dump.Progress), Interrupted: u.interrupted,
+		Begins: func(n uint64) { cfg.begins(u, definition, n) },
 	}
 	keep := out.keep
 	if cfg.resume {
@@ -157,6 +158,15 @@ func save(ctx context.Context, cfg *dumpConfig, u *ui) (err error) {
 	}
 	cfg.tell(u, definition, trailer, saving.Progress.Total.Load(), out.out == io.Writer(u.stdout))
 	return nil
+}
+
+// begins says how much there is to read.
+func (cfg *dumpConfig) begins(u *ui, d dump.Definition, n uint64) {
+	some := messages(n)
+	if d.Streams() != nil {
+		some = "up to " + some // some offsets have none, and what is before --offset is not known
+	}
+	u.notef("Dumping %s of %s %q to %s.\n", some, kindText(d), cfg.name, cfg.file)
 }
 
 // goOn lets a dump go on from what there is of it.

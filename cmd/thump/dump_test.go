@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -65,6 +66,46 @@ func TestEndedDump(t *testing.T) {
 					t.Fatalf("exit code %d\n%s", code, &p.stderr)
 				}
 				checkWhole(t, file, count)
+			})
+		}
+	})
+}
+
+// TestDumpOfAQueueInUse: a dump of a queue that a consumer empties is whole, and of what both of
+// them read nothing is lost.
+func TestDumpOfAQueueInUse(t *testing.T) {
+	t.Parallel()
+	const count = 20_000
+	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
+		for _, kind := range []thump.QueueKind{thump.Classic, thump.Quorum} {
+			t.Run(string(kind), func(t *testing.T) {
+				t.Parallel()
+				client := dial(t, b)
+				defer hangUp(t, client)
+				queue := brokertest.QueueName(t)
+				if _, err := client.DeclareQueue(t.Context(), thump.QueueSpec{Name: queue, Kind: kind}); err != nil {
+					t.Fatal(err)
+				}
+				defer deleteQueue(t, b, queue)
+				fill(t, client, queue, count)
+				taken := start(t, b.URL, "receive", queue, "--discard", "--count", strconv.Itoa(count), "--prefetch", "10")
+				taken.awaitProgress("Received", 1)
+				file := filepath.Join(t.TempDir(), "dump")
+				p := start(t, b.URL, "dump", queue, file)
+				if code := p.wait(); code != exitOK || !strings.Contains(p.stderr.String(), "The queue has consumers (1)") {
+					t.Fatalf("exit code %d\n%s", code, &p.stderr)
+				}
+				t.Logf("%s%s", &p.stdout, &p.stderr)
+				var dumped uint64
+				if _, err := fmt.Sscan(p.stdout.String(), &dumped); err != nil {
+					t.Fatal(err)
+				}
+				checkWhole(t, file, dumped)
+				// It gets the rest, too: each message once, as nothing is published any more.
+				if code := taken.wait(); code != exitOK {
+					t.Fatalf("the consumer: exit code %d\n%s", code, &taken.stderr)
+				}
+				awaitMessages(t, client, queue, 0)
 			})
 		}
 	})

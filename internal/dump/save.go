@@ -34,6 +34,10 @@ type Saving struct {
 	// Resumable says that there may be a next time.
 	Resumable bool
 
+	// Begins, where set, is told how many messages there are, before the first one is read; of a
+	// stream the most that there can be.
+	Begins func(messages uint64)
+
 	Progress    *Progress
 	Interrupted <-chan struct{}
 }
@@ -66,6 +70,7 @@ func (s *Saving) saveQueue(ctx context.Context, client *thump.Client, w *Writer)
 		return err
 	}
 	s.Progress.Total.Store(uint64(info.Messages))
+	s.begins()
 	_, err = Browse(ctx, client, Browsing{
 		Queue: s.From.Name, Interrupted: s.Interrupted,
 		Each: func(d *thump.Delivery) error { return s.write(w, nil, d) },
@@ -102,12 +107,20 @@ func (s *Saving) saveStreams(ctx context.Context, client *thump.Client, w *Write
 	for i := range parts {
 		s.Progress.Total.Add(parts[i].most())
 	}
+	s.begins()
 	for i := range parts {
 		if err := s.savePart(ctx, client, w, &parts[i]); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// begins tells how much there is.
+func (s *Saving) begins() {
+	if s.Begins != nil {
+		s.Begins(s.Progress.Total.Load())
+	}
 }
 
 // part is what to save of a stream.
