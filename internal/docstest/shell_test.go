@@ -16,7 +16,7 @@ const (
 	nowhereStreams = "rabbitmq-stream://127.0.0.1:1/"
 )
 
-// TestShell runs the manual's command lines of thump, without a broker: a wrong flag
+// TestShell runs the manual's command lines of thump, and those in the cookbook's tables, without a broker: a wrong flag
 // or argument fails before thump looks for one. Those that start a broker are asked
 // for their help instead, which fails for unknown flags, and so are those that read a dump or a kept run.
 func TestShell(t *testing.T) {
@@ -35,7 +35,7 @@ func TestShell(t *testing.T) {
 		t.Fatal(err)
 	}
 	environment := append(os.Environ(), "THUMP_CONFIG="+config, "THUMP_URL="+nowhere, "THUMP_STREAM_URL=", "THUMP_HOME="+t.TempDir())
-	for _, b := range blocks(t, "sh") {
+	for _, b := range append(blocks(t, "sh"), cookbookTables(t)...) {
 		for i, line := range strings.Split(b.code, "\n") {
 			for _, args := range thumpCommands(line) {
 				offline, connects := withoutBroker(args, urlFile)
@@ -49,6 +49,39 @@ func TestShell(t *testing.T) {
 			}
 		}
 	}
+}
+
+// cookbook is the page whose tables have command lines of thump beside those of other tools.
+const cookbook = "docs/cookbook.md"
+
+var code = regexp.MustCompile("`([^`]*)`")
+
+// cookbookTables returns the command lines of thump in those tables, a block for each row.
+func cookbookTables(t *testing.T) (list []block) {
+	t.Helper()
+	for _, p := range manual(t) {
+		if p.name != cookbook {
+			continue
+		}
+		for i, line := range strings.Split(p.text, "\n") {
+			if !strings.HasPrefix(line, "|") {
+				continue
+			}
+			var lines []string
+			for _, span := range code.FindAllStringSubmatch(strings.ReplaceAll(line, `\|`, "|"), -1) {
+				if strings.Contains(span[1], "thump ") {
+					lines = append(lines, span[1])
+				}
+			}
+			if len(lines) > 0 {
+				list = append(list, block{page: p.name, line: i + 1, lang: "sh", code: strings.Join(lines, "; ")})
+			}
+		}
+	}
+	if len(list) < 10 {
+		t.Fatalf("%s has %d rows with command lines of thump", cookbook, len(list))
+	}
+	return list
 }
 
 // isFile is an argument of thump send that is the name of a file, and isScenario one of run.
