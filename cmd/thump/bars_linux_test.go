@@ -16,7 +16,7 @@ func TestTimeLeftOfRuns(t *testing.T) {
 	b := brokertest.All(t)[0]
 	for _, flags := range []string{"--rate 1..400:3s", "--duration 3s", "--duration 3s --count 1g"} {
 		args := append([]string{"run", "--url", b.URL, "--queue", brokertest.QueueName(t)}, strings.Fields(flags)...)
-		code, shown := atTerminal(t, "", args...)
+		code, shown := atTerminal(t, "[y/N]", "", args...)
 		if code != exitOK {
 			t.Errorf("%s: exit code %d\n%s", flags, code, shown)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -44,7 +45,7 @@ func TestConfirm(t *testing.T) {
 		if _, err := client.DeclareQueue(ctx, thump.QueueSpec{Name: queue}); err != nil {
 			t.Fatal(err)
 		}
-		code, output := atTerminal(t, test.answer, "queue", "delete", queue, "--url", b.URL)
+		code, output := atTerminal(t, "[y/N]", test.answer, "queue", "delete", queue, "--url", b.URL)
 		question := fmt.Sprintf("Delete the queue %q, with 0 ready messages and 0 consumers? [y/N]", queue)
 		if code != test.code || !strings.Contains(output, question) || !strings.Contains(output, test.says) {
 			t.Errorf("answering %q: exit code %d, want %d, and\n%s", test.answer, code, test.code, output)
@@ -55,9 +56,34 @@ func TestConfirm(t *testing.T) {
 	}
 }
 
-// atTerminal runs thump at a terminal of its own, and types the answer when it is asked. It
-// returns the exit code and what the terminal showed.
-func atTerminal(t *testing.T, answer string, args ...string) (code int, shown string) {
+// TestAtTerminal types messages, when send says that it waits for them, and lets receive show
+// them: a line each, and nothing of them that a terminal obeys.
+func TestAtTerminal(t *testing.T) {
+	t.Parallel()
+	b := brokertest.All(t)[0]
+	queue := brokertest.QueueName(t)
+	defer deleteQueue(t, b, queue)
+	code, output := atTerminal(t, "Waiting for messages from standard input", "hello\n\x04", "send", queue, "-", "--url", b.URL)
+	if code != exitOK || !strings.Contains(output, "Sent 1 messages") {
+		t.Fatalf("send: exit code %d\n%s", code, output)
+	}
+	file := filepath.Join(t.TempDir(), "odd.ndjson")
+	if err := os.WriteFile(file, []byte(`{"body_base64":"/wAbW2M="}`+"\n"+`{"body":"two\nlines"}`+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if p := start(t, b.URL, "send", queue, file); p.wait() != exitOK {
+		t.Fatalf("%s", &p.stderr)
+	}
+	code, output = atTerminal(t, "never", "", "receive", queue, "--count", "3", "--quiet", "--url", b.URL)
+	want := "hello\r\n" + `\xff\x00\x1b[c` + "\r\n" + `two\nlines` + "\r\n"
+	if code != exitOK || !strings.HasPrefix(output, want) || strings.Contains(output, "\x1b") {
+		t.Errorf("receive: exit code %d\n%q, want %q", code, output, want)
+	}
+}
+
+// atTerminal runs thump at a terminal of its own, and types the answer when that shows the
+// question. It returns the exit code and what the terminal showed.
+func atTerminal(t *testing.T, question, answer string, args ...string) (code int, shown string) {
 	t.Helper()
 	user, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
@@ -95,7 +121,7 @@ func atTerminal(t *testing.T, answer string, args ...string) (code int, shown st
 		if err != nil { // the program has ended
 			break
 		}
-		if !answered && strings.Contains(output.String(), "[y/N]") {
+		if !answered && strings.Contains(output.String(), question) {
 			answered = true
 			if _, err := user.WriteString(answer); err != nil {
 				t.Fatal(err)

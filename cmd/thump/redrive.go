@@ -193,7 +193,7 @@ func surveyText(groups []move.Group, held int) string {
 	for _, g := range groups {
 		fmt.Fprintf(&b, "for instance, %s from %s: %s\n", cell(g.Reason), cell(g.Queue), g.Sample)
 	}
-	fmt.Fprintf(&b, "%d dead letters of %d were read; nothing was taken\n", read, held)
+	fmt.Fprintf(&b, "Dead letters that were read: %d of %d; nothing was taken\n", read, held)
 	return b.String()
 }
 
