@@ -160,6 +160,13 @@ func (w *movement) report(ctx context.Context, command string, job move.Job, r m
 	for why, n := range r.Reasons {
 		w.u.errorf(" [!] Left at the source: %d, because %s\n", n, why)
 	}
+	if there := r.Confirmed + r.Known; r.Acked < there {
+		again := ""
+		if w.journal != "" {
+			again = "; the same command again knows them, and acks them"
+		}
+		w.u.errorf(" [!] Confirmed and not acked: %d, which are at the target, and may still be at the source%s\n", there-r.Acked, again)
+	}
 	verdict := result.OK
 	switch {
 	case ended != nil:

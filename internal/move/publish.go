@@ -36,6 +36,17 @@ func (m *mover) prepare(batch *thump.Batch, entries []entry) *flight {
 	return f
 }
 
+// leaveUnpublished counts what was to be published of a flight that the journal can't take.
+func (m *mover) leaveUnpublished(f *flight) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, fate := range f.fates {
+		if fate == waiting {
+			m.receipt.leave(whyUnpublished)
+		}
+	}
+}
+
 // nameTwice writes down which messages may be at the target twice, before that can be.
 func (m *mover) nameTwice() error {
 	m.mu.Lock()

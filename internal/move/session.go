@@ -152,6 +152,7 @@ func (m *mover) takeNew(ctx context.Context, con *thump.Consumer) (*thump.Batch,
 		f := m.prepare(batch, nil)
 		if f.first, err = m.journal.taken(f.list); err != nil {
 			m.fail(err)
+			m.leaveUnpublished(f)
 			m.giveBack(f)
 			return nil, err
 		}
