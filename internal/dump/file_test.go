@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/thumpmq/thump"
+	"github.com/thumpmq/thump/internal/brokertest"
 	"github.com/thumpmq/thump/internal/dump"
 )
 
@@ -155,5 +156,28 @@ func TestRandomDamage(t *testing.T) {
 				t.Errorf("seed %d, compression %q: a bit was turned, and the dump is said to be whole", seed, compression)
 			}
 		}
+	}
+}
+
+// TestChangedFile: a file that is not what it was when it was verified is an error, though all that it
+// has, up to there, is put back.
+func TestChangedFile(t *testing.T) {
+	t.Parallel()
+	b := brokertest.All(t)[0]
+	client := dial(t, b)
+	was := file(t, "", 3)
+	for name, is := range map[string][]byte{"longer": file(t, "", 4), "shorter": file(t, "", 2), "cut short": was[:len(was)/2], "as long": bytes.Replace(was, []byte(`"routing_key":"q"`), []byte(`"routing_key":"r"`), 1)} {
+		t.Run(name, func(t *testing.T) {
+			queue := queueName(t, client, strings.ReplaceAll(name, " ", "-"))
+			declareQueue(t, client, thump.QueueSpec{Name: queue})
+			to, err := dump.Describe(t.Context(), client, queue)
+			if err != nil {
+				t.Fatal(err)
+			}
+			restored, err := dump.Restore(t.Context(), client, dump.Restoring{From: bytes.NewReader(is), Contents: verify(t, was), To: to, Progress: new(dump.Progress)})
+			if err == nil || !strings.Contains(err.Error(), "the file is not what it was when it was verified") {
+				t.Errorf("%+v, %v", restored, err)
+			}
+		})
 	}
 }

@@ -235,6 +235,9 @@ func (w *restorer) publishAll(ctx context.Context) error {
 			}
 			left = left[n:]
 		}
+		if errors.Is(reading, io.EOF) && w.from.read != w.Contents.Messages {
+			reading = fmt.Errorf("it has only %d messages", w.from.read)
+		}
 		switch {
 		case errors.Is(reading, io.EOF), errors.Is(reading, ErrCutShort) && w.from.read == w.Contents.Messages:
 			return nil
