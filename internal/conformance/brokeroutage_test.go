@@ -18,7 +18,8 @@ func TestBrokerOutages(t *testing.T) {
 		seeds(r.T, *outagesFor, *outagesSeed, func(t *testing.T, seed uint64) {
 			s := &storm{workload: newWorkload(t, seed), node: node}
 			for i, e := range engines() {
-				o := newOutages(newRig(t, r.broker, e), seed+uint64(i))
+				of := newRig(t, r.broker, e)
+				o := newOutages(of, of.patientPlace(), seed+uint64(i))
 				o.replay = seed
 				s.programs = append(s.programs, o)
 			}

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/internal/brokertest"
 )
 
@@ -23,19 +24,53 @@ func TestClusterOutages(t *testing.T) {
 	all := brokertest.All(t)
 	b := all[len(all)-1]
 	nodes := brokertest.NewCluster(t, b, 3)
+	b.ManagementURL = nodes.ManagementURL(t, 0)
+	t.Run("lost node", func(t *testing.T) { testLostNode(t, b, nodes) })
 	seeds(t, *outagesFor, *outagesSeed, func(t *testing.T, seed uint64) {
 		c := &cluster{workload: newWorkload(t, seed), Cluster: nodes}
-		b.ManagementURL = nodes.ManagementURL(t, 0)
 		for i, e := range engines() {
 			if e.name == "amqp-classic" { // it has one replica
 				continue
 			}
-			o := newOutages(newRigAt(t, b, e, nodes.URLs(t)), seed+uint64(i))
+			r := newRigAt(t, b, e, nodes.URLs(t))
+			o := newOutages(r, r.replicatedPlace(), seed+uint64(i))
 			o.replay, o.refuses = seed, !e.streams()
 			c.programs = append(c.programs, o)
 		}
 		c.run()
 	})
+}
+
+// replicatedPlace is a patientPlace for a cluster, whose queues give up on lost nodes (see
+// testLostNode) in less time than the tests have.
+func (r *rig) replicatedPlace() string {
+	r.Helper()
+	if r.engine.kind == thump.Quorum {
+		return r.declare(thump.QueueSpec{Name: unique("queue"), Kind: thump.Quorum, DeliveryLimit: -1, ConsumerTimeout: time.Minute})
+	}
+	return r.patientPlace()
+}
+
+// testLostNode loses a node over which messages were handed out. RabbitMQ 4.3.6 keeps them for the
+// connections that are gone, also when the node is back, and counts them as unacked by consumers
+// that it does not list ("suspected_down"): until the queue's consumer timeout is over. Then they
+// come again.
+func testLostNode(t *testing.T, b brokertest.Broker, nodes *brokertest.Cluster) {
+	quorum, urls := engines()[1], nodes.URLs(t)
+	r := newRigAt(t, b, quorum, urls[:1])
+	queue := r.declare(thump.QueueSpec{Name: unique("queue"), Kind: thump.Quorum, ConsumerTimeout: 30 * time.Second})
+	time.Sleep(2 * time.Second) // what is younger may not survive a kill
+	r.send(queue, numbered(2)...)
+	for _, cfg := range []thump.ConsumerConfig{{Poll: true}, {Prefetch: 1}} {
+		cfg.From = thump.Queue(queue)
+		there := thump.Config{URLs: urls[2:], Recovery: thump.Recovery{Off: true}}
+		c, err := r.dial(there).Consumer(r.Context(), cfg)
+		r.noError(err)
+		r.receive(c, 1, nil)
+	}
+	r.noError(nodes.Node(2).Kill())
+	nodes.Restart(t, 2)
+	r.receive(r.consumer(thump.ConsumerConfig{From: thump.Queue(queue), MaxBatch: 1}), 2, (*thump.Batch).Ack)
 }
 
 // cluster is random faults of one cluster.
