@@ -606,6 +606,44 @@ func TestOperatorCloses(t *testing.T) {
 	})
 }
 
+// TestLoginRefusedForAWhile has another password set than Config.Credentials gives, and its
+// connections cut. Publisher and consumer come back once the password is the old one: the broker's
+// refusal is not for good where the next secret may be another.
+func TestLoginRefusedForAWhile(t *testing.T) {
+	eachRig(t, func(r *rig) {
+		name, queue := unique("user"), thump.Queue(r.queue())
+		var asked atomic.Int32
+		client, network := r.dialAway(func(cfg *thump.Config) {
+			cfg.URLs = []string{r.user(name, "secret", ".*")}
+			cfg.Credentials = func(context.Context) (string, string, time.Time, error) {
+				asked.Add(1)
+				return name, "secret", time.Time{}, nil
+			}
+		})
+		p, err := client.Publisher(r.Context(), thump.PublisherConfig{To: queue})
+		r.noError(err)
+		c, err := client.Consumer(r.Context(), thump.ConsumerConfig{From: queue})
+		r.noError(err)
+		r.noError(p.Send(r.Context(), numbered(10)...))
+		r.receive(c, 10, (*thump.Batch).Ack)
+		r.noError(c.Flush(r.Context()))
+
+		r.password(name, "another")
+		network.cut()
+		r.publish(p, numberedFrom(11, 10)...)
+		for refused := asked.Load() + 4; asked.Load() < refused; {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if counts := p.Counts(); counts.InFlight != 10 {
+			r.Errorf("counts %+v while the broker refuses the login", counts)
+		}
+		r.password(name, "secret")
+		r.inOrder(r.receive(c, 10, (*thump.Batch).Ack), 11)
+		r.noError(p.Close(r.Context()))
+		r.noError(c.Close(r.Context()))
+	})
+}
+
 // TestPermissionTaken takes the permissions of a user who consumes. The consumer lives on, and
 // ends with the broker's refusal once it has lost its connection.
 func TestPermissionTaken(t *testing.T) {
