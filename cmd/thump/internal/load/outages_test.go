@@ -19,6 +19,7 @@ type line struct {
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
 	down  bool
+	held  chan struct{} // while nothing that the broker says arrives; closed after that
 }
 
 func (l *line) dial(ctx context.Context, network, address string) (net.Conn, error) {
@@ -33,7 +34,38 @@ func (l *line) dial(ctx context.Context, network, address string) (net.Conn, err
 		return nil, errors.New("the line is down")
 	}
 	l.conns[conn] = struct{}{}
-	return conn, nil
+	return &heldConn{conn, l}, nil
+}
+
+// hold keeps back what the broker says, on all connections, until release is called.
+func (l *line) hold() (release func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	held := make(chan struct{})
+	l.held = held
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.held = nil
+		close(held)
+	}
+}
+
+// heldConn is a connection of a line.
+type heldConn struct {
+	net.Conn
+	line *line
+}
+
+func (c *heldConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.line.mu.Lock()
+	held := c.line.held
+	c.line.mu.Unlock()
+	if held != nil {
+		<-held
+	}
+	return n, err
 }
 
 // cut ends each of the connections that there are with a chance of one in n.
@@ -106,7 +138,12 @@ func TestRunSurvives(t *testing.T) {
 			ended := make(chan struct{})
 			var cuts sync.WaitGroup
 			cuts.Go(func() {
-				for received := 2000 * readers; received < 38_000*readers; received += 6000 * readers {
+				await(t, cfg.Progress, 2000*readers)
+				release := l.hold()
+				time.Sleep(200 * time.Millisecond) // what is published now is in flight, and is sent again
+				l.cut(1)
+				release()
+				for received := 8000 * readers; received < 38_000*readers; received += 6000 * readers {
 					await(t, cfg.Progress, received)
 					l.cut(2)
 				}
