@@ -259,6 +259,9 @@ func (c *Consumer) enter(s *span) {
 		// another: their order says nothing, for them and for what follows them.
 		fresh, _ := received.addRange(s.first, s.last)
 		c.arrived(k, s.first, s.last, received.repeated)
+		if fresh.n > 0 {
+			s.of.books.repeats.marked.add(s.first) // a span of one, as all that are redelivered
+		}
 		t.Unique += fresh.n
 		t.Duplicated += n - fresh.n
 		t.Redelivered += n - fresh.n // which Totals explains

@@ -47,8 +47,8 @@ type Totals struct {
 	Corrupted  uint64 // damaged bodies of the run
 	Unexpected uint64 // bodies that are not the run's, or that no publisher had published
 
-	// Redelivered is the part of Duplicated that the broker had marked as possibly
-	// delivered before. It gave no warning of the rest.
+	// Redelivered is the part of Duplicated of which the broker had warned: it had marked the
+	// copy as possibly delivered before, or, where that one was recorded first, the other.
 	Redelivered uint64
 	// DeliveredAgain and SentAgain are the parts of Duplicated that lost connections
 	// explain, a consumer's and a publisher's: see Lost and Resent. Nothing explains the

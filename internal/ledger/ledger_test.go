@@ -81,6 +81,11 @@ func TestLedgerClasses(t *testing.T) {
 			want:       Totals{Received: 4, Unique: 3, Duplicated: 1},
 		},
 		{
+			name: "a redelivery that another consumer records before the delivery", plan: Plan{2, 1}, published: []uint64{2},
+			deliveries: [][]int{{-2}, {1, 2, 2}},
+			want:       Totals{Received: 4, Unique: 2, Duplicated: 2, Redelivered: 1},
+		},
+		{
 			name: "reordered", plan: Plan{5, 1}, published: []uint64{5},
 			deliveries: [][]int{{1, 5, 2, 3, 4}},
 			want:       Totals{Received: 5, Unique: 5, Reordered: 3, FarthestReorder: 3},

@@ -19,6 +19,7 @@ type model struct {
 	published   []uint64
 	consumers   []modelConsumer
 
+	marked map[uint64]bool // came for the first time as redelivered, and never again unmarked
 	lost   bool
 	before map[uint64]bool // had come at the latest loss
 	again  map[uint64]bool // and came once more
@@ -41,7 +42,7 @@ type modelDelivery struct {
 func newModel(format Format, consumers int) *model {
 	m := &model{
 		format: format, came: map[uint64]bool{}, unconfirmed: map[uint64]bool{}, consumers: make([]modelConsumer, consumers),
-		copies: map[uint64]int{}, resent: map[uint64]bool{},
+		copies: map[uint64]int{}, resent: map[uint64]bool{}, marked: map[uint64]bool{},
 	}
 	m.published = make([]uint64, format.plan.Publishers)
 	for i := range m.consumers {
@@ -73,6 +74,9 @@ func (m *model) commit(consumer int) {
 			switch {
 			case d.redelivered:
 				t.Redelivered++
+			case m.marked[n]:
+				t.Redelivered++
+				delete(m.marked, n)
 			case m.before[n] && !m.again[n]:
 				t.DeliveredAgain++
 				m.again[n] = true
@@ -81,6 +85,7 @@ func (m *model) commit(consumer int) {
 			}
 			continue
 		case d.redelivered:
+			m.marked[n] = true
 		case n < highest:
 			t.Reordered++
 			t.FarthestReorder = max(t.FarthestReorder, highest-n)

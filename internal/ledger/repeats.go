@@ -1,9 +1,14 @@
 package ledger
 
 // repeats is what may explain that messages of one publisher came twice, though the
-// broker had not marked them as redelivered. The sets number them as publisherBooks does.
-// They stay empty while no connection is lost and no message comes twice.
+// broker had not marked the copy that was recorded last as redelivered. The sets number
+// them as publisherBooks does. They stay empty while no connection is lost and no message
+// comes twice.
 type repeats struct {
+	// marked are those whose first copy to be recorded was marked: a consumer may record what
+	// it was delivered later than another one records the redelivery. paired are those of them
+	// whose unmarked copy has come since.
+	marked, paired set
 	// before are those that had come when a consumer lost its connection last: the broker
 	// may not know that, and may deliver each of them again. again are those that it has.
 	before, again set
@@ -50,13 +55,26 @@ func (l *Ledger) Resent(numbers []uint64) {
 func (l *Ledger) repeated(b *publisherBooks) {
 	for _, r := range b.received.repeated {
 		for n := r.First; n <= r.Last; n++ {
-			if b.repeats.deliveredAgain(n) {
+			switch {
+			case b.repeats.redelivered(n):
+				l.totals.Redelivered++
+			case b.repeats.deliveredAgain(n):
 				l.totals.DeliveredAgain++
-			} else {
+			default:
 				b.repeats.note(n)
 			}
 		}
 	}
+}
+
+// redelivered reports whether the copy of n that was recorded first was the redelivered one
+// of two. It explains one copy.
+func (r *repeats) redelivered(n uint64) bool {
+	if !r.marked.has(n) {
+		return false
+	}
+	added, _ := r.paired.add(n)
+	return added
 }
 
 // deliveredAgain reports whether a lost connection of a consumer explains that n came
