@@ -426,14 +426,16 @@ func (p *Publisher) handOutcomes() {
 		for _, r := range taken.Runs {
 			o := Outcome{Status: Status(r.Status), Code: r.Code, Text: r.Text, Resent: r.Resent}
 			for i := r.First; i < r.First+r.Count; i++ {
-				o.Ref = taken.Ref(i)
 				if len(outcomes) == outcomesMost {
 					p.tell(outcomes)
 					outcomes = outcomes[:0]
 				}
+				// The ref is set in place: a copy of what was just written waits for that.
 				outcomes = append(outcomes, o)
+				told := &outcomes[len(outcomes)-1]
+				told.Ref = taken.Ref(i)
 				if done, ok := taken.Later(i).(func(Outcome)); ok {
-					done(o)
+					done(*told)
 				}
 			}
 		}

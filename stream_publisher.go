@@ -177,23 +177,27 @@ func (p *streamPublisher) publishBodies(to *streamconn.Publisher, msgs []Message
 	if p.cfg.Stream.Filtered {
 		return 0, nil
 	}
-	bodies, tagged := p.bodies[:0], watches != nil
-	for i := range msgs[:min(len(msgs), gatherMost)] {
+	msgs = msgs[:min(len(msgs), gatherMost)]
+	bodies, limit, tagged := p.bodies[:0], p.rules.limit, watches != nil
+	for i := range msgs {
 		m := &msgs[i]
-		if !m.bare() || len(m.Body) > p.rules.limit {
+		if !m.bare() || len(m.Body) > limit {
 			break
 		}
 		bodies = append(bodies, m.Body)
 		tagged = tagged || m.Ref != 0 || m.Done != nil
 	}
-	tags := p.tags[:0]
+	var tags []window.Tag
 	if tagged {
-		for i := range bodies {
-			tags = append(tags, window.Tag{Ref: msgs[i].Ref, Watch: watches.of(i, &msgs[i])})
+		tags = p.tags[:0]
+		for i := range msgs[:len(bodies)] {
+			tag := window.Tag{Ref: msgs[i].Ref}
+			if watches != nil || msgs[i].Done != nil {
+				tag.Watch = watches.of(i, &msgs[i])
+			}
+			tags = append(tags, tag)
 		}
 		p.tags = tags
-	} else {
-		tags = nil
 	}
 	n, err := to.PublishBodies(bodies, tags)
 	clear(bodies)

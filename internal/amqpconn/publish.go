@@ -157,7 +157,7 @@ func (p *publishing) note(number uint64, m *Message) {
 	}
 	if number-p.printFrom >= uint64(len(p.prints)) {
 		p.printFrom = min(p.carrier.Oldest(), number)
-		p.prints = p.prints.Grown(p.printFrom, number)
+		p.prints = p.prints.Grown(p.printFrom, number, 1)
 	}
 	print := fingerprint{}
 	if m.Mandatory {

@@ -191,16 +191,19 @@ func AppendBatchedBodies(dst []byte, bodies [][]byte, bytes int) (_ []byte, n in
 	return dst, n
 }
 
-// put is copy(dst, body) where dst is as long as body. Two words that overlap take less time
-// than a call, and many bodies have so few bytes.
+// put is copy(dst, body) where dst is as long as body. Words that overlap take less time than a
+// call, and many bodies have so few bytes.
 func put(dst, body []byte) {
-	if n := len(body); n >= 8 && n <= 16 && len(dst) == n {
-		first, last := binary.NativeEndian.Uint64(body), binary.NativeEndian.Uint64(body[n-8:])
-		binary.NativeEndian.PutUint64(dst, first)
-		binary.NativeEndian.PutUint64(dst[n-8:], last)
+	n := len(body)
+	if uint(n-8) > 16 || len(dst) != n { // fewer than 8 bytes, or more than 24
+		copy(dst, body)
 		return
 	}
-	copy(dst, body)
+	middle := min(8, n-8)
+	first, second, last := binary.NativeEndian.Uint64(body), binary.NativeEndian.Uint64(body[middle:]), binary.NativeEndian.Uint64(body[n-8:])
+	binary.NativeEndian.PutUint64(dst, first)
+	binary.NativeEndian.PutUint64(dst[middle:], second)
+	binary.NativeEndian.PutUint64(dst[n-8:], last)
 }
 
 // BeginBatched appends a zero for the size of a message in a batch. The caller then

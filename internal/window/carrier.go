@@ -50,19 +50,14 @@ func (c *Carrier) Add(tag Tag) uint64 {
 // AddRun is Add for n messages, and returns nothing; tags are theirs, nil where no message has
 // one.
 func (c *Carrier) AddRun(n int, tags []Tag) {
-	if tags != nil {
-		for _, tag := range tags[:n] {
-			c.Add(tag)
-		}
+	if n == 0 {
 		return
 	}
-	if n > 0 {
-		first := c.w.addPlain(uint64(n))
-		c.w.carried = c.w.next
-		c.carry(first)
-		c.spans[len(c.spans)-1].count += uint64(n - 1)
-		c.next += uint64(n - 1)
-	}
+	first := c.w.addRun(n, tags)
+	c.w.carried = c.w.next
+	c.carry(first)
+	c.spans[len(c.spans)-1].count += uint64(n - 1)
+	c.next += uint64(n - 1)
 }
 
 // AddAgain takes over a message that is in the window and that no connection carries now.

@@ -13,15 +13,16 @@ func (r Ring[T]) At(i uint64) *T { return &r[i&uint64(len(r)-1)] }
 // publishers.
 const ringLeast = 16
 
-// Grown returns the ring with room for some more than the numbers from first to
-// next-1, each in its place. An eighth of it is left free, so that a ring that is
-// nearly full is not asked for each message.
-func (r Ring[T]) Grown(first, next uint64) Ring[T] {
-	if next-first < uint64(len(r)-len(r)/8) {
+// Grown returns the ring with the numbers from first to next-1, each in its place, and
+// room for n more. An eighth of it is left free besides, so that a ring that is nearly
+// full is not asked for each message.
+func (r Ring[T]) Grown(first, next uint64, n int) Ring[T] {
+	want := next - first + uint64(n)
+	if want <= uint64(len(r)-len(r)/8) {
 		return r
 	}
 	length := max(ringLeast, 2*len(r))
-	for next-first >= uint64(length-length/8) {
+	for want > uint64(length-length/8) {
 		length *= 2
 	}
 	return r.resized(length, first, next)

@@ -61,7 +61,7 @@ func (s *Store) Add(encoded []byte) (grown int) {
 	}
 	b := s.blocks[last]
 	if s.next-s.oldest >= uint64(len(s.places)) {
-		s.places = s.places.Grown(s.oldest, s.next)
+		s.places = s.places.Grown(s.oldest, s.next, 1)
 	}
 	*s.places.At(s.next) = place{block: s.first + uint64(last), at: uint32(len(b.bytes)), size: uint32(len(encoded))}
 	b.bytes = append(b.bytes, encoded...)

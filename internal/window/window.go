@@ -201,43 +201,51 @@ func (w *Window) wake(c *sync.Cond) {
 // add enters a message, and returns its number. The caller has seen that there is
 // room. The window is locked.
 func (w *Window) add(tag Tag) uint64 {
-	if w.refs != nil || tag != (Tag{}) {
-		w.tag(tag)
-	}
+	number := w.next
 	w.next++
-	return w.next - 1
+	if w.refs != nil || tag != (Tag{}) {
+		w.makeRoom(number, 1)
+		w.tag(number, tag)
+	}
+	return number
 }
 
-// addPlain is add for n messages without a Tag, and returns the number of the first.
-func (w *Window) addPlain(n uint64) uint64 {
+// addRun is add for n messages, at least one, and returns the number of the first; tags are
+// theirs, nil where none has one.
+func (w *Window) addRun(n int, tags []Tag) uint64 {
 	first := w.next
-	if w.refs == nil {
-		w.next += n
+	w.next += uint64(n)
+	if w.refs == nil && tags == nil {
 		return first
 	}
-	for range n {
-		w.add(Tag{})
+	w.makeRoom(first, n)
+	for i := range n {
+		var tag Tag
+		if tags != nil {
+			tag = tags[i]
+		}
+		w.tag(first+uint64(i), tag)
 	}
 	return first
 }
 
-// tag notes what the next message is known by.
-func (w *Window) tag(tag Tag) {
-	if w.next-w.floor >= uint64(len(w.refs)) {
-		w.growRefs()
-	}
-	*w.refs.At(w.next) = tag.Ref
+// tag notes what a message is known by. There is room for it.
+func (w *Window) tag(number uint64, tag Tag) {
+	*w.refs.At(number) = tag.Ref
 	if tag.Watch != nil || w.watches != nil {
-		w.watch(w.next, tag.Watch)
+		w.watch(number, tag.Watch)
 	}
 }
 
-// growRefs makes room for one more ref.
-func (w *Window) growRefs() {
+// makeRoom makes room for the refs of n more messages, from number next on.
+func (w *Window) makeRoom(next uint64, n int) {
+	if next-w.floor+uint64(n) <= uint64(len(w.refs)) {
+		return
+	}
 	w.floor = w.lowest()
-	w.refs = w.refs.Grown(w.floor, w.next)
+	w.refs = w.refs.Grown(w.floor, next, n)
 	if w.watches != nil && len(w.watches) < len(w.refs) {
-		w.watches = w.watches.resized(len(w.refs), w.floor, w.next)
+		w.watches = w.watches.resized(len(w.refs), w.floor, next)
 	}
 }
 
