@@ -179,6 +179,8 @@ func (cfg *config) checkSending() error {
 		wrong = fmt.Errorf("--window must be from 1 to %d, not %d", windowMax, send.Window)
 	case cfg.queue.NoConfirms && cfg.given("window"):
 		wrong = errors.New("--window has no meaning with --no-confirms: it limits messages that are not confirmed yet")
+	case cfg.given("max-body") && cfg.streamName+cfg.superStream != "":
+		wrong = errors.New("--max-body is for queues and exchanges: a stream takes what fits its connection's frame")
 	}
 	switch stream := &cfg.stream; {
 	case stream.SubEntry < 1 || stream.SubEntry > subEntryMax:
@@ -228,6 +230,7 @@ func (cfg *config) sending() load.SendConfig {
 	send.To, send.RunID, send.Progress = cfg.place, rand.Uint32(), new(load.Progress)
 	cfg.rate.apply(&send, cfg.given("count"))
 	send.Properties, _ = cfg.input.made() // checkSending has looked at them
+	send.MaxMessageBytes = int(cfg.input.maxBody)
 	if !cfg.given("window") {
 		send.Window = cfg.place.window()
 	}

@@ -33,6 +33,7 @@ type inputFlags struct {
 	pace      float64
 	rejectsTo string
 	skipBad   bool
+	maxBody   maxBodyFlag
 
 	files []string // what is to be sent; none to make messages up
 	count uint64   // at most; 0 for all
@@ -52,6 +53,7 @@ func (f *inputFlags) register(flags *pflag.FlagSet) {
 	flags.BoolVar(&f.loop, "loop", false, "begin again at the end of the files, until --count")
 	flags.StringVar(&f.rejectsTo, "rejects", "", "add messages that the broker rejects or returns to this file, as records")
 	flags.BoolVar(&f.skipBad, "skip-bad", false, "go on after a message that can't be read or sent, and count it")
+	f.maxBody.register(flags)
 }
 
 // registerProperties adds the flags for what all messages have.

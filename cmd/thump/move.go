@@ -74,6 +74,7 @@ second ends at once.
 	flags.StringArrayVar(&cfg.drop, "drop-header", nil, "move messages without this header, like CC; can be given several times")
 	flags.BoolVar(&cfg.dropDeaths, "drop-deaths", false, "move messages without x-death and the other headers of dead-lettering")
 	flags.BoolVar(&cfg.anyUserID, "any-user-id", false, "publish messages with the user ids of others; the target's user must have the tag impersonator")
+	cfg.maxBody.register(flags)
 	flags.Var(&cfg.offset, "offset", "from a stream: begin with the first message, the last chunk, the next message, an offset, a time, or -1000 for the last thousand")
 	flags.StringVar(&cfg.consumerName, "consumer-name", "", "from a stream: store under this name what was moved, and begin after it")
 	flags.StringVar(&cfg.publisherName, "publisher-name", "", "from a stream to a stream: the target knows messages by this name and their offset, and drops what it has")
@@ -99,6 +100,7 @@ type moveConfig struct {
 	drop       []string
 	dropDeaths bool
 	anyUserID  bool
+	maxBody    maxBodyFlag
 
 	offset        offsetFlag
 	consumerName  string
@@ -210,7 +212,7 @@ func (cfg *moveConfig) job(ctx context.Context, w *movement) (job move.Job, held
 	job = move.Job{
 		Source: w.source.client, Target: w.target.client, NoRecovery: cfg.recovery.off, GiveUp: cfg.recovery.giveUp,
 		Message: move.Copy(cfg.dropped()...), Limit: cfg.count, Idle: cfg.idle, Follow: cfg.follow, Rate: cfg.rate,
-		GiveUpWhenFull: cfg.onFull.end, AnyUserID: cfg.anyUserID,
+		GiveUpWhenFull: cfg.onFull.end, AnyUserID: cfg.anyUserID, MaxMessageBytes: int(cfg.maxBody),
 		Skip: cfg.filter.skip(), Start: cfg.offset.start, ConsumerName: cfg.consumerName, PublisherName: cfg.publisherName,
 	}
 	if job.From, err = move.Find(ctx, w.source.client, cfg.from); err != nil {

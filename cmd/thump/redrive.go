@@ -69,6 +69,7 @@ again at once does not come twice. The first Ctrl-C ends in order.
 	flags.Lookup("count").DefValue = ""
 	flags.Float64Var(&cfg.rate, "rate", 0, "at most this many messages a second")
 	flags.StringVar(&cfg.journal, "journal", "", "remember in this file what was published and confirmed, for a redrive that is started again")
+	cfg.maxBody.register(flags)
 	cfg.connect.register(flags)
 	cfg.recovery.register(flags)
 	cfg.output.register(flags)
@@ -124,7 +125,7 @@ func redrive(ctx context.Context, cfg *redriveConfig, u *ui) (err error) {
 	}
 	job := move.Job{
 		From: from, Target: client, To: move.Place{Kind: move.Exchange}, Limit: cfg.count, Rate: cfg.rate,
-		NoRecovery: cfg.recovery.off, GiveUp: cfg.recovery.giveUp, GiveUpWhenFull: cfg.onFull.end,
+		NoRecovery: cfg.recovery.off, GiveUp: cfg.recovery.giveUp, GiveUpWhenFull: cfg.onFull.end, MaxMessageBytes: int(cfg.maxBody),
 		Skip: cfg.filter.skip(), HoldMany: true, Message: func(d *thump.Delivery) (thump.Message, error) { return redriver.Message(ctx, d) },
 	}
 	if err := w.takeFromQueue(starting, &job); err != nil {

@@ -22,6 +22,7 @@ type restoreConfig struct {
 	add          bool
 	partial      bool
 	skip         bool
+	maxBody      maxBodyFlag
 	connect      connectFlags
 	recovery     recoveryFlags
 	quiet        bool
@@ -87,6 +88,7 @@ and doubles nothing. Of a restore to a queue, what was confirmed stays there.
 	flags.BoolVar(&cfg.add, "add", false, "put the messages after those that are there")
 	flags.BoolVar(&cfg.partial, "partial", false, "put back what there is of a dump that is cut short")
 	flags.BoolVar(&cfg.skip, "skip-bad", false, "leave out messages that can't be published, and count them")
+	cfg.maxBody.register(flags)
 	cfg.connect.register(flags)
 	cfg.recovery.register(flags)
 	flags.BoolVarP(&cfg.quiet, "quiet", "q", false, "print only the answer, no notes and no progress")
@@ -258,7 +260,7 @@ func (cfg *restoreConfig) putBack(ctx context.Context, client *thump.Client, con
 	var restored dump.Restored
 	err := withDump(cfg.file, func(in io.Reader) (err error) {
 		restored, err = dump.Restore(ctx, client, dump.Restoring{
-			From: in, Contents: contents, To: to, SkipUnpublishable: cfg.skip,
+			From: in, Contents: contents, To: to, SkipUnpublishable: cfg.skip, MaxMessageBytes: int(cfg.maxBody),
 			Progress: progress, Interrupted: u.interrupted,
 		})
 		return err

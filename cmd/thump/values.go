@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/spf13/pflag"
+
 	"github.com/thumpmq/thump"
 	"github.com/thumpmq/thump/cmd/thump/internal/load"
 	"github.com/thumpmq/thump/internal/dump"
@@ -85,6 +87,31 @@ func (f *sizeFlag) Set(text string) error {
 	}
 	return err
 }
+
+// maxBodyFlag is the size of the largest body to publish; 0 for what the broker takes by default.
+type maxBodyFlag int
+
+func (f *maxBodyFlag) Type() string   { return "size" }
+func (f *maxBodyFlag) String() string { return "" }
+
+func (f *maxBodyFlag) Set(text string) error {
+	n, err := parseBytes(text)
+	if err == nil && (n < 1 || n > maxBodyMost) {
+		err = fmt.Errorf("must be from 1 byte to %dMiB, the most that RabbitMQ takes", maxBodyMost>>20)
+	}
+	if err == nil {
+		*f = maxBodyFlag(n)
+	}
+	return err
+}
+
+// register adds the flag.
+func (f *maxBodyFlag) register(flags *pflag.FlagSet) {
+	flags.Var(f, "max-body", "publish bodies of up to this size to a queue, where the broker's max_message_size is not the default (16MiB since RabbitMQ 4.0, 128MiB before)")
+}
+
+// maxBodyMost is the most that RabbitMQ's max_message_size can be (rabbit.schema).
+const maxBodyMost = 512 << 20
 
 // splitFlag is the size of a file; 0 only as a default.
 type splitFlag uint64

@@ -37,6 +37,8 @@ type Restoring struct {
 
 	// SkipUnpublishable leaves out what can't be published; otherwise that is an error.
 	SkipUnpublishable bool
+	// MaxMessageBytes is PublisherConfig's, for a queue.
+	MaxMessageBytes int
 
 	Progress    *Progress
 	Interrupted <-chan struct{}
@@ -200,7 +202,7 @@ func (w *restorer) target(ctx context.Context) (cfg thump.PublisherConfig, done 
 	case w.streams:
 		return thump.PublisherConfig{Stream: thump.StreamPublishing{Name: publisherName(w.Contents)}}, nothing, nil // each stream in its turn
 	case w.Contents.Routed == 0:
-		return thump.PublisherConfig{To: thump.Queue(w.To.Name), AnyUserID: true, SameDeliveryMode: true}, nothing, nil
+		return w.toQueue(thump.Queue(w.To.Name)), nothing, nil
 	}
 	// A name of its own: what a restore that was killed has left leads to another queue.
 	exchange := thump.ExchangeSpec{Name: "thump-restore-" + rand.Text(), Kind: "fanout", AutoDelete: true}
@@ -215,7 +217,12 @@ func (w *restorer) target(ctx context.Context) (cfg thump.PublisherConfig, done 
 	if err := w.client.Bind(ctx, thump.Binding{Source: exchange.Name, Queue: w.To.Name}); err != nil {
 		return cfg, nil, errors.Join(err, done(ctx))
 	}
-	return thump.PublisherConfig{To: thump.Exchange(exchange.Name, ""), AnyUserID: true, SameDeliveryMode: true}, done, nil
+	return w.toQueue(thump.Exchange(exchange.Name, "")), done, nil
+}
+
+// toQueue is how to publish to a queue, as the messages are.
+func (w *restorer) toQueue(to thump.Target) thump.PublisherConfig {
+	return thump.PublisherConfig{To: to, AnyUserID: true, SameDeliveryMode: true, MaxMessageBytes: w.MaxMessageBytes}
 }
 
 // publishAll publishes all that is to be published, some at a time.

@@ -83,6 +83,8 @@ type Job struct {
 	// AnyUserID publishes messages of any user id: the target's user must have the tag
 	// impersonator. By default those with another user's name stay at the source.
 	AnyUserID bool
+	// MaxMessageBytes is PublisherConfig's, for a target that is no stream.
+	MaxMessageBytes int
 
 	// GiveUpWhenFull ends the move when the target rejects a message. By default it is
 	// published again, after a pause, until there is room.
@@ -236,11 +238,12 @@ func newMover(ctx context.Context, job Job) (*mover, error) {
 	m.journal.keepsNoLefts(job.From.streams())
 	m.republishing, m.endRepublishing = context.WithCancel(ctx)
 	cfg := thump.PublisherConfig{
-		To: job.To.target(job.Key), OnOutcomes: m.hear, AnyUserID: job.AnyUserID,
+		To: job.To.target(job.Key), OnOutcomes: m.hear, AnyUserID: job.AnyUserID, MaxMessageBytes: job.MaxMessageBytes,
 		SameDeliveryMode: true, // as it was, also where it was none
 	}
 	if job.To.streams() {
 		cfg.AnyUserID, cfg.SameDeliveryMode = false, false // a stream takes any, and keeps it
+		cfg.MaxMessageBytes = 0                            // the frame is the limit
 		cfg.Stream.Name = m.journal.Publisher()
 		if cfg.Stream.Name == "" && job.From.Kind == Stream && job.PublisherName != "" {
 			cfg.Stream.Name, m.byOffset = job.PublisherName, true

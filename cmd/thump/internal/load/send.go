@@ -35,6 +35,8 @@ type SendConfig struct {
 	WarmUp     time.Duration
 	Publishers int
 	Window     int // messages in flight for each publisher, with confirms
+	// MaxMessageBytes is PublisherConfig's; 0 for its default.
+	MaxMessageBytes int
 
 	// Latency puts two headers into each message, with which a Receive in another process can
 	// tell how long it took. A Feed's messages stay as they are.
@@ -361,7 +363,7 @@ func (s *sender) open(ctx context.Context) error {
 			p.own, p.stopwatch = s.plan.Range(i), s.times.stopwatch()
 		}
 		cfg := s.cfg.To.publisher(i, len(s.publishers))
-		cfg.Window, cfg.OnOutcomes = s.cfg.Window, p.outcomes
+		cfg.Window, cfg.MaxMessageBytes, cfg.OnOutcomes = s.cfg.Window, s.cfg.MaxMessageBytes, p.outcomes
 		pub, err := s.client.Publisher(ctx, cfg)
 		if err != nil {
 			return err
