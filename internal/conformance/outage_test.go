@@ -64,6 +64,7 @@ type outages struct {
 	events   map[thump.EventKind]int
 	away     map[string]bool // the consumers, of a super stream one for each partition, that have no connection
 	closed   int             // connections that an operator has closed
+	causes   map[string]int  // why connections were lost, and how often
 	resent   int
 	outcomes [][]thump.Outcome // by number
 	came     []int             // times that it came without being redelivered, by number
@@ -78,7 +79,7 @@ type outages struct {
 func newOutages(r *rig, place string, seed uint64) *outages {
 	o := &outages{
 		rig: r, seed: seed, replay: seed, random: rand.New(rand.NewPCG(seed, 10)), place: place, breaker: newBreaker(),
-		over: make(chan struct{}), events: map[thump.EventKind]int{}, away: map[string]bool{},
+		over: make(chan struct{}), events: map[thump.EventKind]int{}, away: map[string]bool{}, causes: map[string]int{},
 	}
 	if r.engine.can&offsets != 0 && seed%2 == 0 {
 		o.name = "publisher"
@@ -133,6 +134,7 @@ func (o *outages) happened(e thump.Event) {
 	o.resent += e.Resent
 	switch e.Kind {
 	case thump.Disconnected:
+		o.causes[e.Of+": "+e.Err.Error()]++
 		if strings.HasPrefix(e.Of, "consumer") {
 			o.away[e.Of] = true
 		}
@@ -357,7 +359,7 @@ func (o *outages) check() {
 		case len(list) != 1 || list[0].Status != thump.Confirmed:
 			o.Errorf("seed %d: message %d has the outcomes %v", o.seed, n, list)
 		case o.came[n] == 0:
-			o.Errorf("seed %d: message %d was confirmed and never came. The broker says: %s", o.seed, n, o.manage("GET", "queues/%2F/"+url.PathEscape(o.leading()), nil))
+			o.Errorf("seed %d: message %d was confirmed and never came. The broker says: %s. Connections were lost because of %v", o.seed, n, o.manage("GET", "queues/%2F/"+url.PathEscape(o.leading()), nil), o.causes)
 		case o.came[n] > 1 && (!list[0].Resent || o.name != ""):
 			o.Errorf("seed %d: message %d came %d times, and its outcome is %+v", o.seed, n, o.came[n], list[0])
 		case o.came[n] > 1:
