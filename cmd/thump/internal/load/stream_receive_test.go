@@ -33,7 +33,7 @@ func (s riverbed) receive(t *testing.T, cfg ReceiveConfig, stream Stream) receiv
 }
 
 func TestReceiveFromStream(t *testing.T) {
-	const idle = 300 * time.Millisecond
+	const idle = 2 * time.Second
 	brokertest.Each(t, func(t *testing.T, b brokertest.Broker) {
 		s := openStream(t, b, thump.StreamSpec{}, 0)
 		if err := Send(t.Context(), s.client, s.config(5000).SendConfig, new(result.Run), nil); err != nil {
