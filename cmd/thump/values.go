@@ -89,10 +89,10 @@ func (f *sizeFlag) Set(text string) error {
 }
 
 // maxBodyFlag is the size of the largest body to publish; 0 for what the broker takes by default.
-type maxBodyFlag int
+type maxBodyFlag uint64
 
 func (f *maxBodyFlag) Type() string   { return "size" }
-func (f *maxBodyFlag) String() string { return "" }
+func (f *maxBodyFlag) String() string { return (*sizeFlag)(f).String() }
 
 func (f *maxBodyFlag) Set(text string) error {
 	n, err := parseBytes(text)

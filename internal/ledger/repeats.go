@@ -3,7 +3,7 @@ package ledger
 // repeats is what may explain that messages of one publisher came twice, though the
 // broker had not marked the copy that was recorded last as redelivered. The sets number
 // them as publisherBooks does. They stay empty while no connection is lost and no message
-// comes twice.
+// is redelivered or comes twice.
 type repeats struct {
 	// marked are those whose first copy to be recorded was marked: a consumer may record what
 	// it was delivered later than another one records the redelivery. paired are those of them

@@ -44,7 +44,7 @@ func (c *Carrier) Next() uint64 { return c.next }
 func (c *Carrier) Add(tag Tag) uint64 {
 	number := c.w.add(tag)
 	c.w.carried = c.w.next
-	return c.carry(number)
+	return c.carry(number, 1)
 }
 
 // AddRun is Add for n messages, and returns nothing; tags are theirs, nil where no message has
@@ -55,9 +55,7 @@ func (c *Carrier) AddRun(n int, tags []Tag) {
 	}
 	first := c.w.addRun(n, tags)
 	c.w.carried = c.w.next
-	c.carry(first)
-	c.spans[len(c.spans)-1].count += uint64(n - 1)
-	c.next += uint64(n - 1)
+	c.carry(first, uint64(n))
 }
 
 // AddAgain takes over a message that is in the window and that no connection carries now.
@@ -68,7 +66,7 @@ func (c *Carrier) AddAgain(number uint64) uint64 {
 		c.w.totals.Resent++
 	}
 	c.w.carried = max(c.w.carried, number+1)
-	return c.carry(number)
+	return c.carry(number, 1)
 }
 
 // SentAgain says that what the carrier has in flight below that number, n messages, is sent
@@ -81,15 +79,17 @@ func (c *Carrier) SentAgain(below, n uint64, exact bool) {
 	}
 }
 
-// carry makes a message of the window the connection's next one.
-func (c *Carrier) carry(number uint64) uint64 {
+// carry makes n messages of the window, from that number on, the connection's next ones. It
+// returns the connection's number for the first.
+func (c *Carrier) carry(number, n uint64) uint64 {
 	if last := len(c.spans) - 1; last >= 0 && c.spans[last].message+c.spans[last].count == number {
-		c.spans[last].count++
+		c.spans[last].count += n
 	} else {
-		c.begin(number)
+		c.begin(number, n)
 	}
-	c.next++
-	return c.next - 1
+	first := c.next
+	c.next += n
+	return first
 }
 
 // AddEncoded is Add for a window with Keep, which copies the encoded message.
@@ -98,8 +98,8 @@ func (c *Carrier) AddEncoded(tag Tag, encoded []byte) uint64 {
 	return c.Add(tag)
 }
 
-// begin begins a span, and uses the room of those that are done with.
-func (c *Carrier) begin(message uint64) {
+// begin begins a span of n messages, and uses the room of those that are done with.
+func (c *Carrier) begin(message, n uint64) {
 	if len(c.spans) == cap(c.spans) {
 		done := 0
 		for done < len(c.spans) && c.spans[done].message+c.spans[done].count <= c.w.oldest {
@@ -109,7 +109,7 @@ func (c *Carrier) begin(message uint64) {
 			c.spans = c.spans[:copy(c.spans, c.spans[done:])]
 		}
 	}
-	c.spans = append(c.spans, span{first: c.next, message: message, count: 1})
+	c.spans = append(c.spans, span{first: c.next, message: message, count: n})
 }
 
 // Count counts a message of an Unconfirmed window.
